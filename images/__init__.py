@@ -1,0 +1,1 @@
+"""Catalogue, installer templates, image builder and the in-RAM installer with its agent."""

@@ -1,0 +1,110 @@
+"""The words between the in-RAM installer's agent and the service: JSON over HTTP, standard library only.
+
+Every call comes from the machine's boot link; the service checks the source address against the port and the
+session that `hello` gave. All bodies are JSON objects.
+
+    POST /agent/v1/hello              {"token", "mac", "inventory"}   200 {"session", "machine"}   403: token used or foreign
+    GET  /agent/v1/work?wait=SECONDS                                  200 Work | 204 nothing yet    401: session ended
+    POST /agent/v1/work/{id}/progress {"stage", "percent", "bytes_done", "bytes_total", "message"}   204
+    POST /agent/v1/work/{id}/done     {"result"}                      204, also when told before
+    POST /agent/v1/work/{id}/failed   {"reason", "stage"}             204, also when told before
+
+`hello` is the only call without `Authorization: Bearer SESSION`. The token comes on the kernel's command line
+(`roundhouse.token=`, `roundhouse.url=`) and is good for one `hello`; a repeat of the same hello from the same port
+within the session's life gets the same answer, so a lost reply does no harm. 401 means: reboot into the network.
+404 or 409 on a piece of work means: drop it and ask for work again. Everything else is retried with back-off.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypedDict
+
+WorkKind = Literal["install", "erase", "reboot"]
+Handover = Literal["switch_root", "kexec", "reboot"]
+
+
+class Image(TypedDict):
+    """A whole-disk image, zstd-compressed, addressed by the sha256 of its compressed bytes."""
+
+    url: str
+    sha256: str
+    bytes: int  # compressed
+    disk_bytes: int  # decompressed
+
+
+class Address(TypedDict):
+    """One address of the installed system."""
+
+    address: str  # "198.51.100.5/31"
+    gateway: str
+    public: bool
+
+
+class Network(TypedDict):
+    """The installed system's network: one interface, static addresses."""
+
+    mac: str
+    addresses: list[Address]
+    private_subnets: list[str]  # reached by the private gateway; all else goes by the public one
+    nameservers: list[str]
+
+
+class InstallSpec(TypedDict):
+    """What to install. Nothing in it changes while the work is under way."""
+
+    image: Image
+    disk: str | None  # a device path or None: the first disk that is large enough
+    hostname: str
+    ssh_keys: list[str]
+    password_hash: str
+    network: Network
+    metadata_url: str
+    phone_home_url: str
+    instance_id: str
+    userdata: str
+    handover: list[
+        Handover
+    ]  # in order of preference; the agent takes the first that this image and kernel allow
+
+
+class EraseSpec(TypedDict):
+    """Which disks to erase: all of them as a rule."""
+
+    disks: list[str]  # empty: all
+    sample_count: int  # blocks read back from each disk
+
+
+class Work(TypedDict):
+    """One piece of work. The same id is handed out again after a reboot until it is done or failed."""
+
+    id: str
+    kind: WorkKind
+    spec: InstallSpec | EraseSpec | dict[str, str]
+
+
+class InstallResult(TypedDict):
+    """What `done` carries for an install; it is told before the hand-over."""
+
+    disk: str
+    bytes_written: int
+    seconds: float
+    host_keys: list[str]  # public, OpenSSH form
+    handover: Handover
+
+
+class DiskErasure(TypedDict):
+    """Evidence for one disk."""
+
+    path: str
+    serial: str
+    bytes: int
+    method: str  # "sanitize", "discard-zeroes", "overwrite", …
+    seconds: float
+    samples_read: int
+    samples_clean: int
+
+
+class EraseResult(TypedDict):
+    """What `done` carries for an erase."""
+
+    disks: list[DiskErasure]

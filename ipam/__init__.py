@@ -1,0 +1,1 @@
+"""Prefixes, assignments and the ledger; knows nothing of machines."""

@@ -1,0 +1,1 @@
+"""DHCP, TFTP, iPXE and HTTP boot behind one Decide callable; knows neither database nor IPAM."""

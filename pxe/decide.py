@@ -1,0 +1,85 @@
+"""The one question that the boot servers ask, and its answer. Whoever runs them brings the answer (`Decide`)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+
+class Stage(StrEnum):
+    """Who asks."""
+
+    FIRMWARE = "firmware"  # a PXE ROM: wants the first-stage file by TFTP
+    HTTP_FIRMWARE = "http-firmware"  # UEFI HTTP Boot: wants a URL
+    IPXE = "ipxe"  # iPXE: wants the URL of its script
+    SYSTEM = "system"  # an installer or an operating system: wants an address only
+
+
+class Arch(StrEnum):
+    """The client's architecture (RFC 4578 §2.1), as far as it changes the first-stage file."""
+
+    BIOS = "bios"
+    UEFI_X64 = "uefi-x64"
+    UEFI_ARM64 = "uefi-arm64"
+
+
+@dataclass(frozen=True, slots=True)
+class BootRequest:
+    """A DHCP request, reduced to what a decision may depend on."""
+
+    stage: Stage
+    arch: Arch
+    mac: str  # lower case, colons
+    giaddr: IPv4Address | None  # None: not relayed
+    circuit_id: str | None  # option 82 sub-option 1, as text
+    remote_id: str | None  # option 82 sub-option 2, as text
+    ciaddr: IPv4Address | None = None  # a renewing client has no option 82: its address names the port
+    uuid: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The address that the port owns, as DHCP says it."""
+
+    address: IPv4Interface  # the host's side of the boot link
+    router: IPv4Address  # the leaf's side
+    seconds: int
+    routes: tuple[
+        tuple[IPv4Network, IPv4Address], ...
+    ] = ()  # option 121; the default route is added by the server
+    nameservers: tuple[IPv4Address, ...] = ()
+    hostname: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BootDecision:
+    """What this client gets. `lease is None` means silence; the reason is logged and counted."""
+
+    lease: Lease | None
+    reason: str
+    script_url: str | None = None  # for Stage.IPXE
+    next_server: IPv4Address | None = None  # the TFTP server, for Stage.FIRMWARE
+
+
+Decide = Callable[[BootRequest], Awaitable[BootDecision]]
+
+
+class Target(StrEnum):
+    """Where a machine's next network boot leads."""
+
+    INSTALLER = "installer"  # the in-RAM installer with its agent: warm pool, install, erase, discovery
+    LOCAL_DISK = "local-disk"
+    CUSTOM_IPXE = "custom-ipxe"
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """What iPXE is to do; rendered by `pxe.ipxe.render`."""
+
+    target: Target
+    kernel_url: str = ""
+    initrd_urls: tuple[str, ...] = ()
+    cmdline: str = ""
+    custom: str = ""  # Target.CUSTOM_IPXE: the customer's script text or the URL to chain to

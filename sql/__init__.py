@@ -1,0 +1,1 @@
+"""Migrations, queries and their loader."""
