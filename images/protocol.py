@@ -62,9 +62,7 @@ class InstallSpec(TypedDict):
     phone_home_url: str
     instance_id: str
     userdata: str
-    handover: list[
-        Handover
-    ]  # in order of preference; the agent takes the first that this image and kernel allow
+    handover: list[Handover]  # in order of preference; the agent takes the first that this image and kernel allow
 
 
 class EraseSpec(TypedDict):

@@ -46,9 +46,7 @@ class Lease:
     address: IPv4Interface  # the host's side of the boot link
     router: IPv4Address  # the leaf's side
     seconds: int
-    routes: tuple[
-        tuple[IPv4Network, IPv4Address], ...
-    ] = ()  # option 121; the default route is added by the server
+    routes: tuple[tuple[IPv4Network, IPv4Address], ...] = ()  # option 121; the default route is added by the server
     nameservers: tuple[IPv4Address, ...] = ()
     hostname: str | None = None
 

@@ -1,0 +1,1 @@
+"""Out-of-band power and boot order of a machine."""
