@@ -3,7 +3,7 @@
 Every call comes from the machine's boot link; the service checks the source address against the port and the
 session that `hello` gave. All bodies are JSON objects.
 
-    POST /agent/v1/hello              {"token", "mac", "inventory"}  200 {"session", "machine"}  403: token used, foreign
+    POST /agent/v1/hello              {"token", "mac", "inventory"}  200 {"session", "machine"}  403: used or foreign
     GET  /agent/v1/work?wait=SECONDS                                  200 Work | 204 nothing yet    401: session ended
     POST /agent/v1/work/{id}/progress {"stage", "percent", "bytes_done", "bytes_total", "message"}   204
     POST /agent/v1/work/{id}/done     {"result"}                      204, also when told before
