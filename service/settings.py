@@ -1,0 +1,69 @@
+"""What an operator can set: environment variables `ROUNDHOUSE_NAME`, or one TOML file named by ROUNDHOUSE_SETTINGS."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+
+class BadSetting(ValueError):
+    """A setting is unknown or its value is not allowed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings with their defaults. A name's ending tells the unit."""
+
+    database_url: str = ""  # empty: the embedded PostgreSQL in state_dir
+    state_dir: Path = Path("var")  # embedded database, images, key file
+    api_host: str = "127.0.0.1"
+    api_port: int = 8080
+    api_url: str = ""  # how customers reach the API; empty: from api_host and api_port
+    boot_host: str = "127.0.0.1"  # DHCP, TFTP, HTTP boot, metadata and agents are answered here
+    boot_port: int = 8081  # HTTP: boot scripts, images, metadata, agents
+    dhcp_port: int = 67
+    dhcp_relay_port: int = 67  # where relays listen for answers (RFC 2131 §4.1: the same)
+    tftp_port: int = 69
+    mirrors: str = ""  # prefixes that a machine may reach while it is installed, separated by commas
+    nameservers: str = ""  # for installed systems, separated by commas
+    ssh_port: int = 22  # where an installed system is seen from outside before it counts as active
+    workers: int = 32  # runs carried out at once by one process
+    lease_s: float = 10.0  # a run whose worker was not heard of for so long goes to another
+    leaf_confirm_s: int = 120  # a leaf takes a change back by itself when nobody confirms it for so long
+    order_limit_s: int = 300  # the promise
+    install_limit_s: int = 1800  # a machine that has not finished by then is given up
+    netboot_limit_s: int = 600  # firmware self-test and network boot on the slowest known servers
+    erase_limit_s: int = 86400  # overwriting a large disk takes hours
+    cool_down_s: int = 3600  # before an address that came back is given out again
+    log_level: str = "info"
+
+
+def _parsed(name: str, kind: Any, value: object) -> object:
+    if kind in ("int", "float"):
+        try:
+            return int(str(value)) if kind == "int" else float(str(value))
+        except ValueError:
+            raise BadSetting(f"{name}: {value!r} is no {'whole ' if kind == 'int' else ''}number") from None
+    return Path(str(value)) if kind == "Path" else str(value)
+
+
+def read_settings(environment: Mapping[str, str] = os.environ, **given: object) -> Settings:
+    """Settings from (rising in weight) defaults, TOML file, environment, and `given`. Raises BadSetting."""
+    known = {field.name: field.type for field in fields(Settings)}
+    values: dict[str, object] = {}
+    if file := environment.get("ROUNDHOUSE_SETTINGS"):
+        values |= tomllib.loads(Path(file).read_text(encoding="utf-8"))
+    for name in known:
+        if (value := environment.get(f"ROUNDHOUSE_{name.upper()}")) is not None:
+            values[name] = value
+        elif secret := environment.get(f"ROUNDHOUSE_{name.upper()}_FILE"):
+            values[name] = Path(secret).read_text(encoding="utf-8").strip()
+    values |= {name: value for name, value in given.items() if value is not None}
+    for name in values:
+        if name not in known:
+            raise BadSetting(f"{name}: no such setting; known are {', '.join(sorted(known))}")
+    return Settings(**{name: _parsed(name, known[name], value) for name, value in values.items()})  # type: ignore[arg-type]

@@ -1,0 +1,1 @@
+"""Rows and queries of the service, one module a family of tables."""

@@ -1,0 +1,22 @@
+"""Small pieces that every store module uses: the connection's type and JSON columns."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TypeAlias
+
+import asyncpg
+
+# asyncpg brings no types; these names tell a reader which of its two objects is meant.
+Connection: TypeAlias = Any
+Pool: TypeAlias = Any
+
+
+async def _prepare_connection(conn: Connection) -> None:
+    for kind in ("json", "jsonb"):
+        await conn.set_type_codec(kind, encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
+
+
+async def open_pool(url: str, *, size: int = 10) -> Pool:
+    """A pool whose connections read and write JSON columns as Python values; the caller closes it."""
+    return await asyncpg.create_pool(url, min_size=1, max_size=size, init=_prepare_connection)
