@@ -1,0 +1,91 @@
+"""The real PostgreSQL for every test that wants one: a migrated template once, a database of its own per test.
+
+ROUNDHOUSE_TEST_DATABASE_URL names a server to use instead of the embedded one; its user must be allowed to create
+databases.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from itertools import count
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from service.store.embedded import embedded_postgres
+from service.store.rows import Pool, open_pool
+from sql.migrate import migrate
+
+_numbers = count(1)
+
+
+def database_on(server_url: str, name: str) -> str:
+    """The URL of another database on the same server."""
+    return urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
+
+
+async def _execute(url: str, statement: str) -> None:
+    conn = await asyncpg.connect(url)
+    try:
+        await conn.execute(statement)
+    finally:
+        await conn.close()
+
+
+async def _migrate(url: str) -> None:
+    conn = await asyncpg.connect(url)
+    try:
+        await migrate(conn)
+    finally:
+        await conn.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A server: the given one, or the embedded one in a folder that goes away again."""
+    if given := os.environ.get("ROUNDHOUSE_TEST_DATABASE_URL"):
+        yield given
+        return
+    folder = Path(tempfile.mkdtemp(prefix="roundhouse-test-"))
+    folder.chmod(0o755)  # as root, the server runs as a user of its own, which must get in
+    try:
+        with embedded_postgres(folder / "pg", durable=False) as url:
+            yield url
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def template(postgres_url: str) -> Iterator[str]:
+    """The name of a database that has the whole schema and no rows."""
+    name = f"roundhouse_template_{uuid4().hex[:12]}"
+    with asyncio.Runner() as runner:
+        runner.run(_execute(postgres_url, f"CREATE DATABASE {name}"))
+        runner.run(_migrate(database_on(postgres_url, name)))
+    yield name
+    with asyncio.Runner() as runner:
+        runner.run(_execute(postgres_url, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture
+async def database_url(postgres_url: str, template: str) -> AsyncIterator[str]:
+    """A fresh database with the whole schema, for one test."""
+    name = f"{template}_{next(_numbers)}"
+    await _execute(postgres_url, f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield database_on(postgres_url, name)
+    await _execute(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator[Pool]:
+    """A pool on a fresh database."""
+    pool = await open_pool(database_url)
+    yield pool
+    pool.terminate()
