@@ -1,3 +1,102 @@
 """What the outside may ask for. Each call records an intent in the caller's transaction and starts the run that
 carries it out; nothing here talks to hardware. The caller has checked who asks.
 """
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from ipam.errors import PrefixExhausted
+from ipam.ledger import has_room
+from ipam.prefixes import prefixes_for
+from service.clock import Clock
+from service.lifecycle import DeviceEvent, DeviceState, IllegalMove
+from service.settings import Settings
+from service.store.course import Device, device_by_id, move_device
+from service.store.events import add_event
+from service.store.rows import Connection
+from service.store.runs import start_run, supersede
+from service.workflow import Workflow
+from service.workflows.power import POWER
+from service.workflows.prepare import start_prepare
+from service.workflows.provision import PROVISION, REINSTALL, SLOTS
+from sql.loader import Q
+
+ACTIONS = ("reboot", "power_on", "power_off", "reinstall")
+
+
+async def order_device(conn: Connection, device_id: UUID, *, settings: Settings, clock: Clock) -> None:
+    """Start the course of a device whose row was just inserted. Raises ipam.errors.IpamError when its facility has no
+    address left: the caller's transaction then ends with nothing changed.
+    """
+    device, now = await device_by_id(conn, device_id), clock.now()
+    cool_down = timedelta(seconds=settings.cool_down_s)
+    for slot in SLOTS:
+        prefixes = await prefixes_for(conn, slot, device.facility)
+        if not await has_room(conn, prefixes, now=now, cool_down=cool_down):
+            raise PrefixExhausted(f"{device.facility} has no {slot} address left")
+    await _start(conn, PROVISION, device_id, now=now, limit=_limit(settings))
+
+
+async def delete_device(conn: Connection, device_id: UUID, *, settings: Settings, clock: Clock) -> None:
+    """Gone for its customer at once, while its machine goes through preparation. Doing it again does nothing."""
+    await conn.execute(Q["device_state_locked"], device_id)
+    device, now = await device_by_id(conn, device_id), clock.now()
+    if device.state is DeviceState.DELETED:
+        return
+    await supersede(conn, device_id, now=now, reason="the device was deleted")
+    await move_device(conn, device, DeviceEvent.DELETE, now=now)
+    await add_event(conn, "instance.deleted", "Device deleted", device_id=device_id)
+    if device.machine_id is not None:
+        limit = timedelta(seconds=settings.erase_limit_s)
+        await start_prepare(conn, device.machine_id, device_id, "its device was deleted", now=now, limit=limit)
+
+
+async def act(
+    conn: Connection,
+    device_id: UUID,
+    action: str,
+    *,
+    settings: Settings,
+    clock: Clock,
+    operating_system: str | None = None,
+) -> None:
+    """Carry out one of ACTIONS on a device. Raises IllegalMove when its state does not allow that now."""
+    await conn.execute(Q["device_state_locked"], device_id)
+    device, now = await device_by_id(conn, device_id), clock.now()
+    if await conn.fetchval(Q["run_under_way"], device_id):
+        raise IllegalMove(f"the device is {device.state} and takes no {action} before that has ended")
+    match action:
+        case "reinstall":
+            await move_device(conn, device, DeviceEvent.REINSTALL, now=now)
+            if operating_system is not None:
+                await conn.execute(Q["change_operating_system"], device_id, operating_system, now)
+            await _start(conn, REINSTALL, device_id, now=now, limit=_limit(settings))
+        case "power_off":
+            await move_device(conn, device, DeviceEvent.POWER_OFF, now=now)
+            await _start_power(conn, device, action, now=now, settings=settings)
+        case "power_on":
+            await move_device(conn, device, DeviceEvent.POWER_ON, now=now)
+            await _start_power(conn, device, action, now=now, settings=settings)
+        case "reboot":
+            if device.state is not DeviceState.ACTIVE:
+                raise IllegalMove(f"a device that is {device.state} takes no reboot")
+            await _start_power(conn, device, action, now=now, settings=settings)
+        case _:
+            raise IllegalMove(f"{action!r} is no action; allowed are {', '.join(ACTIONS)}")
+
+
+def _limit(settings: Settings) -> timedelta:
+    return timedelta(seconds=settings.order_limit_s)
+
+
+async def _start(conn: Connection, workflow: Workflow, device_id: UUID, *, now: datetime, limit: timedelta) -> None:
+    await start_run(conn, workflow.name, device_id, workflow.steps[0].name, now=now, deadline=now + limit)
+
+
+async def _start_power(conn: Connection, device: Device, action: str, *, now: datetime, settings: Settings) -> None:
+    deadline = now + timedelta(seconds=settings.netboot_limit_s)
+    await start_run(
+        conn, POWER.name, device.id, POWER.steps[0].name, now=now, deadline=deadline, data={"action": action}
+    )

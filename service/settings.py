@@ -37,6 +37,9 @@ class Settings:
     order_limit_s: int = 300  # the promise
     install_limit_s: int = 1800  # a machine that has not finished by then is given up
     netboot_limit_s: int = 600  # firmware self-test and network boot on the slowest known servers
+    first_boot_limit_s: int = 600  # from the hand-over to the phone-home, a firmware self-test included
+    prove_limit_s: int = 120  # from the phone-home until SSH shows the host key
+    leaf_limit_s: int = 900  # a leaf that does not take a change within this is given up for this order
     erase_limit_s: int = 86400  # overwriting a large disk takes hours
     cool_down_s: int = 3600  # before an address that came back is given out again
     log_level: str = "info"

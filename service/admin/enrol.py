@@ -1,0 +1,125 @@
+"""Enrolment: racks of leaves and machines, with the prefixes that serve them, written down in one transaction.
+
+The same inventory may be sent again: what exists is brought up to date, what is new is added and, for a machine,
+prepared. Nothing is changed when any part of it is refused.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ipam.ledger import take
+from ipam.prefixes import add_prefix, add_vrf, prefixes_for
+from service.parts import Parts
+from service.secrets import seal
+from service.store.rows import Connection
+from service.workflows.prepare import start_prepare
+from sql.loader import Q
+
+_MAC = r"^[0-9a-f]{2}(:[0-9a-f]{2}){5}$"
+_PORT = r"^(xe|et|ge)-\d+/\d+/\d+(:\d+)?$"
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class PrefixEntry(_Model):
+    """A prefix that the facility hands out from, in blocks of `block_length`."""
+
+    cidr: str
+    role: Literal["boot", "public", "private", "ipv6", "elastic", "loopback", "uplink", "management", "infrastructure"]
+    block_length: int
+
+
+class LeafEntry(_Model):
+    """A leaf: where its NETCONF listens, and the host key that it must show."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$")]
+    host: str
+    port: int = 830
+    username: str
+    password: str
+    host_key: str
+
+
+class MachineEntry(_Model):
+    """A machine: its BMC, its network card and the leaf port that its cable ends in."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$")]
+    plan: str
+    mac: Annotated[str, Field(pattern=_MAC)]
+    arch: Literal["amd64", "arm64"] = "amd64"
+    leaf: str
+    port: Annotated[str, Field(pattern=_PORT)]
+    bmc_url: str
+    bmc_username: str
+    bmc_password: str
+
+
+class Inventory(_Model):
+    """What is enrolled at one facility."""
+
+    facility: str
+    prefixes: list[PrefixEntry] = []
+    leaves: list[LeafEntry] = []
+    machines: list[MachineEntry] = []
+
+
+class EnrolmentRefused(ValueError):
+    """The inventory names something that does not exist."""
+
+
+async def enrol(conn: Connection, inventory: Inventory, parts: Parts) -> dict[str, int]:
+    """Write the inventory down, in the caller's transaction; returns what it holds, by kind.
+
+    Raises EnrolmentRefused or ipam.errors.IpamError.
+    """
+    vrf = await add_vrf(conn, "default")
+    for prefix in inventory.prefixes:
+        await add_prefix(
+            conn, vrf, prefix.cidr, prefix.role, block_length=prefix.block_length, facility=inventory.facility
+        )
+    for leaf in inventory.leaves:
+        secret = seal(parts.key, leaf.password)
+        row = (inventory.facility, leaf.name, leaf.host, leaf.port, leaf.username, secret, leaf.host_key)
+        if await conn.fetchval(Q["enrol_leaf"], *row) is None:
+            raise EnrolmentRefused(f"facility {inventory.facility!r} does not exist")
+    for machine in inventory.machines:
+        await _enrol_machine(conn, inventory.facility, machine, parts)
+    await conn.execute(Q["notify"], "leaves")
+    return {
+        "prefixes": len(inventory.prefixes),
+        "leaves": len(inventory.leaves),
+        "machines": len(inventory.machines),
+    }
+
+
+async def _enrol_machine(conn: Connection, facility: str, machine: MachineEntry, parts: Parts) -> None:
+    now = parts.clock.now()
+    port_id = await conn.fetchval(Q["enrol_port"], machine.leaf, machine.port)
+    if port_id is None:
+        raise EnrolmentRefused(f"machine {machine.name}: leaf {machine.leaf!r} does not exist")
+    boot = await prefixes_for(conn, "boot", facility)
+    note = {"machine": machine.name, "leaf": machine.leaf, "port": machine.port}
+    await take(conn, boot, port_id, "boot", now=now, note=note)
+    row = await conn.fetchrow(
+        Q["enrol_machine"],
+        facility,
+        machine.plan,
+        port_id,
+        machine.name,
+        machine.mac,
+        machine.arch,
+        machine.bmc_url,
+        machine.bmc_username,
+        seal(parts.key, machine.bmc_password),
+    )
+    if row is None:
+        raise EnrolmentRefused(f"machine {machine.name}: plan {machine.plan!r} does not exist")
+    if row["state"] == "enrolled":
+        limit = timedelta(seconds=parts.settings.erase_limit_s)
+        await start_prepare(conn, row["id"], None, "it was enrolled", now=now, limit=limit)

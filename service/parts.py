@@ -1,0 +1,49 @@
+"""What a step, a handler or an actor may use: everything that reaches outside, handed over rather than looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from images.catalogue import Catalogue
+
+from images.store import ImageStore
+from service.clock import Clock, Jitter
+from service.settings import Settings
+
+
+class Bmc(Protocol):
+    """A machine's power and boot order. Every set is read back before a call returns."""
+
+    async def set_boot_once(self, target: Literal["pxe", "disk"]) -> None:
+        """Where the next start leads."""
+
+    async def power_on(self) -> None:
+        """On, seen on."""
+
+    async def power_off(self) -> None:
+        """Off, seen off."""
+
+    async def power_cycle(self) -> None:
+        """Off and on again, or on if it was off."""
+
+
+OpenBmc = Callable[[str, str, str], AbstractAsyncContextManager[Bmc]]  # url, username, password
+SeeHostKey = Callable[[str, int], Awaitable[str | None]]  # address and port → the ed25519 key shown, or None
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """One process's share of the outside world."""
+
+    settings: Settings
+    clock: Clock
+    jitter: Jitter
+    catalogue: Catalogue
+    images: ImageStore
+    boot_url: str  # where machines find boot files, images, metadata and the agent's calls
+    key: bytes  # seals BMC and switch secrets, signs erase certificates
+    open_bmc: OpenBmc
+    see_host_key: SeeHostKey

@@ -1,0 +1,58 @@
+"""The device as its course sees it: what a workflow, the boot decision and the metadata need of the row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from service.lifecycle import DeviceEvent, DeviceState, next_device
+from service.store.hardware import StateMoved
+from service.store.rows import Connection
+from sql.loader import Q
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device with the machine that it is on now."""
+
+    id: UUID
+    project_id: UUID
+    facility_id: UUID
+    facility: str
+    plan_id: UUID
+    plan: str
+    operating_system: str
+    hostname: str
+    userdata: str
+    ipxe_script_url: str | None
+    always_pxe: bool
+    ssh_keys: list[str]
+    password_hash: str
+    state: DeviceState
+    host_keys: list[str]
+    phoned_home_at: datetime | None
+    deadline: datetime
+    deleted_at: datetime | None
+    tags: list[str]
+    customdata: dict[str, Any]
+    machine_id: UUID | None
+
+
+async def device_by_id(conn: Connection, device_id: UUID) -> Device:
+    """The device. Raises KeyError for an unknown id."""
+    row = await conn.fetchrow(Q["course_device"], device_id)
+    if row is None:
+        raise KeyError(device_id)
+    return Device(**(dict(row) | {"state": DeviceState(row["state"])}))
+
+
+async def move_device(
+    conn: Connection, device: Device, event: DeviceEvent, *, now: datetime, failure: str | None = None
+) -> DeviceState:
+    """Move the device by the table. Raises IllegalMove, or StateMoved when the row is no longer as it was seen."""
+    goal = next_device(device.state, event)
+    if not await conn.fetchval(Q["move_device"], device.id, device.state, goal, failure, now):
+        raise StateMoved(f"device {device.id} is no longer {device.state}")
+    return goal

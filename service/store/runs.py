@@ -1,0 +1,59 @@
+"""Starting, signalling and superseding runs, each in the caller's transaction.
+
+The row is the truth. The queue only carries the hint "look at run N"; one lost is found by the worker's sweep, one
+too many finds nothing to claim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pgqueuer.queries import Queries
+
+from service.store.rows import Connection
+from sql.loader import Q
+
+ENTRYPOINT = "run"
+
+
+async def hint(queries: Queries, runs: Mapping[str, UUID]) -> None:
+    """Tell some worker to look at these runs. A key that is in the queue already is not queued again."""
+    if runs:
+        await queries.enqueue(
+            [ENTRYPOINT] * len(runs),
+            [str(run).encode() for run in runs.values()],
+            [0] * len(runs),
+            dedupe_key=list(runs),
+            on_conflict="skip",
+        )
+
+
+async def start_run(
+    conn: Connection,
+    workflow: str,
+    subject: UUID,
+    first_step: str,
+    *,
+    now: datetime,
+    deadline: datetime,
+    data: Mapping[str, Any] | None = None,
+) -> UUID:
+    """Start a run; a subject has one at a time (asyncpg.UniqueViolationError otherwise)."""
+    run_id: UUID = await conn.fetchval(Q["start_run"], workflow, subject, first_step, dict(data or {}), deadline, now)
+    await hint(Queries.from_asyncpg_connection(conn), {f"{run_id}:0": run_id})
+    return run_id
+
+
+async def signal(conn: Connection, subject: UUID, *, now: datetime) -> None:
+    """Something happened that the subject's run may be waiting for."""
+    rows = await conn.fetch(Q["signal_run"], subject, now)
+    # A key of its own for each signal: the hint that is being worked off may have been too early to see this one.
+    await hint(Queries.from_asyncpg_connection(conn), {f"{row['id']}:{row['signals']}": row["id"] for row in rows})
+
+
+async def supersede(conn: Connection, subject: UUID, *, now: datetime, reason: str) -> None:
+    """End the subject's run without undoing it: the run that is started next takes over what it left."""
+    await conn.fetch(Q["supersede_runs"], subject, now, reason)

@@ -1,0 +1,1 @@
+"""The courses of the work, each a tuple of steps."""

@@ -1,0 +1,89 @@
+"""Steps and looks that several workflows share: the port's change, the network boot, the agent's work."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from service.secrets import open_sealed
+from service.store.hardware import Machine, agent_alive, machine_by_id, offer_work
+from service.workflow import Back, Done, Failed, Job, Outcome, Wait
+from sql.loader import Q
+
+_NETBOOTS = 3  # power cycles in one run before the machine counts as dead
+_SILENT_S = 90.0  # an agent that has taken work and says nothing for so long has died with its machine
+
+
+async def netboot(job: Job, machine: Machine) -> None:
+    """End the machine's agent sessions and power-cycle it into the network."""
+    async with job.transaction() as conn:
+        await conn.execute(Q["end_agent_sessions"], machine.id, job.parts.clock.now())
+    secret = open_sealed(job.parts.key, machine.bmc_secret)
+    async with job.parts.open_bmc(machine.bmc_url, machine.bmc_username, secret) as bmc:
+        await bmc.set_boot_once("pxe")
+        await bmc.power_cycle()
+
+
+async def netboot_step(job: Job, machine: Machine) -> Outcome:
+    """Boot the machine into the installer; told apart from earlier boots by the time that is kept."""
+    booted_at = job.parts.clock.now()
+    await netboot(job, machine)
+    count = int(job.data.get("netboots", 0)) + 1
+    return Done({"netboots": count, "booted_at": booted_at.isoformat()})
+
+
+async def agent_step(job: Job, machine: Machine) -> Outcome:
+    """Wait until the installer's agent has said hello after the network boot."""
+    since = datetime.fromisoformat(job.data["booted_at"])
+    if await agent_alive(job.db, machine.id, now=job.parts.clock.now(), since=since):
+        return Done()
+    return Wait(f"{machine.name} has not reached the installer since its power cycle at {since:%H:%M:%S} UTC", 5.0)
+
+
+def netboot_again(job: Job, step: str, reason: str) -> Outcome:
+    """Back to the network boot, or the end after too many of them."""
+    if int(job.data.get("netboots", 0)) >= _NETBOOTS:
+        return Failed(f"{reason}, after {_NETBOOTS} power cycles")
+    return Back(step, reason)
+
+
+async def port_step(job: Job, machine: Machine) -> Outcome:
+    """Wait until the leaf has the port's present desired state, verified by reading it back."""
+    port = await job.db.fetchrow(Q["port_by_id"], machine.port_id)
+    if port["applied"] >= port["generation"]:
+        return Done()
+    why = port["fault"] or port["leaf_fault"]
+    return Wait(f"{port['leaf']} has not yet taken {port['name']} as {port['profile']}" + (f": {why}" if why else ""))
+
+
+async def work_step(
+    job: Job, machine: Machine, slot: str, kind: str, spec: dict[str, Any], *, reboot_step: str
+) -> Outcome:
+    """Have the agent do a piece of work; Done carries its result under the slot's name.
+
+    An agent that died with the work in hand is booted again and gets the same work once more.
+    """
+    row = await job.db.fetchrow(Q["work_of_run"], job.run_id, slot)
+    if row is None:
+        async with job.transaction() as conn:
+            await offer_work(conn, machine.id, job.run_id, slot, kind, spec)
+        return Wait(f"{machine.name} has been told to {kind}", 5.0)
+    match row["state"]:
+        case "done":
+            return Done({slot: row["result"]})
+        case "failed":
+            return Failed(f"{machine.name} could not {kind}: {row['reason']}")
+        case "withdrawn":
+            return Failed(f"the work to {kind} was withdrawn")
+    now = job.parts.clock.now()
+    heard = max(moment for moment in (row["created_at"], row["taken_at"], row["progress_at"]) if moment is not None)
+    if now - heard > timedelta(seconds=_SILENT_S) and not await agent_alive(job.db, machine.id, now=now):
+        return netboot_again(job, reboot_step, f"{machine.name} fell silent while it was to {kind}")
+    done = f" {row['stage']} {row['percent']:.0f} %" if row["stage"] else ""
+    return Wait(f"{machine.name} is to {kind}:{done or ' not begun'}", 5.0)
+
+
+async def machine_in(job: Job) -> Machine:
+    """The machine that the run is about: its subject, or the one in its data."""
+    return await machine_by_id(job.db, UUID(job.data["machine"]) if "machine" in job.data else job.subject)

@@ -1,0 +1,48 @@
+"""What the agent is told to install, made from the order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from images.protocol import InstallSpec, Network
+from ipam.ledger import Tenure, held_by
+from service.store.course import Device
+from service.store.hardware import Machine
+from service.workflow import Job
+
+
+def _network(links: list[Tenure], machine: Machine, nameservers: str) -> Network:
+    return {
+        "mac": machine.mac,
+        "addresses": [
+            {"address": str(link.host), "gateway": str(link.leaf.ip), "public": link.slot != "private"}
+            for link in links
+        ],
+        "private_subnets": ["10.0.0.0/8"],
+        "nameservers": [name.strip() for name in nameservers.split(",") if name.strip()],
+    }
+
+
+async def install_spec(job: Job, device: Device, machine: Machine) -> dict[str, Any]:
+    """The work for the agent. It is the same each time it is made for one order and machine."""
+    image = job.parts.images.image(device.operating_system)
+    base = job.parts.boot_url
+    spec: InstallSpec = {
+        "image": {
+            "url": f"{base}/images/{image.sha256}",
+            "sha256": image.sha256,
+            "bytes": image.bytes,
+            "disk_bytes": image.disk_bytes,
+        },
+        "disk": None,
+        "hostname": device.hostname,
+        "ssh_keys": device.ssh_keys,
+        "password_hash": device.password_hash,
+        "network": _network(await held_by(job.db, device.id), machine, job.parts.settings.nameservers),
+        "metadata_url": f"{base}/metadata",
+        "phone_home_url": f"{base}/phone-home",
+        "instance_id": str(device.id),
+        "userdata": device.userdata,
+        "handover": ["switch_root", "kexec", "reboot"],
+    }
+    return dict(spec)

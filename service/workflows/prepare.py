@@ -1,0 +1,150 @@
+"""Back to the pool, or into it for the first time: port away, addresses back, network boot, erase, certificate.
+
+The run's subject is the machine. `data["device"]` is the device whose addresses end with it, if any. The order of
+the steps is the promise: nobody else gets an address before the leaf has stopped routing it, and no machine comes
+to the pool without a certificate.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from ipam.ledger import give_back
+from service.lifecycle import MachineEvent, MachineState
+from service.store.events import add_event
+from service.store.hardware import machine_by_id, move_machine, set_port
+from service.store.rows import Connection
+from service.store.runs import start_run, supersede
+from service.workflow import Done, Failed, Job, Outcome, Step, Workflow
+from service.workflows.common import agent_step, machine_in, netboot_again, netboot_step, port_step, work_step
+from sql.loader import Q
+
+_SAMPLES = 64  # blocks read back from each disk
+
+
+async def start_prepare(
+    conn: Connection, machine_id: UUID, device_id: UUID | None, why: str, *, now: datetime, limit: timedelta
+) -> None:
+    """Take a machine away from whoever has it and send it through preparation. In the caller's transaction."""
+    machine = await machine_by_id(conn, machine_id)
+    if machine.state is MachineState.PREPARING:
+        return
+    await supersede(conn, machine_id, now=now, reason=why)
+    await move_machine(conn, machine, MachineEvent.PREPARE, now=now, reason=why)
+    await conn.execute(Q["give_machine"], machine_id, None)
+    await conn.execute(Q["withdraw_work"], machine_id, now)
+    data = {"why": why} | ({"device": str(device_id)} if device_id else {})
+    await start_run(conn, PREPARE.name, machine_id, PREPARE.steps[0].name, now=now, deadline=now + limit, data=data)
+
+
+async def _close_port(job: Job) -> Outcome:
+    machine = await machine_in(job)
+    async with job.transaction() as conn:
+        await set_port(conn, machine.port_id, "quarantine", None, now=job.parts.clock.now())
+    return Done()
+
+
+async def _quarantine(job: Job) -> Outcome:
+    """What is left of a machine that could not be prepared: out of the pool, its port closed, the reason on it."""
+    machine = await machine_in(job)
+    reason = await job.db.fetchval(
+        "SELECT reason FROM run_step WHERE run_id = $1 AND state = 'failed' ORDER BY finished_at DESC LIMIT 1",
+        job.run_id,
+    )
+    async with job.transaction() as conn:
+        if machine.state is MachineState.PREPARING:
+            await move_machine(conn, machine, MachineEvent.FAIL, now=job.parts.clock.now(), reason=reason)
+    return Done()
+
+
+async def _await_port(job: Job) -> Outcome:
+    return await port_step(job, await machine_in(job))
+
+
+async def _give_addresses_back(job: Job) -> Outcome:
+    if device := job.data.get("device"):
+        async with job.transaction() as conn:
+            await give_back(conn, UUID(device), now=job.parts.clock.now())
+    return Done()
+
+
+async def _netboot(job: Job) -> Outcome:
+    return await netboot_step(job, await machine_in(job))
+
+
+async def _await_agent(job: Job) -> Outcome:
+    return await agent_step(job, await machine_in(job))
+
+
+async def _no_agent(job: Job) -> Outcome:
+    machine = await machine_in(job)
+    return netboot_again(job, "netboot", f"{machine.name} did not reach the installer")
+
+
+async def _erase(job: Job) -> Outcome:
+    spec = {"disks": [], "sample_count": _SAMPLES}
+    return await work_step(job, await machine_in(job), "erase", "erase", spec, reboot_step="netboot")
+
+
+def _unclean(evidence: dict[str, Any]) -> str | None:
+    """Why the evidence of an erase is not good enough; None when it is."""
+    disks = evidence.get("disks") or []
+    if not disks:
+        return "the agent named no disk"
+    for disk in disks:
+        if disk["samples_read"] < 1 or disk["samples_clean"] != disk["samples_read"]:
+            return f"{disk['path']}: {disk['samples_clean']} of {disk['samples_read']} samples were clean"
+    return None
+
+
+async def _certify(job: Job) -> Outcome:
+    machine = await machine_in(job)
+    evidence = job.data["erase"]
+    if why := _unclean(evidence):
+        return Failed(f"the erase is not proved: {why}")
+    text = json.dumps({"machine": str(machine.id), "run": str(job.run_id), "evidence": evidence}, sort_keys=True)
+    signature = hmac.digest(job.parts.key, text.encode(), hashlib.sha256)
+    async with job.transaction() as conn:
+        await conn.execute(Q["certify_erase"], machine.id, job.run_id, evidence, signature)
+    return Done()
+
+
+async def _open_port(job: Job) -> Outcome:
+    machine = await machine_in(job)
+    async with job.transaction() as conn:
+        await set_port(conn, machine.port_id, "provisioning", None, now=job.parts.clock.now())
+    return Done()
+
+
+async def _pool(job: Job) -> Outcome:
+    now = job.parts.clock.now()
+    machine = await machine_in(job)
+    async with job.transaction() as conn:
+        if machine.state is MachineState.PREPARING:
+            await move_machine(conn, machine, MachineEvent.PREPARED, now=now)
+            # Whoever waits for a machine of this kind is told by the facility's pool.
+            await conn.execute(Q["signal_waiting_for_pool"], machine.facility_id, machine.plan_id, now)
+            await add_event(conn, "machine.pooled", f"{machine.name} is ready", machine_id=machine.id, private=True)
+    return Done()
+
+
+PREPARE = Workflow(
+    "prepare",
+    (
+        Step("close_port", _close_port, "leaf_limit_s", undo=_quarantine),
+        Step("await_closed_port", _await_port, "leaf_limit_s"),
+        Step("give_addresses_back", _give_addresses_back, "leaf_limit_s"),
+        Step("netboot", _netboot, "netboot_limit_s"),
+        Step("await_agent", _await_agent, "netboot_limit_s", overrun=_no_agent),
+        Step("erase", _erase, "erase_limit_s"),
+        Step("certify", _certify, "leaf_limit_s"),
+        Step("open_port", _open_port, "leaf_limit_s"),
+        Step("await_open_port", _await_port, "leaf_limit_s"),
+        Step("pool", _pool, "leaf_limit_s"),
+    ),
+)

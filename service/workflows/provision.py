@@ -1,0 +1,284 @@
+"""From an order to an active machine. The run's subject is the device.
+
+The leaf changes its port while the machine is being installed: `place` asks for it, `await_network` waits for it. A
+machine that fails or is too slow goes to preparation, and the device is placed again on another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from ipam.errors import IpamError
+from ipam.ledger import Tenure, held_by, take
+from ipam.prefixes import prefixes_for
+from service.lifecycle import DeviceEvent, MachineEvent, MachineState
+from service.store.course import Device, device_by_id, move_device
+from service.store.events import add_event
+from service.store.hardware import (
+    Machine,
+    agent_alive,
+    machine_by_id,
+    machine_of_device,
+    move_machine,
+    pick_machine,
+    set_port,
+)
+from service.store.rows import Connection
+from service.workflow import Back, Done, Failed, Job, Outcome, Step, Wait, Workflow
+from service.workflows.common import netboot_step, port_step, work_step
+from service.workflows.install import install_spec
+from service.workflows.prepare import start_prepare
+from sql.loader import Q
+
+SLOTS = ("public", "private", "ipv6")  # always taken in this order, so that two orders cannot wait for each other
+_REPLACEMENTS = 2  # machines that may fail under one order before the order fails
+
+
+async def device_in(job: Job) -> Device:
+    """The run's device."""
+    return await device_by_id(job.db, job.subject)
+
+
+async def placed(job: Job) -> Machine:
+    """The machine that the run has placed its device on."""
+    return await machine_by_id(job.db, UUID(job.data["machine"]))
+
+
+async def _take_links(conn: Connection, job: Job, device: Device, machine: Machine) -> list[Tenure]:
+    note = {"machine": str(machine.id), "port": str(machine.port_id), "mac": machine.mac}
+    return [
+        await take(
+            conn,
+            await prefixes_for(conn, slot, device.facility),
+            device.id,
+            slot,
+            now=job.parts.clock.now(),
+            cool_down=timedelta(seconds=job.parts.settings.cool_down_s),
+            note=note | {"project": str(device.project_id)},
+        )
+        for slot in SLOTS
+    ]
+
+
+async def _place(job: Job) -> Outcome:
+    device, now = await device_in(job), job.parts.clock.now()
+    if (held := await machine_of_device(job.db, device.id)) is not None:
+        return Done({"machine": str(held.id)})
+    tried = [UUID(machine) for machine in job.data.get("tried", [])]
+    try:
+        async with job.transaction() as conn:
+            machine = await pick_machine(conn, device.facility_id, device.plan_id, without=tried, now=now)
+            if machine is None:
+                return await _no_machine(conn, device)
+            links = await _take_links(conn, job, device, machine)
+            await conn.execute(Q["give_machine"], machine.id, device.id)
+            await move_machine(conn, replace(machine, device_id=device.id), MachineEvent.PLACE, now=now)
+            await set_port(conn, machine.port_id, "active", device.id, now=now)
+            await move_device(conn, device, DeviceEvent.PLACED, now=now)
+            await add_event(conn, "provisioning.101", "Provisioning started", device_id=device.id)
+            addresses = ", ".join(str(link.host.ip) for link in links)
+            body = f"Network configured with addresses {addresses}"
+            await add_event(conn, "provisioning.102", body, device_id=device.id)
+    except IpamError as err:
+        return Failed(f"{err.__doc__} {err}")
+    return Done({"machine": str(machine.id)})
+
+
+async def _no_machine(conn: Connection, device: Device) -> Outcome:
+    rows = await conn.fetch(Q["machines_like"], device.facility_id, device.plan_id)
+    there = ", ".join(f"{row['machines']} {row['state']}" for row in rows) or "none at all"
+    return Wait(f"no machine of plan {device.plan} is ready in {device.facility} ({there})", 10.0)
+
+
+async def _undo_place(job: Job) -> Outcome:
+    """Give the machine back, with the device's addresses, and let the device fail with the reason."""
+    device, now = await device_in(job), job.parts.clock.now()
+    reason = await job.db.fetchval(
+        "SELECT reason FROM run_step WHERE run_id = $1 AND state = 'failed' ORDER BY finished_at DESC LIMIT 1",
+        job.run_id,
+    )
+    async with job.transaction() as conn:
+        machine = await machine_of_device(conn, device.id)
+        if machine is not None:
+            limit = timedelta(seconds=job.parts.settings.erase_limit_s)
+            await start_prepare(conn, machine.id, device.id, f"its order failed: {reason}", now=now, limit=limit)
+        if device.state in ("queued", "provisioning", "reinstalling"):
+            await move_device(conn, device, DeviceEvent.GAVE_UP, now=now, failure=reason)
+            body = "Provisioning failed"
+            await add_event(conn, "provisioning.failed", body, device_id=device.id, state="failed")
+            await add_event(conn, "failure", reason or body, device_id=device.id, private=True, data={"reason": reason})
+    return Done()
+
+
+async def _replace(job: Job, reason: str) -> Outcome:
+    """Another machine for the device. The old one keeps nothing: its port is closed and its addresses end with it."""
+    tried = [*job.data.get("tried", []), job.data["machine"]]
+    if len(tried) > _REPLACEMENTS:
+        return Failed(f"{reason}; {len(tried)} machines were tried")
+    now, machine = job.parts.clock.now(), await placed(job)
+    async with job.transaction() as conn:
+        if machine.device_id == job.subject:
+            limit = timedelta(seconds=job.parts.settings.erase_limit_s)
+            await start_prepare(conn, machine.id, job.subject, reason, now=now, limit=limit)
+        await conn.execute(Q["forget_phone_home"], job.subject)
+    return Back("await_addresses", reason, {"tried": tried, "netboots": 0})
+
+
+async def _await_addresses(job: Job) -> Outcome:
+    """Only after a replacement: the lost machine's port must be closed before its addresses have ended."""
+    if await machine_of_device(job.db, job.subject) is None and await held_by(job.db, job.subject):
+        return Wait("the port of the machine that failed is being closed", 2.0)
+    return Done()
+
+
+async def _addresses_stuck(job: Job) -> Outcome:
+    return Failed("the leaf of the machine that failed does not let go of its addresses")
+
+
+async def _start(job: Job) -> Outcome:
+    """A machine of the warm pool waits in the installer already; a cold one is started."""
+    machine, device = await placed(job), await device_in(job)
+    entry = job.parts.catalogue.get(device.operating_system)
+    warm = await agent_alive(job.db, machine.id, now=job.parts.clock.now())
+    outcome: Outcome = Done()
+    if entry.engine == "ipxe" or not warm:
+        outcome = await netboot_step(job, machine)
+    async with job.transaction() as conn:
+        body = "Configuration written, restarting device"
+        await add_event(conn, "provisioning.103", body, device_id=device.id)
+    return outcome
+
+
+async def _install(job: Job) -> Outcome:
+    machine, device = await placed(job), await device_in(job)
+    if job.parts.catalogue.get(device.operating_system).engine == "ipxe":
+        return Done()
+    spec = await install_spec(job, device, machine)
+    slot = f"install.{len(job.data.get('tried', []))}"
+    outcome = await work_step(job, machine, slot, "install", spec, reboot_step="start")
+    if isinstance(outcome, Failed):
+        return await _replace(job, outcome.reason)
+    if isinstance(outcome, Done):
+        keys = job_keys(dict(outcome.data[slot]))
+        await job.db.execute(Q["set_host_keys"], device.id, keys, job.parts.clock.now())
+        return Done({"host_keys": keys})
+    return outcome
+
+
+def job_keys(result: dict[str, Any]) -> list[str]:
+    """The host keys that an install reported, those of a known type only."""
+    return [key for key in result.get("host_keys", []) if isinstance(key, str) and key.startswith("ssh-")]
+
+
+async def _too_slow(job: Job) -> Outcome:
+    machine = await placed(job)
+    return await _replace(job, f"{machine.name} was too slow")
+
+
+async def _await_network(job: Job) -> Outcome:
+    return await port_step(job, await placed(job))
+
+
+async def _network_too_slow(job: Job) -> Outcome:
+    machine = await placed(job)
+    port = await job.db.fetchrow(Q["port_by_id"], machine.port_id)
+    why = port["fault"] or port["leaf_fault"] or "no answer"
+    return Failed(f"{port['leaf']} {port['name']} could not be set up: {why}")
+
+
+async def _await_phone_home(job: Job) -> Outcome:
+    device = await device_in(job)
+    if device.phoned_home_at is not None:
+        return Done()
+    return Wait("the installed system has not phoned home", 10.0)
+
+
+async def _prove(job: Job) -> Outcome:
+    """Active means seen from outside: the public address shows the host key that the install reported."""
+    device = await device_in(job)
+    if not device.host_keys:
+        return Done()
+    public = next(link for link in await held_by(job.db, device.id) if link.slot == "public")
+    port = job.parts.settings.ssh_port
+    seen = await job.parts.see_host_key(str(public.host.ip), port)
+    if seen is None:
+        return Wait(f"{public.host.ip} does not answer SSH on port {port}", 0.5)
+    expected = [key.split()[1] for key in device.host_keys]
+    if seen.split()[1] not in expected:
+        return Failed(f"{public.host.ip} shows a host key that the install did not make")
+    return Done()
+
+
+async def _activate(job: Job) -> Outcome:
+    device, machine, now = await device_in(job), await placed(job), job.parts.clock.now()
+    async with job.transaction() as conn:
+        if machine.state is MachineState.INSTALLING:
+            await move_machine(conn, machine, MachineEvent.ACTIVATE, now=now)
+        if device.state in ("provisioning", "reinstalling"):
+            await move_device(conn, device, DeviceEvent.PROVED, now=now)
+            body = "Device phoned home and is ready to go"
+            await add_event(conn, "provisioning.110", body, device_id=device.id, state="active")
+    return Done()
+
+
+async def _begin_reinstall(job: Job) -> Outcome:
+    """Boot the machine of an active device into the installer again; the device keeps machine, addresses and keys."""
+    machine = await machine_of_device(job.db, job.subject)
+    if machine is None:
+        return Failed("the device has no machine")
+    async with job.transaction() as conn:
+        if machine.state is MachineState.IN_USE:
+            await move_machine(conn, machine, MachineEvent.REINSTALL, now=job.parts.clock.now())
+            await conn.execute(Q["set_installed"], machine.id, False)
+            await conn.execute(Q["forget_phone_home"], job.subject)
+    return Done({"machine": str(machine.id)})
+
+
+async def _restart(job: Job) -> Outcome:
+    return await netboot_step(job, await placed(job))
+
+
+async def _reinstall(job: Job) -> Outcome:
+    machine, device = await placed(job), await device_in(job)
+    if job.parts.catalogue.get(device.operating_system).engine == "ipxe":
+        return Done()
+    spec = await install_spec(job, device, machine)
+    outcome = await work_step(job, machine, "install", "install", spec, reboot_step="start")
+    if isinstance(outcome, Done):
+        keys = job_keys(dict(outcome.data["install"]))
+        await job.db.execute(Q["set_host_keys"], device.id, keys, job.parts.clock.now())
+        return Done({"host_keys": keys})
+    return outcome
+
+
+_SEEN = (
+    Step("await_network", _await_network, "leaf_limit_s", overrun=_network_too_slow),
+    Step("await_phone_home", _await_phone_home, "first_boot_limit_s", overrun=_too_slow),
+    Step("prove", _prove, "prove_limit_s", overrun=_too_slow),
+    Step("activate", _activate, "leaf_limit_s"),
+)
+
+PROVISION = Workflow(
+    "provision",
+    (
+        Step("await_addresses", _await_addresses, "leaf_limit_s", overrun=_addresses_stuck),
+        Step("place", _place, "install_limit_s", undo=_undo_place),
+        Step("start", _start, "netboot_limit_s"),
+        Step("install", _install, "install_limit_s", overrun=_too_slow),
+        *_SEEN,
+    ),
+)
+
+# A device that is active is bound to its machine: what overruns here fails, with the reason, and nobody is moved.
+REINSTALL = Workflow(
+    "reinstall",
+    (
+        Step("begin", _begin_reinstall, "leaf_limit_s", undo=_undo_place),
+        Step("start", _restart, "netboot_limit_s"),
+        Step("install", _reinstall, "install_limit_s"),
+        *(replace(step, overrun=None) for step in _SEEN),
+    ),
+)

@@ -1,0 +1,19 @@
+-- name: enrol_leaf
+INSERT INTO leaf (facility_id, name, host, port, username, secret, host_key)
+SELECT f.id, $2, $3, $4, $5, $6, $7 FROM facility AS f WHERE f.code = $1
+ON CONFLICT (name) DO UPDATE SET host = excluded.host, port = excluded.port, username = excluded.username,
+                                 secret = excluded.secret, host_key = excluded.host_key
+RETURNING id
+
+-- name: enrol_port
+INSERT INTO leaf_port (leaf_id, name) SELECT l.id, $2 FROM leaf AS l WHERE l.name = $1
+ON CONFLICT (leaf_id, name) DO UPDATE SET name = excluded.name
+RETURNING id
+
+-- name: enrol_machine
+INSERT INTO machine (facility_id, plan_id, port_id, name, mac, arch, bmc_url, bmc_username, bmc_secret)
+SELECT f.id, p.id, $3, $4, $5::text::macaddr, $6, $7, $8, $9
+FROM facility AS f, plan AS p WHERE f.code = $1 AND (p.slug = $2 OR $2 = ANY(p.aliases))
+ON CONFLICT (name) DO UPDATE SET bmc_url = excluded.bmc_url, bmc_username = excluded.bmc_username,
+                                 bmc_secret = excluded.bmc_secret
+RETURNING id, state

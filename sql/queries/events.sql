@@ -1,0 +1,10 @@
+-- name: add_event
+WITH added AS (
+    INSERT INTO event (type, body, device_id, machine_id, project_id, state, private, data)
+    VALUES ($1::text, $2::text, $3::uuid, $4::uuid,
+            coalesce($5::uuid, (SELECT project_id FROM device WHERE id = $3::uuid)), $6::text, $7::bool, $8::jsonb)
+    RETURNING device_id, machine_id
+)
+SELECT pg_notify('roundhouse', CASE WHEN device_id IS NOT NULL THEN 'device:' || device_id
+                                    ELSE 'machine:' || machine_id END)
+FROM added WHERE device_id IS NOT NULL OR machine_id IS NOT NULL

@@ -1,0 +1,116 @@
+-- name: machine_by_id
+SELECT m.id, m.name, m.state, m.facility_id, f.code AS facility, m.plan_id, p.slug AS plan, m.port_id, m.mac::text AS mac,
+       m.arch, m.bmc_url, m.bmc_username, m.bmc_secret, m.device_id, m.installed, m.reason, m.state_since,
+       o.name AS port, o.profile, o.generation, o.applied, o.fault, l.id AS leaf_id, l.name AS leaf
+FROM machine AS m
+JOIN facility AS f ON f.id = m.facility_id
+JOIN plan AS p ON p.id = m.plan_id
+JOIN leaf_port AS o ON o.id = m.port_id
+JOIN leaf AS l ON l.id = o.leaf_id
+WHERE m.id = $1
+
+-- name: machine_of_device
+SELECT id FROM machine WHERE device_id = $1
+
+-- name: machine_on_port
+SELECT id FROM machine WHERE port_id = $1
+
+-- name: pick_machine
+SELECT m.id, m.state FROM machine AS m
+LEFT JOIN LATERAL (
+    SELECT max(s.seen_at) AS seen_at FROM agent_session AS s WHERE s.machine_id = m.id AND s.ended_at IS NULL
+) AS agent ON true
+WHERE m.state = 'ready' AND m.facility_id = $1 AND m.plan_id = $2 AND m.id <> ALL($3::uuid[])
+ORDER BY coalesce(agent.seen_at > $4, false) DESC, m.state_since
+LIMIT 1 FOR UPDATE OF m SKIP LOCKED
+
+-- name: machines_like
+SELECT state, count(*) AS machines FROM machine WHERE facility_id = $1 AND plan_id = $2 GROUP BY state ORDER BY state
+
+-- name: move_machine
+UPDATE machine SET state = $3, reason = $4, state_since = $5 WHERE id = $1 AND state = $2 RETURNING true
+
+-- name: give_machine
+UPDATE machine SET device_id = $2, installed = false WHERE id = $1
+
+-- name: set_installed
+UPDATE machine SET installed = $2 WHERE id = $1
+
+-- name: set_port
+WITH changed AS (
+    UPDATE leaf_port SET profile = $2, device_id = $3, generation = generation + 1, changed_at = $4, fault = NULL
+    WHERE id = $1 AND (profile, device_id) IS DISTINCT FROM ($2::text, $3::uuid)
+    RETURNING leaf_id
+)
+SELECT pg_notify('roundhouse', 'leaf:' || leaf_id) FROM changed
+
+-- name: port_by_id
+SELECT o.id, o.name, o.profile, o.device_id, o.generation, o.applied, o.fault, l.id AS leaf_id, l.name AS leaf,
+       l.state AS leaf_state, l.fault AS leaf_fault
+FROM leaf_port AS o JOIN leaf AS l ON l.id = o.leaf_id WHERE o.id = $1
+
+-- name: leaves
+SELECT id FROM leaf ORDER BY name
+
+-- name: leaf_by_id
+SELECT id, name, host, port, username, secret, host_key, state, fault, epoch FROM leaf WHERE id = $1
+
+-- name: hold_leaf
+UPDATE leaf SET epoch = epoch + CASE WHEN holder = $2 THEN 0 ELSE 1 END, holder = $2, held_until = now() + $3::interval
+WHERE id = $1 AND (holder = $2 OR held_until IS NULL OR held_until < now())
+RETURNING epoch
+
+-- name: release_leaf
+UPDATE leaf SET held_until = NULL WHERE id = $1 AND holder = $2
+
+-- name: ports_of_leaf
+SELECT o.id, o.name, o.profile, o.device_id, o.generation, o.applied, m.id AS machine_id, m.name AS machine
+FROM leaf_port AS o LEFT JOIN machine AS m ON m.port_id = o.id
+WHERE o.leaf_id = $1 ORDER BY o.name
+
+-- name: mark_ports_applied
+UPDATE leaf_port AS o SET applied = given.generation, fault = NULL
+FROM unnest($2::uuid[], $3::bigint[]) AS given (id, generation)
+WHERE o.id = given.id AND o.applied < given.generation
+  AND EXISTS (SELECT FROM leaf WHERE id = o.leaf_id AND epoch = $1)
+RETURNING o.id, o.device_id
+
+-- name: mark_ports_faulty
+UPDATE leaf_port AS o SET fault = $4
+FROM unnest($2::uuid[], $3::bigint[]) AS given (id, generation)
+WHERE o.id = given.id AND o.generation = given.generation AND o.applied < given.generation
+  AND EXISTS (SELECT FROM leaf WHERE id = o.leaf_id AND epoch = $1)
+RETURNING o.id, o.device_id
+
+-- name: set_leaf_state
+UPDATE leaf SET state = $3, fault = $4 WHERE id = $1 AND epoch = $2
+
+-- name: agent_alive
+SELECT id, started_at, seen_at FROM agent_session
+WHERE machine_id = $1 AND ended_at IS NULL AND started_at IS NOT NULL AND seen_at > $2
+ORDER BY started_at DESC LIMIT 1
+
+-- name: end_agent_sessions
+UPDATE agent_session SET ended_at = $2 WHERE machine_id = $1 AND ended_at IS NULL
+
+-- name: offer_work
+INSERT INTO agent_work (machine_id, run_id, slot, kind, spec) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (run_id, slot) DO NOTHING
+
+-- name: withdraw_work
+UPDATE agent_work SET state = 'withdrawn', finished_at = $2 WHERE machine_id = $1 AND state IN ('offered', 'taken')
+
+-- name: work_of_run
+SELECT id, kind, state, result, reason, stage, percent, bytes_done, bytes_total, created_at, taken_at, progress_at,
+       finished_at
+FROM agent_work WHERE run_id = $1 AND slot = $2
+
+-- name: certify_erase
+INSERT INTO erase_certificate (machine_id, run_id, evidence, signature) VALUES ($1, $2, $3, $4)
+ON CONFLICT (run_id) DO NOTHING
+
+-- name: notify
+SELECT pg_notify('roundhouse', $1)
+
+-- name: device_on_machine
+SELECT device_id FROM machine WHERE id = $1
