@@ -1,0 +1,219 @@
+"""The first seconds of a light machine: DHCP through the leaf's relay, the first stage by TFTP, iPXE's script."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface
+
+import structlog
+from aiohttp import ClientError
+
+from pxe.decide import Arch, Stage
+from pxe.dhcp import options as opt
+from pxe.dhcp.message import BOOTREPLY, BOOTREQUEST, BROADCAST_FLAG, Malformed, Message, decode, encode
+from pxe.tftp import packets
+from service.lab.board import Board, Http, NoBoot
+from service.lab.ipxe_script import Outcome, ScriptRun
+from service.lab.relay import Relay
+
+log = structlog.get_logger()
+
+_ARCH_CODES = {Arch.BIOS: 0, Arch.UEFI_X64: 7, Arch.UEFI_ARM64: 11}
+_TFTP_TRIES = 5
+_WINDOWSIZE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What DHCP gave."""
+
+    address: IPv4Interface
+    next_server: IPv4Address
+    file: str
+
+
+class _Wire:
+    """The machine's end of the cable for DHCP: broadcasts to the leaf's relay, with the card's faults."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._heard: asyncio.Queue[bytes] = asyncio.Queue()
+        settings = board.settings
+        self._relay = Relay(board.nic.port, self._take, server_port=settings.dhcp_port, relay_port=settings.relay_port)
+
+    def send(self, datagram: bytes) -> None:
+        if not self._lost():
+            self._relay.from_client(datagram)
+
+    async def receive(self) -> bytes:
+        return await self._heard.get()
+
+    def close(self) -> None:
+        self._relay.close()
+
+    def _take(self, datagram: bytes) -> None:
+        if not self._lost():
+            self._heard.put_nowait(datagram)
+
+    def _lost(self) -> bool:
+        faults = self._board.faults
+        return faults.dead_nic or (faults.lose_dhcp > 0 and self._board.random.random() < faults.lose_dhcp)
+
+
+async def acquire(board: Board, stage: Stage) -> Binding:
+    """One DHCP exchange as `stage` does it: DISCOVER, OFFER, REQUEST, ACK. Raises NoBoot after the last try."""
+    wire = _Wire(board)
+    try:
+        for attempt in range(board.settings.dhcp_tries):
+            try:
+                # RFC 2131 §4.1 begins at 4 s; firmware is less patient.
+                async with asyncio.timeout(min(0.5 * 2**attempt, 4.0)):
+                    return await _exchange(board, wire, stage)
+            except TimeoutError:
+                continue
+            except _Refused:
+                await board.clock.sleep(board.back_off_s(attempt))
+    finally:
+        wire.close()
+    raise NoBoot("no DHCP answer")
+
+
+class _Refused(Exception):
+    """The server said NAK: begin again."""
+
+
+async def _exchange(board: Board, wire: _Wire, stage: Stage) -> Binding:
+    mac = bytes.fromhex(board.nic.mac.replace(":", ""))
+    xid = board.random.getrandbits(32)
+    common = _options(board.settings.arch, stage)
+
+    def request(kind: int, more: dict[int, bytes]) -> bytes:
+        options = {opt.MESSAGE_TYPE: bytes((kind,))} | common | more
+        return encode(Message(op=BOOTREQUEST, xid=xid, chaddr=mac, flags=BROADCAST_FLAG, options=options))
+
+    async def reply(*kinds: int) -> Message:
+        while True:
+            try:
+                message = decode(await wire.receive())
+            except Malformed:
+                continue
+            if (message.op, message.xid, message.chaddr) == (BOOTREPLY, xid, mac) and message.kind in kinds:
+                return message
+
+    wire.send(request(opt.DISCOVER, {}))
+    offer = await reply(opt.OFFER)
+    chosen = {
+        opt.REQUESTED_ADDRESS: offer.yiaddr.packed,
+        opt.SERVER_ID: offer.options.get(opt.SERVER_ID, b""),
+    }
+    wire.send(request(opt.REQUEST, chosen))
+    ack = await reply(opt.ACK, opt.NAK)
+    if ack.kind == opt.NAK:
+        raise _Refused
+    mask = ack.address(opt.SUBNET_MASK) or IPv4Address("255.255.255.255")
+    file = ack.options.get(opt.BOOT_FILE, ack.file).rstrip(b"\0").decode("ascii", "replace")
+    return Binding(IPv4Interface(f"{ack.yiaddr}/{mask}"), ack.siaddr, file)
+
+
+def _options(arch: Arch, stage: Stage) -> dict[int, bytes]:
+    asked = bytes((opt.SUBNET_MASK, opt.ROUTER, opt.NAMESERVERS, opt.HOSTNAME, opt.CLASSLESS_ROUTES, opt.BOOT_FILE))
+    options = {opt.PARAMETERS: asked, opt.MAX_SIZE: (1472).to_bytes(2, "big")}
+    if stage is Stage.SYSTEM:
+        return options
+    code = _ARCH_CODES[arch]
+    options |= {
+        opt.CLIENT_ARCH: code.to_bytes(2, "big"),
+        opt.CLIENT_NDI: bytes((1, 2, 1)),
+        opt.VENDOR_CLASS: f"PXEClient:Arch:{code:05}:UNDI:002001".encode(),
+    }
+    if stage is Stage.IPXE:
+        options |= {opt.USER_CLASS: b"iPXE", opt.IPXE: opt.sub_options({opt.IPXE_HTTP: b"\x01"})}
+    return options
+
+
+async def network_boot(board: Board) -> Outcome:
+    """PXE: DHCP, first stage, iPXE's DHCP, script. Returns what the script ended in. Raises NoBoot."""
+    await board.enter("dhcp")
+    binding = await acquire(board, Stage.FIRMWARE)
+    if not binding.file:
+        raise NoBoot("no boot file offered")
+    await board.enter("first-stage")
+    if not board.carries(binding.address.ip):
+        raise NoBoot("no carrier")
+    await fetch_tftp(binding.address.ip, (str(binding.next_server), board.settings.tftp_port), binding.file)
+    await board.enter("ipxe")
+    binding = await acquire(board, Stage.IPXE)
+    if not binding.file:
+        raise NoBoot("no boot script offered")
+    async with board.http(binding.address.ip) as http:
+        run = ScriptRun(
+            load=http.load,
+            text=lambda url, form: _text(http, url, form),
+            sleep=board.clock.sleep,
+            disk_boots=any(disk.installed for disk in board.disks),
+            settings={
+                "net0/mac": board.nic.mac,
+                "net0/ip": str(binding.address.ip),
+                "filename": binding.file,
+                "platform": "pcbios" if board.settings.arch is Arch.BIOS else "efi",
+            },
+        )
+        try:
+            script = await _text(http, binding.file, None)
+        except (ClientError, OSError, TimeoutError) as err:
+            raise NoBoot(f"no boot script: {err}") from err
+        return await run.run(script)
+
+
+async def _text(http: Http, url: str, form: dict[str, str] | None) -> str:
+    status, body = await http.call("GET" if form is None else "POST", url, form=form)
+    if status >= 400:
+        raise OSError(f"{url}: HTTP {status}")
+    return body.decode("utf-8", "replace")
+
+
+async def fetch_tftp(local: IPv4Address, server: tuple[str, int], name: str) -> bytes:
+    """Read a file by TFTP from `local`, with blksize and windowsize as OVMF asks for them. Raises NoBoot."""
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.setblocking(False)
+        sock.bind((str(local), 0))
+        last = packets.rrq(name, {"blksize": "1468", "windowsize": str(_WINDOWSIZE), "tsize": "0"})
+        peer: tuple[str, int] | None = None
+        blksize, windowsize, in_window = packets.DEFAULT_BLKSIZE, 1, 0
+        pieces: list[bytes] = []
+        tries = 0
+        await loop.sock_sendto(sock, last, server)
+        while True:
+            try:
+                async with asyncio.timeout(1.0):
+                    datagram, source = await loop.sock_recvfrom(sock, 2048)
+            except TimeoutError:
+                tries += 1
+                if tries >= _TFTP_TRIES:
+                    raise NoBoot("no TFTP answer") from None
+                await loop.sock_sendto(sock, last, peer or server)
+                continue
+            if source != (peer or source) or source[0] != server[0]:
+                continue
+            peer, tries = source, 0
+            if packets.opcode(datagram) == packets.OACK:
+                terms = packets.read_oack(datagram)
+                blksize, windowsize = int(terms.get("blksize", blksize)), int(terms.get("windowsize", windowsize))
+                last = packets.ack(0)
+                await loop.sock_sendto(sock, last, peer)
+            elif (received := packets.data_block(datagram)) is not None:
+                block, content = received
+                if block == (len(pieces) + 1) & 0xFFFF:
+                    pieces.append(content)
+                    in_window += 1
+                    if in_window < windowsize and len(content) == blksize:
+                        continue
+                last, in_window = packets.ack(len(pieces)), 0
+                await loop.sock_sendto(sock, last, peer)
+                if pieces and len(pieces[-1]) < blksize:
+                    return b"".join(pieces)
+            else:
+                raise NoBoot(f"TFTP refused {name!r}")

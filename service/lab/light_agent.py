@@ -1,0 +1,265 @@
+"""The installer's agent in a light machine: the protocol of `images.protocol`, on virtual disks.
+
+It behaves as `images.agent` does: back-off for ever, except that a service which stays away long enough makes it boot
+from the network again; 401 and 403 do so at once; 404 and 409 drop the piece of work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import asyncssh
+import structlog
+from aiohttp import ClientError
+
+from images.agent.cmdline import Arguments
+from images.protocol import DiskErasure, EraseResult, EraseSpec, Handover, InstallResult, InstallSpec, Work
+from pxe.decide import Stage
+from service.lab.board import Board, Http, Installed, NoBoot, VirtualDisk
+from service.lab.firmware import acquire
+
+log = structlog.get_logger()
+
+_POLL_S = 25
+_DOWNLOADS = 5
+_BROKEN = (ClientError, OSError, TimeoutError)
+
+
+class _BootAgain(Exception):
+    """Boot from the network again."""
+
+
+class _WorkDropped(Exception):
+    """The service no longer wants this piece of work."""
+
+
+class _WorkFailed(Exception):
+    def __init__(self, stage: str, reason: str) -> None:
+        super().__init__(reason)
+        self.stage = stage
+
+
+async def run_agent(board: Board, arguments: Arguments) -> Installed | None:
+    """The installer from its kernel to its end: a system to start, or None to boot from the network again."""
+    await board.enter("kernel")
+    await board.clock.sleep(board.settings.kernel_s)
+    try:
+        binding = await acquire(board, Stage.SYSTEM)
+    except NoBoot:
+        return None
+    await board.enter("agent")
+    async with board.http(binding.address.ip) as http:
+        agent = _Agent(board, http, arguments.url)
+        try:
+            await agent.hello(arguments.token)
+            while True:
+                if (ended := await agent.work()) is not None:
+                    return ended
+                await board.enter("agent")
+        except _BootAgain as reason:
+            log.info("light_boots_again", machine=board.name, reason=str(reason))
+            return None
+
+
+@dataclass(slots=True)
+class _Agent:
+    board: Board
+    http: Http
+    url: str
+    headers: dict[str, str] = field(default_factory=dict)
+
+    async def hello(self, token: str) -> None:
+        body = {"token": token, "mac": self.board.nic.mac, "inventory": inventory(self.board)}
+        _, answer = await self._insist("POST", "/agent/v1/hello", body)
+        self.headers = {"Authorization": f"Bearer {json.loads(answer)['session']}"}
+
+    async def work(self) -> Installed | None:
+        """Ask for a piece of work and do it. None: ask again."""
+        path = f"/agent/v1/work?wait={_POLL_S}"
+        status, body = await self._insist("GET", path, None, timeout_s=_POLL_S + 15)
+        if status != 200:
+            return None
+        work = cast(Work, json.loads(body))
+        try:
+            match work["kind"]:
+                case "install":
+                    return await self._install(work["id"], cast(InstallSpec, work["spec"]))
+                case "erase":
+                    await self._erase(work["id"], cast(EraseSpec, work["spec"]))
+                    return None
+                case "reboot":
+                    await self._tell(work["id"], "done", {"result": {}})
+                    raise _BootAgain("told to")
+        except _WorkDropped:
+            return None
+        except _WorkFailed as err:
+            try:
+                await self._tell(work["id"], "failed", {"stage": err.stage, "reason": str(err)})
+            except _WorkDropped:
+                return None
+        return None
+
+    async def _install(self, work: str, spec: InstallSpec) -> Installed | None:
+        board = self.board
+        await board.enter("install")
+        started = board.clock.now()
+        disk = self._disk(spec)
+        # From the first block on the disk boots no more, whatever was on it before.
+        disk.installed = None
+        image = spec["image"]
+        for attempt in range(1, _DOWNLOADS + 1):
+            try:
+                await self._write_image(work, spec)
+                break
+            except _BROKEN as err:
+                if attempt == _DOWNLOADS:
+                    raise _WorkFailed("image", f"the download broke {attempt} times: {err}") from err
+                await board.clock.sleep(board.back_off_s(attempt))
+        key = asyncssh.generate_private_key("ssh-ed25519", comment=spec["hostname"])
+        system = Installed(
+            spec=spec,
+            host_key=key.export_private_key().decode(),
+            host_key_public=key.export_public_key().decode().strip(),
+        )
+        disk.installed = system
+        handover: Handover = next(iter(spec["handover"]), "reboot")
+        result = InstallResult(
+            disk=disk.path,
+            bytes_written=image["disk_bytes"],
+            seconds=(board.clock.now() - started).total_seconds(),
+            host_keys=[system.host_key_public],
+            handover=handover,
+        )
+        await self._tell(work, "done", {"result": result})
+        await board.enter("handover")
+        if handover == "reboot":
+            raise _BootAgain("installed")
+        return system
+
+    def _disk(self, spec: InstallSpec) -> VirtualDisk:
+        needed = spec["image"]["disk_bytes"]
+        for disk in self.board.disks:
+            if spec["disk"] in (None, disk.path) and disk.bytes >= needed:
+                return disk
+        raise _WorkFailed("disk", f"no disk {spec['disk'] or ''} of {needed} bytes or more")
+
+    async def _write_image(self, work: str, spec: InstallSpec) -> None:
+        """Stream the image past its hash; at most a report a second goes out, and one at the end."""
+        image, clock = spec["image"], self.board.clock
+        speed = self.board.settings.disk_bytes_per_s
+        digest = hashlib.sha256()
+        reported = clock.now()
+        await self._progress(work, 0, image["bytes"])
+        received = 0
+        async with await self.http.stream(image["url"]) as response:
+            response.raise_for_status()
+            async for piece in response.content.iter_chunked(1 << 18):
+                digest.update(piece)
+                received += len(piece)
+                if speed is not None:  # the disk's time: what a piece of the compressed image grows to
+                    await clock.sleep(len(piece) * image["disk_bytes"] / max(image["bytes"], 1) / speed)
+                if (clock.now() - reported).total_seconds() >= 1:
+                    reported = clock.now()
+                    await self._progress(work, received, image["bytes"])
+        if digest.hexdigest() != image["sha256"]:
+            raise _WorkFailed("image", "the image does not have the sha256 that was ordered")
+        await self._progress(work, received, image["bytes"])
+
+    async def _erase(self, work: str, spec: EraseSpec) -> None:
+        board = self.board
+        await board.enter("erase")
+        found: list[DiskErasure] = []
+        for disk in board.disks:
+            if spec["disks"] and disk.path not in spec["disks"]:
+                continue
+            await board.clock.sleep(board.settings.erase_s)
+            disk.installed = None
+            found.append(
+                DiskErasure(
+                    path=disk.path,
+                    serial=disk.serial,
+                    bytes=disk.bytes,
+                    method="discard-zeroes",
+                    seconds=board.settings.erase_s,
+                    samples_read=spec["sample_count"],
+                    samples_clean=spec["sample_count"],
+                )
+            )
+        missing = set(spec["disks"]) - {erasure["path"] for erasure in found}
+        if missing:
+            raise _WorkFailed("erase", f"no such disk: {', '.join(sorted(missing))}")
+        await self._tell(work, "done", {"result": EraseResult(disks=found)})
+
+    async def _progress(self, work: str, done: int, total: int) -> None:
+        """Tell how far it is, once: the next report will say more."""
+        body = {
+            "stage": "image",
+            "percent": 100 * done // max(total, 1),
+            "bytes_done": done,
+            "bytes_total": total,
+            "message": "",
+        }
+        url = f"{self.url}/agent/v1/work/{work}/progress"
+        try:
+            status, _ = await self.http.call("POST", url, headers=self.headers, json=body)
+        except _BROKEN:
+            return
+        _check(status)
+
+    async def _tell(self, work: str, what: str, body: dict[str, Any]) -> None:
+        await self._insist("POST", f"/agent/v1/work/{work}/{what}", body)
+
+    async def _insist(
+        self, method: str, path: str, body: dict[str, Any] | None, timeout_s: float = 30
+    ) -> tuple[int, bytes]:
+        """Call until the service answers in earnest. Raises _BootAgain, _WorkDropped."""
+        for failures in range(self.board.settings.failures_to_reboot):
+            try:
+                status, answer = await self.http.call(
+                    method, self.url + path, headers=self.headers, json=body, timeout_s=timeout_s
+                )
+            except _BROKEN as err:
+                log.debug("light_call_failed", machine=self.board.name, path=path, detail=str(err))
+            else:
+                _check(status)
+                if 200 <= status < 300:
+                    return status, answer
+            await self.board.clock.sleep(self.board.back_off_s(failures))
+        raise _BootAgain("the service stays away")
+
+
+def _check(status: int) -> None:
+    if status in (401, 403):
+        raise _BootAgain(f"the service answered {status}")
+    if status in (404, 409):
+        raise _WorkDropped
+
+
+def inventory(board: Board) -> dict[str, Any]:
+    """What the agent of a real machine would find, in the same form (`images.agent.inventory`)."""
+    port = board.nic.port
+    return {
+        "system": {"sys_vendor": "Roundhouse", "product_name": "light", "product_serial": board.name},
+        "firmware": "bios" if board.settings.arch == "bios" else "uefi",
+        "kernel": "light",
+        "architecture": "aarch64" if board.settings.arch == "uefi-arm64" else "x86_64",
+        "cpu": {"model": "light", "packages": 1, "cores": 8, "threads": 16},
+        "memory_bytes": 32 * 2**30,
+        "disks": [
+            {"path": disk.path, "bytes": disk.bytes, "serial": disk.serial, "model": "light", "rotational": False}
+            for disk in board.disks
+        ],
+        "nics": [
+            {
+                "name": "eth0",
+                "mac": board.nic.mac,
+                "carrier": True,
+                "speed_mbps": 10_000,
+                "driver": "light",
+                "lldp": {"system": port.leaf, "port": port.name},
+            }
+        ],
+    }

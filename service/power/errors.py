@@ -1,0 +1,17 @@
+"""What can go wrong between us and a machine's BMC."""
+
+
+class PowerError(Exception):
+    """The machine's power or boot source could not be set."""
+
+
+class BmcUnreachable(PowerError):
+    """The BMC does not answer."""
+
+
+class BmcRefused(PowerError):
+    """The BMC answers, and says no."""
+
+
+class BmcLied(PowerError):
+    """The BMC said yes, and what it shows says no."""
