@@ -1,123 +1,160 @@
-"""The image store: files named by the sha256 of their bytes, and `index.json` that says which file is what.
+"""The artefact store: a folder of files named by their sha256, and an index that says which slug is made of which.
 
-    ROOT/sha256/HASH     the bytes
-    ROOT/index.json      {"installer-amd64": {"kernel": FILE, "initrd": FILE, "kernel_release": "6.1…"},
-                          "debian_12": {"image": FILE, "kernel_release": "6.1…"}, …}
-                         FILE: {"sha256", "bytes"} and, for an image, "disk_bytes"
+    index.json      {"debian_12": {"recipe", "release", "kernel": FILE, "initrd": FILE, "image": IMAGE}, "installer": …}
+    sha256/HASH     the files; never changed once they are there, so any HTTP cache may keep them for ever
 
-A file is written beside its place and renamed into it, and the index is replaced as a whole, so a reader never sees
-half of either.
+FILE is {"file": "sha256/HASH", "sha256": HASH, "bytes": N}; IMAGE has "disk_bytes" besides. "image" is absent for the
+bare installer. A file is complete when its name exists: it is written under another name, synced, and renamed.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
-import shutil
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-_BLOCK = 1 << 20
-_CONSOLE = "console=tty0 console=ttyS0,115200"
+INDEX = "index.json"
+_CHUNK = 1 << 20
 
 
-class NotInStore(LookupError):
-    """The store has no such artefact."""
+class StoreError(Exception):
+    """The store's index or one of its files cannot be read or is not what it says."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """One file of the store. `file` is its path below the store's folder, with forward slashes."""
+
+    file: str
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage(StoredFile):
+    """A compressed whole-disk image; `disk_bytes` is its size on the disk."""
+
+    disk_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class Artefact:
-    """One file of the store; `disk_bytes` is what a disk image decompresses to, 0 for anything else."""
+    """What one slug is made of."""
 
-    sha256: str
-    bytes: int
-    disk_bytes: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Installer:
-    """The in-RAM installer for one architecture."""
-
-    kernel: Artefact
-    initrd: Artefact
-    kernel_release: str
-    cmdline: str = _CONSOLE
+    slug: str
+    recipe: str  # changes when anything that went into the build changed
+    release: str  # of the kernel: `uname -r`
+    kernel: StoredFile
+    initrd: StoredFile
+    image: StoredImage | None
 
 
-class ImageStore:
-    """A store in one folder. The index is read anew when it was replaced."""
+def load(store: Path) -> dict[str, Artefact]:
+    """Every artefact by its slug; empty where nothing has been built yet. Raises StoreError."""
+    try:
+        raw = json.loads((store / INDEX).read_text(encoding="utf-8"))
+        return {slug: _artefact(slug, entry) for slug, entry in raw.items()}
+    except FileNotFoundError:
+        return {}
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as err:
+        raise StoreError(f"{store / INDEX}: {err!r}") from err
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self._seen: tuple[int, int] | None = None
-        self._index: Mapping[str, Any] = {}
 
-    @property
-    def files(self) -> Path:
-        """The folder of the files, each named by its hash."""
-        return self.root / "sha256"
+def _artefact(slug: str, entry: Mapping[str, Any]) -> Artefact:
+    image = entry.get("image")
+    return Artefact(
+        slug=slug,
+        recipe=entry["recipe"],
+        release=entry["release"],
+        kernel=StoredFile(**entry["kernel"]),
+        initrd=StoredFile(**entry["initrd"]),
+        image=StoredImage(**image) if image else None,
+    )
 
-    def _entries(self) -> Mapping[str, Any]:
-        try:
-            stat = (self.root / "index.json").stat()
-        except FileNotFoundError:
-            return {}
-        if (seen := (stat.st_mtime_ns, stat.st_ino)) != self._seen:
-            self._index = json.loads((self.root / "index.json").read_text(encoding="utf-8"))
-            self._seen = seen
-        return self._index
 
-    def names(self) -> list[str]:
-        """What the index lists."""
-        return sorted(self._entries())
+def put_file(store: Path, source: Path) -> StoredFile:
+    """Move a finished file into the store under its hash. `source` must be on the store's file system."""
+    digest = hash_file(source)
+    name = f"sha256/{digest}"
+    size = source.stat().st_size
+    with source.open("rb") as file:
+        os.fsync(file.fileno())
+    (store / "sha256").mkdir(parents=True, exist_ok=True)
+    source.chmod(0o644)
+    source.replace(store / name)
+    return StoredFile(name, digest, size)
 
-    def installer(self, arch: str) -> Installer:
-        """The in-RAM installer. Raises NotInStore."""
-        entry = self._entry(f"installer-{arch}")
-        return Installer(Artefact(**entry["kernel"]), Artefact(**entry["initrd"]), entry["kernel_release"])
 
-    def image(self, slug: str) -> Artefact:
-        """The disk image of an operating system. Raises NotInStore."""
-        return Artefact(**self._entry(slug)["image"])
+def put_image(store: Path, source: Path, disk_bytes: int) -> StoredImage:
+    """As `put_file`, for a compressed disk image."""
+    stored = put_file(store, source)
+    return StoredImage(stored.file, stored.sha256, stored.bytes, disk_bytes)
 
-    def _entry(self, name: str) -> Mapping[str, Any]:
-        try:
-            entry: Mapping[str, Any] = self._entries()[name]
-        except KeyError:
-            raise NotInStore(
-                f"{name} is not in the image store {self.root}; `roundhouse image build` makes it"
-            ) from None
-        return entry
 
-    def add(self, source: Path, *, disk_bytes: int = 0) -> Artefact:
-        """Copy a file into the store under its hash; what is there already is left alone."""
-        digest, size = hashlib.sha256(), 0
-        self.files.mkdir(parents=True, exist_ok=True)
-        with source.open("rb") as reader, tempfile.NamedTemporaryFile(dir=self.files, delete=False) as writer:
-            while block := reader.read(_BLOCK):
-                digest.update(block)
-                writer.write(block)
-                size += len(block)
-            writer.flush()
-            os.fsync(writer.fileno())
-        Path(writer.name).chmod(0o644)
-        Path(writer.name).rename(self.files / digest.hexdigest())
-        return Artefact(digest.hexdigest(), size, disk_bytes)
+def publish(store: Path, artefact: Artefact) -> None:
+    """Enter or replace one artefact in the index; readers see the old index or the new one, never a part."""
+    with _locked(store):
+        entries = {slug: _entry(known) for slug, known in load(store).items()}
+        entries[artefact.slug] = _entry(artefact)
+        draft = store / f".{INDEX}.new"
+        with draft.open("w", encoding="utf-8") as file:
+            json.dump(entries, file, indent=2, sort_keys=True)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(store / INDEX)
 
-    def publish(self, name: str, entry: Mapping[str, Artefact | str]) -> None:
-        """Put an entry into the index; its files are in the store already."""
-        values = {
-            key: {k: v for k, v in asdict(value).items() if v or k != "disk_bytes"}
-            if isinstance(value, Artefact)
-            else value
-            for key, value in entry.items()
-        }
-        index = dict(self._entries()) | {name: values}
-        with tempfile.NamedTemporaryFile("w", dir=self.root, delete=False, encoding="utf-8") as writer:
-            json.dump(index, writer, indent=1, sort_keys=True)
-        Path(writer.name).chmod(0o644)
-        shutil.move(writer.name, self.root / "index.json")
+
+def _entry(artefact: Artefact) -> dict[str, Any]:
+    entry = asdict(artefact)
+    del entry["slug"]
+    if artefact.image is None:
+        del entry["image"]
+    return entry
+
+
+@contextmanager
+def _locked(store: Path) -> Iterator[None]:
+    store.mkdir(parents=True, exist_ok=True)
+    with (store / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def current(store: Path, slug: str, recipe: str) -> Artefact | None:
+    """The slug's artefact if it was built by this recipe and its files are all there with the right sizes."""
+    artefact = load(store).get(slug)
+    if artefact is None or artefact.recipe != recipe:
+        return None
+    files = [artefact.kernel, artefact.initrd, *([artefact.image] if artefact.image else [])]
+    for stored in files:
+        path = store / stored.file
+        if not path.is_file() or path.stat().st_size != stored.bytes:
+            return None
+    return artefact
+
+
+def hash_file(path: Path) -> str:
+    """The sha256 of a file's content, in hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def verify(store: Path, stored: StoredFile) -> None:
+    """Raises StoreError when the file's content is not what its name says."""
+    path = store / stored.file
+    try:
+        digest = hash_file(path)
+    except OSError as err:
+        raise StoreError(f"{path}: {err.strerror}") from err
+    if digest != stored.sha256:
+        raise StoreError(f"{path}: sha256 is {digest}")

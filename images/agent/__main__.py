@@ -1,0 +1,40 @@
+"""The agent's life: hello, then one piece of work after another. Its exit code tells /init what comes next."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from images.agent import cmdline, inventory, session
+from images.agent.errors import HelloRefused, SessionEnded, WorkDropped
+from images.agent.handover import EXIT_CODES
+from images.agent.worker import carry_out
+
+_REFUSED_PAUSE_S = 30  # a refused machine tries again by netboot, but not in a tight circle
+
+
+def main() -> int:
+    """Run until the machine is to be left; the exit code is one of `handover.EXIT_CODES`."""
+    with open("/proc/cmdline", encoding="ascii", errors="replace") as file:
+        arguments = cmdline.parse(file.read())
+    try:
+        service = session.hello(arguments, inventory.take())
+        print("roundhouse: waiting for work", flush=True)
+        while True:
+            work = service.next_work()
+            print(f"roundhouse: {work['kind']} {work['id']}", flush=True)
+            try:
+                if way := carry_out(service, work, arguments.console):
+                    return EXIT_CODES[way]
+            except WorkDropped as err:
+                print(f"roundhouse: work dropped: {err}", flush=True)
+    except HelloRefused as err:
+        print(f"roundhouse: {err}; back to the network in {_REFUSED_PAUSE_S} s", flush=True)
+        time.sleep(_REFUSED_PAUSE_S)
+    except SessionEnded as err:
+        print(f"roundhouse: {err}; back to the network", flush=True)
+    return EXIT_CODES["reboot"]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,183 @@
+"""A real virtual machine in the virtual rack: QEMU without hardware virtualization, booting from a leaf's port."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import shutil
+from pathlib import Path
+from typing import Literal
+
+import structlog
+
+from service.lab.parts import BootSource, Nic
+
+log = structlog.get_logger()
+
+Firmware = Literal["bios", "uefi"]
+
+_UEFI_CODE = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")
+_UEFI_VARIABLES = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
+_TAIL_BYTES = 4000
+
+# Program: the Debian package that has it.
+NEEDS = {"qemu-system-x86_64": "qemu-system-x86", "setpriv": "util-linux", "ip": "iproute2"}
+# Its network card's ROM is iPXE; UEFI's own PXE client comes with OVMF.
+FILES = {"/usr/lib/ipxe/qemu/pxe-virtio.rom": "ipxe-qemu", str(_UEFI_CODE): "ovmf"}
+
+
+class MachineError(Exception):
+    """The virtual machine could not be started."""
+
+
+def missing_packages() -> list[str]:
+    """The Debian packages that must be installed before a machine can be started."""
+    programs = {package for program, package in NEEDS.items() if shutil.which(program) is None}
+    return sorted(programs | {package for path, package in FILES.items() if not Path(path).exists()})
+
+
+class QemuMachine:
+    """A machine with one disk and one network card, plugged into `tap`; a `service.lab.parts.PowerTarget`.
+
+    The disk is made as a sparse file when it is not there. QEMU dies with this process. A reset by the guest starts it
+    anew with the default boot order, as a BMC's boot override holds for one start only.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        nic: Nic,
+        tap: str,
+        disk_path: Path,
+        firmware: Firmware = "bios",
+        *,
+        memory_mb: int = 2048,
+        disk_bytes: int = 8 << 30,
+    ) -> None:
+        self.name = name
+        self.nic = nic
+        self.console_log = disk_path.with_suffix(".console.log")
+        self._tap = tap
+        self._disk = disk_path
+        self._disk_bytes = disk_bytes
+        self._firmware = firmware
+        self._memory_mb = memory_mb
+        self._process: asyncio.subprocess.Process | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._lock = asyncio.Lock()
+
+    @property
+    def powered(self) -> bool:
+        """True while the machine is on."""
+        return self._watch is not None and not self._watch.done()
+
+    async def power_on(self, boot: BootSource) -> None:
+        """Start it, unless it is on. Raises MachineError when QEMU does not come up."""
+        async with self._lock:
+            if self.powered:
+                return
+            self.console_log.unlink(missing_ok=True)
+            process = await self._start(boot)
+            self._watch = asyncio.create_task(self._attend(process), name=f"qemu-{self.name}")
+
+    async def power_off(self) -> None:
+        """Cut the power: what the guest has not written is lost, as on a real machine."""
+        async with self._lock:
+            if self._watch is not None:
+                self._watch.cancel()
+                await asyncio.gather(self._watch, return_exceptions=True)
+                self._watch = None
+            if self._process is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    self._process.kill()
+                await self._process.wait()
+                self._process = None
+                log.info("qemu_powered_off", machine=self.name)
+
+    def console_tail(self) -> str:
+        """The end of what the machine has printed on its serial console since it was last switched on."""
+        try:
+            data = self.console_log.read_bytes()[-_TAIL_BYTES:]
+        except FileNotFoundError:
+            return ""
+        return data.decode("utf-8", "replace").replace("\r", "")
+
+    def arguments(self, boot: BootSource) -> list[str]:
+        """QEMU's command line for one start."""
+        disk_index, nic_index = (1, 2) if boot == "disk" else (2, 1)
+        firmware: list[str] = []
+        # In BIOS the card's ROM is iPXE itself; in UEFI the firmware's own PXE client asks, over TFTP.
+        rom = ""
+        if self._firmware == "uefi":
+            rom = ",romfile="
+            firmware = [
+                *("-drive", f"if=pflash,format=raw,readonly=on,file={_UEFI_CODE}"),
+                *("-drive", f"if=pflash,format=raw,file={self._variables}"),
+            ]
+        return [
+            # Never KVM: a device file says nothing about whether a guest boots on it.
+            *("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-M", "q35,graphics=off", "-smp", "2", "-m", str(self._memory_mb)),
+            *("-nodefaults", "-no-user-config", "-display", "none", "-name", self.name, "-no-reboot"),
+            *("-qmp", "stdio", "-chardev", f"file,id=console,path={self.console_log},append=on"),
+            *("-serial", "chardev:console"),
+            *firmware,
+            *("-netdev", f"tap,id=net0,ifname={self._tap},script=no,downscript=no"),
+            *("-device", f"virtio-net-pci,netdev=net0,mac={self.nic.mac},bootindex={nic_index}{rom}"),
+            # The host's page cache is safe enough for a machine that dies with us.
+            "-drive",
+            f"if=none,id=disk0,file={self._disk},format=raw,cache=unsafe,discard=unmap,detect-zeroes=unmap",
+            *("-device", f"virtio-blk-pci,drive=disk0,serial={self.name[:20]},bootindex={disk_index}"),
+            *("-object", "rng-random,id=rng0,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng0"),
+        ]
+
+    @property
+    def _variables(self) -> Path:
+        return self._disk.with_suffix(".efivars")
+
+    async def _start(self, boot: BootSource) -> asyncio.subprocess.Process:
+        if missing := missing_packages():
+            raise MachineError(f"packages are missing; as root: apt-get install {' '.join(missing)}")
+        self._disk.parent.mkdir(parents=True, exist_ok=True)
+        if not self._disk.exists():
+            with self._disk.open("wb") as disk:
+                disk.truncate(self._disk_bytes)
+        if self._firmware == "uefi" and not self._variables.exists():
+            shutil.copyfile(_UEFI_VARIABLES, self._variables)
+        # setpriv sets the parent-death signal without running Python between fork and exec.
+        process = await asyncio.create_subprocess_exec(
+            *("setpriv", "--pdeathsig", "KILL", *self.arguments(boot)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+        greeting = await process.stdout.readline()
+        if b'"QMP"' not in greeting:
+            complaint = (await process.stderr.read()).decode(errors="replace").strip()
+            await process.wait()
+            raise MachineError(f"{self.name}: QEMU did not start: {complaint[-1000:]}")
+        process.stdin.write(b'{"execute": "qmp_capabilities"}\n')
+        self._process = process
+        log.info("qemu_powered_on", machine=self.name, boot=boot, firmware=self._firmware, pid=process.pid)
+        return process
+
+    async def _attend(self, process: asyncio.subprocess.Process) -> None:
+        """Read QEMU's events until the machine is off; start it again after a reset by the guest."""
+        while True:
+            reason = await _shutdown_reason(process)
+            await process.wait()
+            log.info("qemu_stopped", machine=self.name, reason=reason)
+            if reason != "guest-reset":
+                return
+            process = await self._start("none")
+
+
+async def _shutdown_reason(process: asyncio.subprocess.Process) -> str:
+    assert process.stdout is not None
+    reason = "gone"
+    while line := await process.stdout.readline():
+        message = json.loads(line)
+        if message.get("event") == "SHUTDOWN":
+            reason = str(message["data"]["reason"])
+    return reason
