@@ -1,0 +1,49 @@
+# `make` alone prints this help. Every target sets up what it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.roundhouse
+
+.DEFAULT_GOAL := help
+.PHONY: help setup system run test check unit qemu images docs bench clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is %d.%d" % sys.version_info[:2]) if sys.version_info < (3, 11) else None'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[embedded,lab,dev]'
+	touch $@
+
+setup: $(STAMP) ## the environment (.venv) with pinned dependencies
+
+system: ## Debian packages that images, QEMU and the second test peers need (root)
+	./.ci/system-packages
+
+run: setup ## service, virtual rack and one order; stays up (ONCE=1: releases the machine and exits)
+	$(BIN)/roundhouse lab demo $(if $(ONCE),--once) $(LAB)
+
+check: setup ## formatting, lints, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: setup ## the tests (PYTEST=… passes options)
+	$(BIN)/pytest $(PYTEST)
+
+test: check unit ## everything the gate runs
+
+images: setup system ## the in-RAM installer and the Debian 12 image, into var/images
+	$(BIN)/roundhouse image build installer
+	$(BIN)/roundhouse image build debian-12
+
+qemu: images ## a real virtual machine: order, network boot, install, SSH login (UEFI=1 for UEFI)
+	$(BIN)/roundhouse lab qemu $(if $(UEFI),--firmware uefi)
+
+docs: setup ## files that are made from the code
+	$(BIN)/python -m service.lifecycle > docs/lifecycle.md
+
+clean: ## remove what was made
+	rm -rf $(VENV) build var *.egg-info

@@ -1,0 +1,85 @@
+"""`roundhouse lab up` and `roundhouse lab demo`: the virtual rack in the foreground."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import secrets
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from service.cli.serve import database, until_stopped
+from service.lab.demo import demo
+from service.lab.rack import TooManyMachines
+from service.lab.up import Lab, LabSettings, RackNotReady, lab_settings, running_lab, state_folder
+from service.log import configure_log
+from service.settings import BadSetting
+from service.store.embedded import PostgresNotStarted
+from service.wiring import listening
+
+Course = Callable[[Lab], Awaitable[int]]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `lab up` and `lab demo`."""
+    parser.add_argument("--machines", type=int, default=8, help="light machines in the rack (8)")
+    parser.add_argument("--leaves", type=int, default=2, help="leaves of 48 ports each (2)")
+    parser.add_argument("--plan", default="c1.small.x86", help="the machines' plan (c1.small.x86)")
+    parser.add_argument("--facility", default="ewr1", help="where the rack stands (ewr1)")
+    parser.add_argument("--commit-seconds", type=float, default=0.0, help="how long a leaf takes for a commit (0)")
+    parser.add_argument("--api-port", type=int, default=0, help="port of API and console; 0 takes a free one")
+    parser.add_argument("--token", help="the staff user's token; made and printed when left out")
+    parser.add_argument("--state-dir", type=Path, help="keep the database and images here; else they go with the lab")
+    parser.add_argument("--database-url", help="a PostgreSQL of one's own instead of the embedded one")
+    parser.add_argument("--log-level", default="warning", help="debug, info, warning or error (warning)")
+    parser.add_argument("--once", action="store_true", help="lab demo: release the machine again and exit")
+
+
+async def _up(lab: Lab) -> int:
+    print(json.dumps(lab.ready_line()), flush=True)
+    await until_stopped()
+    return 0
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the lab until SIGTERM, or the demonstration; the exit code."""
+    configure_log(arguments.log_level)
+    asked = LabSettings(
+        machines=arguments.machines,
+        leaves=arguments.leaves,
+        plan=arguments.plan,
+        facility=arguments.facility,
+        commit_s=arguments.commit_seconds,
+    )
+
+    async def show(lab: Lab) -> int:
+        return await demo(lab, once=arguments.once)
+
+    course: Course = show if arguments.verb == "demo" else _up
+    try:
+        return _run(arguments, asked, course)
+    except (RackNotReady, TooManyMachines, BadSetting, PostgresNotStarted, OSError) as err:
+        print(f"roundhouse lab: {err}", file=sys.stderr)
+        return 1
+
+
+def _run(arguments: argparse.Namespace, asked: LabSettings, course: Course) -> int:
+    token = arguments.token or secrets.token_urlsafe(24)
+    with state_folder(arguments.state_dir) as state:
+        api_socket: socket.socket = listening("127.0.0.1", arguments.api_port)
+        settings = lab_settings(
+            state,
+            api_port=api_socket.getsockname()[1],
+            database_url=arguments.database_url,
+            log_level=arguments.log_level,
+        )
+        with database(settings) as url:
+
+            async def main() -> int:
+                async with running_lab(asked, settings, url, token, api_socket) as lab:
+                    return await course(lab)
+
+            return asyncio.run(main())

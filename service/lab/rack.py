@@ -1,0 +1,153 @@
+"""The rack: leaves, machines with their BMCs, and the inventory that an operator would have typed in for them."""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+from service.lab.board import LightSettings
+from service.lab.bmc import Credentials, VirtualBmc
+from service.lab.leaf import VirtualLeaf
+from service.lab.light import LightMachine
+from service.lab.parts import LeafPort, Nic
+
+PORTS_PER_LEAF = 48
+
+
+@dataclass(frozen=True, slots=True)
+class AddressPlan:
+    """What the rack's facility hands out, by role: the prefix and the length of its blocks."""
+
+    boot: str
+    private: str
+    public: str
+    ipv6: str = "2001:db8:64::/48"
+
+    def prefixes(self) -> list[dict[str, Any]]:
+        """As the inventory says it."""
+        return [
+            {"cidr": self.boot, "role": "boot", "block_length": 31},
+            {"cidr": self.private, "role": "private", "block_length": 31},
+            {"cidr": self.public, "role": "public", "block_length": 31},
+            {"cidr": self.ipv6, "role": "ipv6", "block_length": 64},
+        ]
+
+
+# Every address of 127/8 is this host's own on Linux, so each light machine has its true source address, without
+# privileges, and whoever tests the rack can speak for a machine by binding to its address.
+LOOPBACK_PLAN = AddressPlan("127.64.0.0/16", "127.65.0.0/16", "127.66.0.0/16")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RackSettings:
+    """How large the rack is and how slow its leaves are."""
+
+    machines: int
+    leaves: int = 1
+    plan: str = "c1.small.x86"
+    facility: str = "ewr1"
+    addresses: AddressPlan = LOOPBACK_PLAN
+    commit_s: float = 0.0
+    light: LightSettings = field(default_factory=LightSettings)
+
+
+class TooManyMachines(ValueError):
+    """The leaves have not enough ports."""
+
+
+def mac_of(number: int) -> str:
+    """A locally administered address for the machine of that number."""
+    return "02:52:48:" + ":".join(f"{byte:02x}" for byte in number.to_bytes(3, "big"))
+
+
+class Rack:
+    """A rack that runs while the block runs."""
+
+    def __init__(self, settings: RackSettings) -> None:
+        if settings.machines > settings.leaves * PORTS_PER_LEAF:
+            raise TooManyMachines(
+                f"{settings.machines} machines need {-(-settings.machines // PORTS_PER_LEAF)} leaves of "
+                f"{PORTS_PER_LEAF} ports; there are {settings.leaves}"
+            )
+        self.settings = settings
+        self.leaves: dict[str, VirtualLeaf] = {}
+        self.machines: dict[str, LightMachine] = {}
+        self._credentials = Credentials("admin", secrets.token_urlsafe(12))
+        self._leaf_password = secrets.token_urlsafe(12)
+        self.bmc = VirtualBmc([], "127.0.0.1", 0, self._credentials)
+        self._cabling: dict[str, tuple[str, LeafPort, str]] = {}
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Rack:
+        await self._stack.enter_async_context(self.bmc)
+        ports = [f"xe-0/0/{number}" for number in range(PORTS_PER_LEAF)]
+        for number in range(1, self.settings.leaves + 1):
+            leaf = await VirtualLeaf.start(
+                name=f"leaf{number}",
+                ports=ports,
+                username="roundhouse",
+                password=self._leaf_password,
+                commit_seconds=self.settings.commit_s,
+            )
+            self._stack.push_async_callback(leaf.stop)
+            self.leaves[leaf.name] = leaf
+        for number in range(self.settings.machines):
+            self._add_light(number)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for machine in self.machines.values():
+            await machine.power_off()
+        await self._stack.aclose()
+
+    def free_port(self, number: int) -> LeafPort:
+        """Where the cable of the machine of that number ends: machines are spread over the leaves."""
+        leaf = list(self.leaves.values())[number % len(self.leaves)]
+        return leaf.port_view(f"xe-0/0/{number // len(self.leaves)}")
+
+    def _add_light(self, number: int) -> None:
+        name, mac, port = f"m{number + 1:04}", mac_of(number + 1), self.free_port(number)
+        machine = LightMachine(name, Nic(mac, port), self.settings.light)
+        self.machines[name] = machine
+        self.bmc.add(machine)
+        self.cable(name, port, mac)
+
+    def cable(self, name: str, port: LeafPort, mac: str) -> None:
+        """Write down where a machine is plugged in, for the inventory."""
+        self._cabling[name] = (port.leaf, port, mac)
+
+    def inventory(self) -> dict[str, Any]:
+        """What an operator sends to `POST /admin/v1/inventory` for this rack."""
+        return {
+            "facility": self.settings.facility,
+            "prefixes": self.settings.addresses.prefixes(),
+            "leaves": [
+                {
+                    "name": leaf.name,
+                    "host": leaf.address,
+                    "port": leaf.port,
+                    "username": "roundhouse",
+                    "password": self._leaf_password,
+                    "host_key": leaf.host_key,
+                }
+                for leaf in self.leaves.values()
+            ],
+            "machines": [
+                {
+                    "name": name,
+                    "plan": self.settings.plan,
+                    "mac": mac,
+                    "leaf": leaf,
+                    "port": port.name,
+                    "bmc_url": self.bmc.system_url(name),
+                    "bmc_username": self._credentials.username,
+                    "bmc_password": self._credentials.password,
+                }
+                for name, (leaf, port, mac) in self._cabling.items()
+            ],
+        }

@@ -1,0 +1,168 @@
+"""The service and a virtual rack in one process, on free ports, with nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from service.cli.serve import seeded
+from service.lab.board import LightSettings
+from service.lab.first_stage import publish_light_images, write_first_stages
+from service.lab.rack import Rack, RackSettings
+from service.settings import Settings, read_settings
+from service.wiring import Service, service
+
+_READY_LIMIT_S = 300.0
+_IMAGE_BYTES = 1 << 20
+
+
+class RackNotReady(RuntimeError):
+    """The rack's machines did not all come to the pool."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabSettings:
+    """What `roundhouse lab up` is asked for."""
+
+    machines: int = 8
+    leaves: int = 2
+    plan: str = "c1.small.x86"
+    facility: str = "ewr1"
+    commit_s: float = 0.0
+    image_bytes: int = _IMAGE_BYTES
+    log_level: str = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Lab:
+    """A running lab: the service, the rack, and how to reach them."""
+
+    service: Service
+    rack: Rack
+    api: str
+    token: str
+    project: str
+
+    def ready_line(self) -> dict[str, Any]:
+        """What `roundhouse lab up` prints as one JSON line."""
+        catalogue = self.service.parts.catalogue
+        return {
+            "api": self.api,
+            "console": f"{self.api}/console/",
+            "metadata": self.service.parts.boot_url,
+            "token": self.token,
+            "project": self.project,
+            "facility": self.rack.settings.facility,
+            "plans": [self.rack.settings.plan],
+            "operating_systems": [entry.slug for entry in catalogue],
+        }
+
+
+@contextmanager
+def state_folder(given: Path | None) -> Iterator[Path]:
+    """The given folder, or one that goes away with the lab."""
+    if given is not None:
+        given.mkdir(parents=True, exist_ok=True)
+        yield given
+        return
+    with tempfile.TemporaryDirectory(prefix="roundhouse-lab-") as folder:
+        # As root the database runs as a user of its own, which must get in.
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def free_port(kind: socket.SocketKind) -> int:
+    """A port that nothing has now, on any loopback address."""
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("0.0.0.0", 0))
+        return int(probe.getsockname()[1])
+
+
+def lab_settings(state: Path, *, api_port: int, database_url: str | None, log_level: str) -> Settings:
+    """The service's settings for a rack on loopback addresses, where no port below 1024 is needed."""
+    return read_settings(
+        state_dir=str(state),
+        database_url=database_url,
+        api_port=api_port,
+        boot_port=0,
+        dhcp_port=free_port(socket.SOCK_DGRAM),
+        dhcp_relay_port=free_port(socket.SOCK_DGRAM),
+        tftp_port=free_port(socket.SOCK_DGRAM),
+        ssh_port=free_port(socket.SOCK_STREAM),
+        cool_down_s=5,
+        log_level=log_level,
+    )
+
+
+def light_settings(settings: Settings) -> LightSettings:
+    """The light machines' view of the same ports."""
+    return LightSettings(
+        dhcp_port=settings.dhcp_port,
+        relay_port=settings.dhcp_relay_port,
+        tftp_port=settings.tftp_port,
+        ssh_port=settings.ssh_port,
+    )
+
+
+async def enrol_rack(api: str, token: str, rack: Rack) -> None:
+    """Send the rack's inventory as an operator would. Raises RackNotReady when it is refused."""
+    async with (
+        aiohttp.ClientSession(headers={"X-Auth-Token": token}) as session,
+        session.post(f"{api}/admin/v1/inventory", json=rack.inventory()) as answer,
+    ):
+        if answer.status != 200:
+            raise RackNotReady(f"the inventory was refused: {answer.status} {await answer.text()}")
+
+
+async def pooled(running: Service, machines: int, *, show: bool = False) -> None:
+    """Wait until so many machines are in the pool. Raises RackNotReady with what is wrong."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _READY_LIMIT_S
+    shown = -1
+    while True:
+        rows = await running.db.fetch("SELECT name, state, reason FROM machine ORDER BY name")
+        ready = sum(row["state"] == "ready" for row in rows)
+        if show and ready != shown:
+            print(f"machines in the pool: {ready} of {machines}", file=sys.stderr)
+            shown = ready
+        if ready >= machines:
+            return
+        lost = [f"{row['name']}: {row['reason']}" for row in rows if row["state"] == "quarantined"]
+        if lost or loop.time() > deadline:
+            raise RackNotReady("; ".join(lost) or f"{ready} of {machines} machines are ready after {_READY_LIMIT_S:g} s")
+        await asyncio.sleep(0.1)
+
+
+@asynccontextmanager
+async def running_lab(
+    asked: LabSettings, settings: Settings, database_url: str, token: str, api_socket: socket.socket
+) -> AsyncIterator[Lab]:
+    """Service and rack while the block runs, with every machine in the pool."""
+    write_first_stages(settings.state_dir / "first-stage")
+    await seeded(database_url, token)
+    async with service(settings, database_url, api_socket=api_socket) as running:
+        image_slugs = [entry.slug for entry in running.parts.catalogue if entry.engine == "image"]
+        publish_light_images(running.parts.images, image_slugs, image_bytes=asked.image_bytes)
+        rack_settings = RackSettings(
+            machines=asked.machines,
+            leaves=asked.leaves,
+            plan=asked.plan,
+            facility=asked.facility,
+            commit_s=asked.commit_s,
+            light=light_settings(settings),
+        )
+        async with Rack(rack_settings) as rack:
+            api = f"http://127.0.0.1:{running.api_port}"
+            await enrol_rack(api, token, rack)
+            await pooled(running, asked.machines, show=True)
+            project = await running.db.fetchval("SELECT id::text FROM project ORDER BY created_at LIMIT 1")
+            yield Lab(running, rack, api, token, project)
