@@ -188,6 +188,7 @@ enable-ra
 dhcp-range=fd77::,ra-only,64
 ra-param={TAP},0,0
 leasefile-ro
+no-ping
 log-dhcp
 log-facility={folder}/dnsmasq.log
 """.replace(f"dhcp-option=option:router,{BOOT.leaf}", f"dhcp-option=option:router,{BOOT.leaf.ip}"),
