@@ -16,7 +16,7 @@ from uuid import UUID
 
 import structlog
 
-from images.store import Artefact
+from images.store import StoredFile
 from ipam.ledger import Tenure, held_by
 from pxe.decide import BootDecision, BootRequest, Lease, Script, Stage, Target
 from service.lifecycle import MachineState
@@ -33,6 +33,7 @@ _METADATA = IPv4Network("169.254.169.254/32")
 # Circuit-ids as Junos writes them: "xe-0/0/12.0", "et-0/0/0:0.0", "ge-0/0/0.0:text" (junos.md §6).
 _CIRCUIT = re.compile(r"^((?:xe|et|ge|fe)-\d+/\d+/\d+(?::\d+)?|ae\d+)(?:\.\d+)?(?::.*)?$")
 _REMEMBERED = 100_000
+_CONSOLES = "console=tty0 console=ttyS0,115200"
 
 
 def target_of(state: MachineState, *, installed: bool, ipxe: bool, always_pxe: bool) -> Target:
@@ -139,7 +140,7 @@ class BootDecider:
             case Target.LOCAL_DISK:
                 return Script(target)
             case _:
-                return await self._installer(row["id"], row["arch"])
+                return await self._installer(row["id"])
 
     async def _custom(self, row: Mapping[str, Any]) -> Script:
         async with self._db.acquire() as conn, conn.transaction():
@@ -153,19 +154,19 @@ class BootDecider:
         script = row["userdata"] if row["userdata"].startswith("#!ipxe") else row["ipxe_script_url"] or ""
         return Script(Target.CUSTOM_IPXE, custom=script)
 
-    async def _installer(self, machine_id: UUID, arch: str) -> Script:
+    async def _installer(self, machine_id: UUID) -> Script:
         """The in-RAM installer with a fresh token that is good for one hello."""
         token = secrets.token_urlsafe(24)
         await self._db.execute(Q["issue_boot_token"], machine_id, digest(token), self._parts.clock.now())
-        installer = self._parts.images.installer(arch)
+        installer = self._parts.images.installer()
         files = f"{self._parts.boot_url}/images"
         return Script(
             Target.INSTALLER,
             kernel_url=_url(files, installer.kernel),
             initrd_urls=(_url(files, installer.initrd),),
-            cmdline=f"{installer.cmdline} roundhouse.url={self._parts.boot_url} roundhouse.token={token}",
+            cmdline=f"{_CONSOLES} roundhouse.url={self._parts.boot_url} roundhouse.token={token}",
         )
 
 
-def _url(files: str, artefact: Artefact) -> str:
+def _url(files: str, artefact: StoredFile) -> str:
     return f"{files}/{artefact.sha256}"

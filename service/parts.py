@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 from images.catalogue import Catalogue
 
-from images.store import ImageStore
+from service.artefacts import Artefacts
 from service.clock import Clock, Jitter
 from service.settings import Settings
 
@@ -42,7 +42,7 @@ class Parts:
     clock: Clock
     jitter: Jitter
     catalogue: Catalogue
-    images: ImageStore
+    images: Artefacts
     boot_url: str  # where machines find boot files, images, metadata and the agent's calls
     key: bytes  # seals BMC and switch secrets, signs erase certificates
     open_bmc: OpenBmc

@@ -16,13 +16,13 @@ import structlog
 from aiohttp import web
 
 from images.catalogue import load_catalogue
-from images.store import ImageStore
 from pxe.dhcp.server import DhcpSettings, serve_dhcp
 from pxe.http import boot_routes
 from pxe.tftp.server import TftpSettings, load_files, serve_tftp
 from service.admin.routes import Enrolment
 from service.agents import Agents
 from service.api.app import make_api
+from service.artefacts import Artefacts
 from service.boot import BootDecider
 from service.clock import Jitter, WallClock
 from service.leaves import run_leaf_actors
@@ -43,9 +43,7 @@ from sql.migrate import migrate
 
 log = structlog.get_logger()
 
-WORKFLOWS: Mapping[str, Workflow] = {
-    workflow.name: workflow for workflow in (PROVISION, PREPARE, REINSTALL, POWER)
-}
+WORKFLOWS: Mapping[str, Workflow] = {workflow.name: workflow for workflow in (PROVISION, PREPARE, REINSTALL, POWER)}
 
 _POOL = 24  # connections: more do not make two cores faster
 
@@ -68,7 +66,7 @@ def make_parts(settings: Settings, *, boot_port: int) -> Parts:
         clock=WallClock(),
         jitter=Jitter(Random()),  # noqa: S311
         catalogue=load_catalogue(),
-        images=ImageStore(settings.state_dir / "images"),
+        images=Artefacts(settings.state_dir / "images"),
         boot_url=f"http://{settings.boot_host}:{boot_port}",
         key=load_key(settings.state_dir),
         open_bmc=Redfish,
@@ -146,9 +144,7 @@ async def service(
                 task.cancel()
 
 
-async def _serve_boot_protocols(
-    stack: AsyncExitStack, settings: Settings, running: Service, first_stage: Path
-) -> None:
+async def _serve_boot_protocols(stack: AsyncExitStack, settings: Settings, running: Service, first_stage: Path) -> None:
     server = IPv4Address(settings.boot_host)
     dhcp = DhcpSettings(
         listen=settings.boot_host,
@@ -162,5 +158,3 @@ async def _serve_boot_protocols(
     await stack.enter_async_context(serve_dhcp(dhcp, decider.decide))
     tftp = TftpSettings(listen=settings.boot_host, port=settings.tftp_port)
     await stack.enter_async_context(serve_tftp(tftp, load_files(first_stage)))
-
-

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from images.store import Artefact, ImageStore
+from images import store
 
 _FIRST_STAGES = {"undionly.kpxe": 90_000, "snponly.efi": 200_000, "snponly-arm64.efi": 200_000}
 _KERNEL_BYTES = 64 * 1024
@@ -30,23 +30,24 @@ def write_first_stages(folder: Path) -> None:
             (folder / name).write_bytes(_filler(name, size))
 
 
-def publish_light_images(store: ImageStore, slugs: Iterable[str], *, image_bytes: int) -> None:
-    """Give the store an installer and an image for each slug that has none."""
-    store.root.mkdir(parents=True, exist_ok=True)
-    listed = store.names()
-    if "installer-amd64" not in listed:
-        kernel, initrd = (_add(store, _filler(name, _KERNEL_BYTES)) for name in ("kernel", "initrd"))
-        store.publish("installer-amd64", {"kernel": kernel, "initrd": initrd, "kernel_release": "light"})
-    missing = [slug for slug in slugs if slug not in listed]
-    if missing:
-        frame = _SKIPPABLE.to_bytes(4, "little") + image_bytes.to_bytes(4, "little") + _filler("image", image_bytes)
-        image = _add(store, frame)
-        for slug in missing:
-            store.publish(slug, {"image": image, "kernel_release": "light"})
+def publish_light_images(root: Path, slugs: Iterable[str], *, image_bytes: int) -> None:
+    """Give the store at `root` an installer, and an image for each slug that has none."""
+    root.mkdir(parents=True, exist_ok=True)
+    listed = store.load(root)
+    missing = [slug for slug in ("installer", *slugs) if slug not in listed]
+    if not missing:
+        return
+    kernel, initrd = (
+        store.put_file(root, _written(root, _filler(name, _KERNEL_BYTES))) for name in ("kernel", "initrd")
+    )
+    frame = _SKIPPABLE.to_bytes(4, "little") + image_bytes.to_bytes(4, "little") + _filler("image", image_bytes)
+    image = store.put_image(root, _written(root, frame), image_bytes)
+    for slug in missing:
+        whole = None if slug == "installer" else image
+        store.publish(root, store.Artefact(slug, "light", "light", kernel, initrd, whole))
 
 
-def _add(store: ImageStore, content: bytes) -> Artefact:
-    with tempfile.NamedTemporaryFile() as file:
+def _written(root: Path, content: bytes) -> Path:
+    with tempfile.NamedTemporaryFile(dir=root, delete=False) as file:
         file.write(content)
-        file.flush()
-        return store.add(Path(file.name), disk_bytes=len(content))
+    return Path(file.name)

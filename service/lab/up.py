@@ -138,7 +138,9 @@ async def pooled(running: Service, machines: int, *, show: bool = False) -> None
             return
         lost = [f"{row['name']}: {row['reason']}" for row in rows if row["state"] == "quarantined"]
         if lost or loop.time() > deadline:
-            raise RackNotReady("; ".join(lost) or f"{ready} of {machines} machines are ready after {_READY_LIMIT_S:g} s")
+            raise RackNotReady(
+                "; ".join(lost) or f"{ready} of {machines} machines are ready after {_READY_LIMIT_S:g} s"
+            )
         await asyncio.sleep(0.1)
 
 
@@ -151,7 +153,7 @@ async def running_lab(
     await seeded(database_url, token)
     async with service(settings, database_url, api_socket=api_socket) as running:
         image_slugs = [entry.slug for entry in running.parts.catalogue if entry.engine == "image"]
-        publish_light_images(running.parts.images, image_slugs, image_bytes=asked.image_bytes)
+        publish_light_images(running.parts.images.root, image_slugs, image_bytes=asked.image_bytes)
         rack_settings = RackSettings(
             machines=asked.machines,
             leaves=asked.leaves,

@@ -52,10 +52,7 @@ async def _close_port(job: Job) -> Outcome:
 async def _quarantine(job: Job) -> Outcome:
     """What is left of a machine that could not be prepared: out of the pool, its port closed, the reason on it."""
     machine = await machine_in(job)
-    reason = await job.db.fetchval(
-        "SELECT reason FROM run_step WHERE run_id = $1 AND state = 'failed' ORDER BY finished_at DESC LIMIT 1",
-        job.run_id,
-    )
+    reason = await job.db.fetchval(Q["failure_of_run"], job.run_id)
     async with job.transaction() as conn:
         if machine.state is MachineState.PREPARING:
             await move_machine(conn, machine, MachineEvent.FAIL, now=job.parts.clock.now(), reason=reason)

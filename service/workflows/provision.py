@@ -96,10 +96,7 @@ async def _no_machine(conn: Connection, device: Device) -> Outcome:
 async def _undo_place(job: Job) -> Outcome:
     """Give the machine back, with the device's addresses, and let the device fail with the reason."""
     device, now = await device_in(job), job.parts.clock.now()
-    reason = await job.db.fetchval(
-        "SELECT reason FROM run_step WHERE run_id = $1 AND state = 'failed' ORDER BY finished_at DESC LIMIT 1",
-        job.run_id,
-    )
+    reason = await job.db.fetchval(Q["failure_of_run"], job.run_id)
     async with job.transaction() as conn:
         machine = await machine_of_device(conn, device.id)
         if machine is not None:

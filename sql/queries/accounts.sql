@@ -1,0 +1,117 @@
+-- name: principal_by_token
+SELECT t.id AS token_id, t.read_only, t.user_id, t.project_id,
+       coalesce(u.organization_id, p.organization_id) AS organization_id, coalesce(u.staff, false) AS staff
+FROM api_token AS t
+LEFT JOIN user_account AS u ON u.id = t.user_id
+LEFT JOIN project AS p ON p.id = t.project_id
+WHERE t.digest = $1 AND p.deleted_at IS NULL
+
+-- name: users_by_ids
+SELECT u.id, u.organization_id, u.email, u.first_name, u.last_name, u.staff, u.created_at, u.updated_at,
+       (SELECT p.id FROM project AS p WHERE p.organization_id = u.organization_id AND p.deleted_at IS NULL
+        ORDER BY p.created_at LIMIT 1) AS default_project_id
+FROM user_account AS u
+WHERE ($1::bool OR u.organization_id = $2) AND u.id = ANY($3::uuid[])
+
+-- name: organizations_matching
+WITH matching AS (
+    SELECT id, created_at FROM organization WHERE $1::bool OR id = $2
+)
+SELECT (SELECT count(*) FROM matching) AS total,
+       array(SELECT id FROM matching ORDER BY created_at, id LIMIT $3 OFFSET $4) AS ids
+
+-- name: organizations_by_ids
+SELECT o.id, o.name, o.created_at,
+       array(SELECT p.id FROM project AS p WHERE p.organization_id = o.id AND p.deleted_at IS NULL
+             AND ($3::uuid IS NULL OR p.id = $3) ORDER BY p.created_at) AS project_ids,
+       array(SELECT u.id FROM user_account AS u WHERE u.organization_id = o.id ORDER BY u.created_at) AS member_ids
+FROM organization AS o
+WHERE ($1::bool OR o.id = $2) AND o.id = ANY($4::uuid[])
+
+-- name: projects_matching
+WITH matching AS (
+    SELECT id, created_at FROM project
+    WHERE deleted_at IS NULL AND ($1::bool OR organization_id = $2) AND ($3::uuid IS NULL OR id = $3)
+      AND ($4::uuid IS NULL OR organization_id = $4) AND ($5::text IS NULL OR name = $5)
+)
+SELECT (SELECT count(*) FROM matching) AS total,
+       array(SELECT id FROM matching ORDER BY created_at, id LIMIT $6 OFFSET $7) AS ids
+
+-- name: projects_by_ids
+SELECT p.id, p.organization_id, p.name, p.tags, p.customdata, p.created_at, p.updated_at,
+       array(SELECT d.id FROM device AS d WHERE d.project_id = p.id AND d.deleted_at IS NULL
+             ORDER BY d.created_at DESC) AS device_ids,
+       array(SELECT k.id FROM ssh_key AS k WHERE coalesce(k.user_id, k.project_id) = p.id
+             ORDER BY k.created_at) AS ssh_key_ids,
+       array(SELECT u.id FROM user_account AS u WHERE u.organization_id = p.organization_id
+             ORDER BY u.created_at) AS member_ids
+FROM project AS p
+WHERE p.deleted_at IS NULL AND ($1::bool OR p.organization_id = $2) AND ($3::uuid IS NULL OR p.id = $3)
+  AND p.id = ANY($4::uuid[])
+
+-- name: lock_project
+SELECT id, organization_id FROM project
+WHERE id = $4 AND deleted_at IS NULL AND ($1::bool OR organization_id = $2) AND ($3::uuid IS NULL OR id = $3)
+FOR KEY SHARE
+
+-- name: add_project
+INSERT INTO project (id, organization_id, name, tags, customdata, created_by, created_at, updated_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
+
+-- name: change_project
+UPDATE project SET name = coalesce($2::text, name), tags = coalesce($3::text[], tags),
+                   customdata = coalesce($4::jsonb, customdata), updated_at = $5
+WHERE id = $1 AND deleted_at IS NULL
+
+-- name: delete_project
+UPDATE project SET deleted_at = $2, updated_at = $2
+WHERE id = $1 AND deleted_at IS NULL
+  AND NOT EXISTS (SELECT FROM device WHERE project_id = $1 AND deleted_at IS NULL)
+RETURNING true
+
+-- name: lock_project_for_delete
+SELECT true FROM project WHERE id = $1 AND deleted_at IS NULL FOR UPDATE
+
+-- name: ssh_keys_of_owner
+SELECT id, user_id, project_id, label, key, fingerprint, tags, created_at, updated_at
+FROM ssh_key
+WHERE coalesce(user_id, project_id) = $1
+  AND ($2::text IS NULL OR position(lower($2) IN lower(label)) > 0 OR position($2 IN fingerprint) > 0
+       OR position($2 IN key) > 0)
+ORDER BY created_at, id
+
+-- name: ssh_keys_by_ids
+SELECT k.id, k.user_id, k.project_id, k.label, k.key, k.fingerprint, k.tags, k.created_at, k.updated_at
+FROM ssh_key AS k
+LEFT JOIN user_account AS u ON u.id = k.user_id
+LEFT JOIN project AS p ON p.id = k.project_id AND p.deleted_at IS NULL
+WHERE ($1::bool OR coalesce(u.organization_id, p.organization_id) = $2)
+  AND ($3::uuid IS NULL OR k.project_id = $3 OR k.user_id IS NOT NULL)
+  AND k.id = ANY($4::uuid[])
+
+-- name: ssh_keys_for_project
+SELECT k.id, k.user_id, k.project_id, k.key
+FROM ssh_key AS k
+WHERE coalesce(k.user_id, k.project_id) = ANY(
+    array(SELECT u.id FROM user_account AS u WHERE u.organization_id = $1) || $2::uuid)
+ORDER BY k.created_at, k.id
+
+-- name: add_ssh_key
+INSERT INTO ssh_key (id, user_id, project_id, label, key, fingerprint, tags, created_at, updated_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)
+
+-- name: change_ssh_key
+UPDATE ssh_key SET label = coalesce($2::text, label), key = coalesce($3::text, key),
+                   fingerprint = coalesce($4::text, fingerprint), tags = coalesce($5::text[], tags), updated_at = $6
+WHERE id = $1
+
+-- name: delete_ssh_key
+DELETE FROM ssh_key WHERE id = $1 RETURNING true
+
+-- name: remember_request
+INSERT INTO idempotency (scope, key, request, status, subject) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (scope, key) DO NOTHING
+RETURNING true
+
+-- name: remembered_request
+SELECT request, status, subject FROM idempotency WHERE scope = $1 AND key = $2
