@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import hmac
 import json
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
-from aiohttp import BasicAuth, web
+from aiohttp import web
 
 from service.lab.parts import BootSource, PowerTarget
 
@@ -122,14 +123,9 @@ class VirtualBmc:
         return answer
 
     def _allowed(self, header: str | None) -> bool:
-        try:
-            given = BasicAuth.decode(header or "")
-        except ValueError:
-            return False
-        wanted = self._credentials
-        return hmac.compare_digest(
-            f"{given.login}:{given.password}".encode(), f"{wanted.username}:{wanted.password}".encode()
-        )
+        wanted = f"{self._credentials.username}:{self._credentials.password}".encode()
+        scheme, _, given = (header or "").partition(" ")
+        return scheme.lower() == "basic" and hmac.compare_digest(base64.b64encode(wanted), given.strip().encode())
 
     async def _root(self, _: web.Request) -> web.Response:
         return web.json_response(

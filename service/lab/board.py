@@ -131,12 +131,12 @@ class Board:
         return not self.faults.dead_nic and any(link.host.ip == address for link in self._nic.port.links)
 
     def poke(self) -> None:
-        """Tell who waits in `newer_than` that the port, the cable or the card has changed."""
+        """Tell who waits in `newer_than` that the port, the cable or the card has changed; from any thread."""
         self._version += 1
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-        self._waiters.clear()
+        for waiter in list(self._waiters):
+            loop = waiter.get_loop()
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(_wake, waiter)
 
     @property
     def version(self) -> int:
@@ -160,6 +160,11 @@ class Board:
     def http(self, address: IPv4Address) -> Http:
         """HTTP from one of the machine's own addresses."""
         return Http(self, address)
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 class Http:

@@ -69,7 +69,7 @@ async def acquire(board: Board, stage: Stage) -> Binding:
         for attempt in range(board.settings.dhcp_tries):
             try:
                 # RFC 2131 §4.1 begins at 4 s; firmware is less patient.
-                async with asyncio.timeout(min(0.5 * 2**attempt, 4.0)):
+                async with asyncio.timeout(min(0.3 * 2**attempt, 4.0)):
                     return await _exchange(board, wire, stage)
             except TimeoutError:
                 continue

@@ -20,9 +20,11 @@ async def run_system(board: Board, installed: Installed) -> None:
     await board.enter("system")
     await board.clock.sleep(board.settings.system_s)
     addresses = public_addresses(installed.spec)
+    listens = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(_serve_ssh(board, installed, addresses))
+        tasks.create_task(_serve_ssh(board, installed, addresses, listens))
         if addresses:
+            await listens.wait()  # as the real unit, which is ordered after the SSH server
             tasks.create_task(_phone_home(board, installed.spec, addresses[0]))
 
 
@@ -58,8 +60,8 @@ async def _phone_home(board: Board, spec: InstallSpec, address: IPv4Address) -> 
         failures += 1
 
 
-async def _serve_ssh(board: Board, installed: Installed, addresses: list[IPv4Address]) -> None:
-    """Listen on each address for as long as the port carries it."""
+async def _serve_ssh(board: Board, installed: Installed, addresses: list[IPv4Address], listens: asyncio.Event) -> None:
+    """Listen on each address for as long as the port carries it; `listens` is set with the first."""
     listening: dict[IPv4Address, _Sshd] = {}
     try:
         while True:
@@ -68,6 +70,7 @@ async def _serve_ssh(board: Board, installed: Installed, addresses: list[IPv4Add
                 if board.carries(address) and address not in listening:
                     try:
                         listening[address] = await _Sshd.listen(board, installed, address)
+                        listens.set()
                     except OSError as err:  # two machines with one address, or one that cannot be had here
                         log.warning("light_address_in_use", machine=board.name, address=str(address), detail=str(err))
                 elif not board.carries(address) and address in listening:

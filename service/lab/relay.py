@@ -12,13 +12,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from ipaddress import IPv4Address
-from pathlib import Path
 
 import structlog
 
 from pxe.dhcp import options as opt
 from pxe.dhcp.message import BOOTREPLY, BOOTREQUEST, UNSPECIFIED, Malformed, Message, decode, encode
-from service.lab.namespace import in_namespace
 from service.lab.parts import LeafPort
 
 log = structlog.get_logger()
@@ -36,14 +34,12 @@ class Relay:
         *,
         server_port: int = 67,
         relay_port: int = 67,
-        namespace: Path | None = None,
     ) -> None:
-        """`deliver` gets what the port broadcasts to its client. `namespace` is where the giaddr can be bound."""
+        """`deliver` gets what the port broadcasts to its client. The giaddr must be an address of this host."""
         self._port = port
         self._deliver = deliver
         self._server_port = server_port
         self._relay_port = relay_port
-        self._namespace = namespace
         self._upstream: socket.socket | None = None
         self._giaddr: IPv4Address | None = None  # what the upstream socket is bound to
 
@@ -85,7 +81,7 @@ class Relay:
         if self._upstream is not None and self._giaddr == giaddr:
             return self._upstream
         self.close()
-        upstream = in_namespace(self._namespace, lambda: _udp((str(giaddr), self._relay_port)))
+        upstream = _udp((str(giaddr), self._relay_port))
         asyncio.get_running_loop().add_reader(upstream, self._from_server, upstream)
         self._upstream, self._giaddr = upstream, giaddr
         return upstream
@@ -120,15 +116,16 @@ async def serve_tap_relay(
     *,
     server_port: int = 67,
     relay_port: int = 67,
-    namespace: Path | None = None,
 ) -> AsyncIterator[Relay]:
     """Relay for the real client on `interface` (a virtual machine's tap) while the block runs; needs root.
 
     Replies are broadcast: a client that is being configured answers no ARP yet, and firmware, iPXE and udhcpc all
-    take a broadcast. `namespace` is where the interface is. Raises OSError where a socket cannot be had.
+    take a broadcast. The giaddr must be an address of this host. Raises OSError where a socket cannot be had.
     """
     loop = asyncio.get_running_loop()
-    wire = in_namespace(namespace, lambda: _udp(("0.0.0.0", 67), interface))
+    # At the broadcast address it hears broadcasts only, and leaves port 67 of every other address to its owner: a DHCP
+    # server on this host, the giaddr's socket, the other taps.
+    wire = _udp(("255.255.255.255", 67), interface)
 
     def deliver(datagram: bytes) -> None:
         try:
@@ -136,7 +133,7 @@ async def serve_tap_relay(
         except OSError as err:  # the interface is down while its machine is off
             log.info("relay_send_failed", leaf=port.leaf, port=port.name, detail=str(err))
 
-    relay = Relay(port, deliver, server_port=server_port, relay_port=relay_port, namespace=namespace)
+    relay = Relay(port, deliver, server_port=server_port, relay_port=relay_port)
 
     def readable() -> None:
         try:
@@ -160,8 +157,6 @@ def _udp(address: tuple[str, int], interface: str | None = None) -> socket.socke
         if interface is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-        # Every tap's socket stands at port 67 of all addresses, beside the giaddr's.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(address)
     except BaseException:
         sock.close()

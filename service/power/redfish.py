@@ -6,13 +6,14 @@ A BMC's "204 No Content" is a promise. Nothing here returns before the BMC shows
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urljoin, urlsplit
 
 import structlog
-from aiohttp import BasicAuth, ClientError, ClientSession, ClientTimeout
+from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from service.power.errors import BmcLied, BmcRefused, BmcUnreachable
 
@@ -55,7 +56,8 @@ class Redfish:
         `timeout_s` is the time for one exchange, `deadline_s` for a state to be shown after it was asked for.
         """
         self._url = url.rstrip("/")
-        self._auth = BasicAuth(username, password)
+        basic = base64.b64encode(f"{username}:{password}".encode()).decode()
+        self._headers = {"Authorization": f"Basic {basic}"}
         self._ssl = verify_tls
         self._timeout = ClientTimeout(total=timeout_s)
         self._deadline_s = deadline_s
@@ -65,7 +67,7 @@ class Redfish:
         self._system: str | None = self._url if "/Systems/" in urlsplit(self._url).path else None
 
     async def __aenter__(self) -> Redfish:
-        self._session = ClientSession(auth=self._auth, timeout=self._timeout)
+        self._session = ClientSession(headers=self._headers, timeout=self._timeout)
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -1,4 +1,4 @@
-"""Sockets inside another network namespace: the machine's side of the rack, without moving the whole process there."""
+"""Sockets inside another network namespace, without moving the whole process there."""
 
 from __future__ import annotations
 
@@ -14,14 +14,12 @@ T = TypeVar("T")
 _CLONE_NEWNET = 0x40000000
 
 
-def in_namespace(namespace: Path | None, make: Callable[[], T]) -> T:
-    """Call `make` with the thread inside `namespace` (as /run/netns/NAME); None: where we are.
+def in_namespace(namespace: Path, make: Callable[[], T]) -> T:
+    """Call `make` with the thread inside `namespace` (as /run/netns/NAME).
 
     A socket belongs for life to the namespace that it was made in, so only its making needs this. Raises OSError
     where the namespace is not there or we may not enter it, and what `make` raises.
     """
-    if namespace is None:
-        return make()
     # A thread of its own, ended right after: no other work may ever run in the foreign namespace.
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(_enter_and_call, namespace, make).result()

@@ -143,9 +143,10 @@ def test_scapy_reads_what_we_write() -> None:
     )
     assert packet.file.rstrip(b"\0") == b"snponly.efi"
     read = [entry for entry in packet[DHCP].options if isinstance(entry, tuple)]
-    assert dict(entry[:2] for entry in read)["server_id"] == "192.0.2.10"
-    assert dict(entry[:2] for entry in read)["message-type"] == opt.OFFER
-    assert dict(entry[:2] for entry in read)["classless_static_routes"] == ["169.254.169.254/32:10.64.0.24"]
+    named = {entry[0]: entry[1] for entry in read}
+    assert named["server_id"] == "192.0.2.10"
+    assert named["message-type"] == opt.OFFER
+    assert named["classless_static_routes"] == ["169.254.169.254/32:10.64.0.24"]
     assert read[-1] == ("relay_agent_information", options[opt.AGENT_INFORMATION])
 
 

@@ -1,0 +1,76 @@
+"""iPXE scripts as text: nothing a customer or a setting brings becomes a command of its own."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pxe.decide import Script, Target
+from pxe.ipxe import Unsafe, render
+
+
+def installer(**changes: object) -> Script:
+    fields = {
+        "kernel_url": "http://192.0.2.10/boot/files/vmlinuz",
+        "initrd_urls": ("http://192.0.2.10/boot/files/initrd",),
+        "cmdline": "console=ttyS0 roundhouse.token=abc",
+    }
+    return Script(Target.INSTALLER, **(fields | changes))  # type: ignore[arg-type]
+
+
+def test_the_installer() -> None:
+    lines = render(installer()).splitlines()
+    assert lines[0] == "#!ipxe"
+    assert (
+        "kernel http://192.0.2.10/boot/files/vmlinuz initrd=initrd0 console=ttyS0 roundhouse.token=abc || goto again"
+        in lines
+    )
+    assert "initrd --name initrd0 http://192.0.2.10/boot/files/initrd || goto again" in lines
+    assert lines.index("boot || goto again") < lines.index(":again") < lines.index("goto load")
+
+
+def test_the_local_disk_on_bios_and_uefi() -> None:
+    text = render(Script(Target.LOCAL_DISK))
+    assert "iseq ${platform} efi && exit 1 ||" in text
+    assert "sanboot --no-describe --drive 0x80" in text
+
+
+def test_a_customers_script_is_theirs() -> None:
+    custom = "#!ipxe\necho ${net0/mac}\nshell"
+    assert render(Script(Target.CUSTOM_IPXE, custom=custom)) == custom + "\n"
+    chained = render(Script(Target.CUSTOM_IPXE, custom="http://boot.example.net/my script.ipxe"))
+    assert "imgfetch --name custom http://boot.example.net/my%20script.ipxe || goto again" in chained
+
+
+@pytest.mark.parametrize("cmdline", ["a || reboot", "a && reboot", "a ${net0/mac}", "a # b", "a ;b", "a \x1b[2J", "ä"])
+def test_what_ipxe_would_take_for_its_own_is_refused(cmdline: str) -> None:
+    with pytest.raises(Unsafe):
+        render(installer(cmdline=cmdline))
+
+
+@pytest.mark.parametrize("url", ["", "file:/etc/passwd", "http//x", "\nreboot"])
+def test_what_is_no_url_is_refused(url: str) -> None:
+    with pytest.raises(Unsafe):
+        render(installer(kernel_url=url))
+
+
+def test_a_newline_in_a_command_line_starts_no_command() -> None:
+    assert "\nreboot" not in render(installer(cmdline="quiet\nreboot\n"))
+
+
+@given(st.text(max_size=60), st.text(max_size=60))
+def test_a_script_keeps_its_lines(path: str, cmdline: str) -> None:
+    plain = render(installer()).splitlines()
+    try:
+        lines = render(installer(kernel_url="http://h/" + path, cmdline=cmdline)).splitlines()
+    except Unsafe:
+        return
+    assert len(lines) == len(plain)
+    kernel = plain.index(next(line for line in plain if line.startswith("kernel")))
+    assert lines[:kernel] + lines[kernel + 1 :] == plain[:kernel] + plain[kernel + 1 :]
+    words = lines[kernel].split()
+    assert words[0] == "kernel"
+    assert words[-3:] == ["||", "goto", "again"]
+    assert "${" not in lines[kernel]
+    assert words[3:-3] == cmdline.split()
