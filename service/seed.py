@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from service.store.accounts import token_digest
 from service.store.rows import Connection
 from sql.loader import Q
 
@@ -131,11 +131,6 @@ class Seeded:
     project_id: UUID
     organization_id: UUID
     token: str
-
-
-def token_digest(token: str) -> bytes:
-    """What the database keeps of a token."""
-    return hashlib.sha256(token.encode()).digest()
 
 
 def _specs(plan: _Plan) -> dict[str, Any]:

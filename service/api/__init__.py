@@ -1,0 +1,1 @@
+"""The customer API in the Packet dialect."""

@@ -1,0 +1,231 @@
+"""Users, organizations, projects and SSH keys."""
+
+from __future__ import annotations
+
+from uuid import UUID, uuid4
+
+import asyncpg
+
+from service.api import objects
+from service.api.call import Body, Call, Route
+from service.api.idempotency import made_before
+from service.api.models import ChangeProject, ChangeSshKey, CreateProject, CreateSshKey, read
+from service.api.pages import meta, page_of
+from service.api.problems import Invalid, forbidden, not_found, shown
+from service.ssh_keys import parse_public_key
+from service.store.accounts import (
+    Project,
+    SshKey,
+    organizations,
+    organizations_page,
+    projects,
+    projects_page,
+    ssh_keys,
+    ssh_keys_of,
+    users,
+)
+from service.store.rows import Connection
+from sql.loader import Q
+
+_DUPLICATE = "Key is not valid: it is among the owner's SSH keys already"
+
+
+def _user_id(call: Call) -> UUID:
+    if call.caller.user_id is None:
+        raise forbidden("You are not authorized: a project's token speaks for no user")
+    return call.caller.user_id
+
+
+async def get_user(call: Call) -> Body:
+    """GET /user"""
+    found = await users(call.db, call.caller, [_user_id(call)])
+    return objects.user(found[0], call.links)
+
+
+async def list_organizations(call: Call) -> Body:
+    """GET /organizations"""
+    page = page_of(call)
+    total, ids = await organizations_page(call.db, call.caller, page.size, page.offset)
+    found = await organizations(call.db, call.caller, ids)
+    return {
+        "organizations": [objects.organization(one, call.links) for one in found],
+        "meta": meta(call, page, total),
+    }
+
+
+async def get_organization(call: Call) -> Body:
+    """GET /organizations/{organization}"""
+    found = await organizations(call.db, call.caller, [call.id("organization")])
+    if not found:
+        raise not_found()
+    return objects.organization(found[0], call.links)
+
+
+async def list_projects(call: Call) -> Body:
+    """GET /projects, GET /organizations/{organization}/projects: narrowed by name"""
+    page, organization_id = page_of(call), None
+    if "organization" in call.ids:
+        organization_id = call.id("organization")
+        if not await organizations(call.db, call.caller, [organization_id]):
+            raise not_found()
+    total, ids = await projects_page(
+        call.db, call.caller, page.size, page.offset, organization_id=organization_id, name=call.word("name")
+    )
+    found = await projects(call.db, call.caller, ids)
+    return {"projects": [objects.project(one, call.links) for one in found], "meta": meta(call, page, total)}
+
+
+async def create_project(call: Call) -> Body:
+    """POST /projects, POST /organizations/{organization}/projects"""
+    user_id, wish, project_id = _user_id(call), read(CreateProject, call.body), uuid4()
+    organization_id = call.id("organization") if "organization" in call.ids else wish.organization_id
+    if organization_id is not None and not await organizations(call.db, call.caller, [organization_id]):
+        if "organization" in call.ids:
+            raise not_found()
+        raise Invalid(f"Organization is not valid: {shown(str(organization_id))} is none of yours")
+    async with call.db.acquire() as conn, conn.transaction():
+        if (earlier := await made_before(conn, call, project_id, 201)) is None:
+            await conn.execute(
+                Q["add_project"],
+                project_id,
+                organization_id or call.caller.organization_id,
+                wish.name,
+                wish.tags,
+                wish.customdata,
+                user_id,
+                call.api.clock.now(),
+            )
+    return objects.project(await _project(call, earlier or project_id), call.links)
+
+
+async def _project(call: Call, project_id: UUID) -> Project:
+    found = await projects(call.db, call.caller, [project_id])
+    if not found:
+        raise not_found()
+    return found[0]
+
+
+async def get_project(call: Call) -> Body:
+    """GET /projects/{project}"""
+    return objects.project(await _project(call, call.id("project")), call.links)
+
+
+async def change_project(call: Call) -> Body:
+    """PUT and PATCH /projects/{project}"""
+    change = read(ChangeProject, call.body)
+    sent = change.model_fields_set
+    project = await _project(call, call.id("project"))
+    tags = [] if "tags" in sent and change.tags is None else change.tags
+    customdata = {} if "customdata" in sent and change.customdata is None else change.customdata
+    await call.db.execute(Q["change_project"], project.id, change.name, tags, customdata, call.api.clock.now())
+    return objects.project(await _project(call, project.id), call.links)
+
+
+async def delete_project(call: Call) -> None:
+    """DELETE /projects/{project}: refused while it has devices"""
+    project = await _project(call, call.id("project"))
+    async with call.db.acquire() as conn, conn.transaction():
+        if not await conn.fetchval(Q["lock_project_for_delete"], project.id):
+            raise not_found()
+        if not await conn.fetchval(Q["delete_project"], project.id, call.api.clock.now()):
+            raise Invalid("Cannot delete a project that has devices: delete its devices first")
+
+
+async def list_user_keys(call: Call) -> Body:
+    """GET /ssh-keys"""
+    found = await ssh_keys_of(call.db, _user_id(call), call.word("search"))
+    return {"ssh_keys": [objects.ssh_key(one, call.links) for one in found]}
+
+
+async def list_project_keys(call: Call) -> Body:
+    """GET /projects/{project}/ssh-keys"""
+    project = await _project(call, call.id("project"))
+    found = await ssh_keys_of(call.db, project.id, call.word("search"))
+    return {"ssh_keys": [objects.ssh_key(one, call.links) for one in found]}
+
+
+async def create_user_key(call: Call) -> Body:
+    """POST /ssh-keys"""
+    return await _create_key(call, user_id=_user_id(call), project_id=None)
+
+
+async def create_project_key(call: Call) -> Body:
+    """POST /projects/{project}/ssh-keys"""
+    project = await _project(call, call.id("project"))
+    return await _create_key(call, user_id=None, project_id=project.id)
+
+
+async def _create_key(call: Call, *, user_id: UUID | None, project_id: UUID | None) -> Body:
+    wish, key_id = read(CreateSshKey, call.body), uuid4()
+    key, now = parse_public_key(wish.key), call.api.clock.now()
+    try:
+        async with call.db.acquire() as conn, conn.transaction():
+            if (earlier := await made_before(conn, call, key_id, 201)) is None:
+                await conn.execute(
+                    Q["add_ssh_key"], key_id, user_id, project_id, wish.label, key.line, key.fingerprint, wish.tags, now
+                )
+    except asyncpg.UniqueViolationError:
+        raise Invalid(_DUPLICATE) from None
+    return objects.ssh_key(await _key(call, earlier or key_id), call.links)
+
+
+async def _key(call: Call, key_id: UUID, db: Connection | None = None) -> SshKey:
+    found = await ssh_keys(call.db if db is None else db, call.caller, [key_id])
+    if not found:
+        raise not_found()
+    return found[0]
+
+
+async def _own_key(call: Call, key_id: UUID) -> SshKey:
+    """A key that the caller may change: his own, or one of a project of his."""
+    key = await _key(call, key_id)
+    if key.user_id is not None and key.user_id != call.caller.user_id and not call.caller.staff:
+        raise forbidden("You are not authorized to change this SSH key: it is another user's")
+    return key
+
+
+async def get_key(call: Call) -> Body:
+    """GET /ssh-keys/{key}"""
+    return objects.ssh_key(await _key(call, call.id("key")), call.links)
+
+
+async def change_key(call: Call) -> Body:
+    """PUT and PATCH /ssh-keys/{key}: devices keep the keys that they were ordered with"""
+    change, key = read(ChangeSshKey, call.body), await _own_key(call, call.id("key"))
+    new = None if change.key is None else parse_public_key(change.key)
+    tags = [] if "tags" in change.model_fields_set and change.tags is None else change.tags
+    now = call.api.clock.now()
+    line, fingerprint = (None, None) if new is None else (new.line, new.fingerprint)
+    try:
+        await call.db.execute(Q["change_ssh_key"], key.id, change.label, line, fingerprint, tags, now)
+    except asyncpg.UniqueViolationError:
+        raise Invalid(_DUPLICATE) from None
+    return objects.ssh_key(await _key(call, key.id), call.links)
+
+
+async def delete_key(call: Call) -> None:
+    """DELETE /ssh-keys/{key}"""
+    key = await _own_key(call, call.id("key"))
+    if not await call.db.fetchval(Q["delete_ssh_key"], key.id):
+        raise not_found()
+
+
+ROUTES = (
+    Route("GET", "/user", get_user),
+    Route("GET", "/organizations", list_organizations, objects="organizations"),
+    Route("GET", "/organizations/{organization}", get_organization),
+    Route("GET", "/organizations/{organization}/projects", list_projects, objects="projects"),
+    Route("POST", "/organizations/{organization}/projects", create_project, status=201),
+    Route("GET", "/projects", list_projects, objects="projects"),
+    Route("POST", "/projects", create_project, status=201),
+    Route("GET", "/projects/{project}", get_project),
+    Route("PUT PATCH", "/projects/{project}", change_project),
+    Route("DELETE", "/projects/{project}", delete_project, status=204),
+    Route("GET", "/ssh-keys", list_user_keys, objects="ssh_keys"),
+    Route("POST", "/ssh-keys", create_user_key, status=201),
+    Route("GET", "/projects/{project}/ssh-keys", list_project_keys, objects="ssh_keys"),
+    Route("POST", "/projects/{project}/ssh-keys", create_project_key, status=201),
+    Route("GET", "/ssh-keys/{key}", get_key),
+    Route("PUT PATCH", "/ssh-keys/{key}", change_key),
+    Route("DELETE", "/ssh-keys/{key}", delete_key, status=204),
+)

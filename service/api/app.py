@@ -1,0 +1,155 @@
+"""The API as an aiohttp application: one door, behind which paths are put right, callers known and errors worded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from time import perf_counter
+
+import asyncpg
+import structlog
+from aiohttp import web
+
+from images.catalogue import Catalogue
+from service.admin.read import ADMIN_ROUTES
+from service.api import account_routes, capacity_routes, device_routes, event_routes, ip_routes, offer_routes
+from service.api.call import Api, Body, Call, Route, RouteTable, split_path
+from service.api.expand import exclude, include, paths_of
+from service.api.links import Links
+from service.api.loaders import loaders
+from service.api.problems import Invalid, Refused, forbidden, refusal_response
+from service.api.storable import why_unstorable
+from service.clock import Clock
+from service.secrets import load_key
+from service.settings import Settings
+from service.store.accounts import Principal, principal_of
+from service.store.notify import Hub
+from service.store.rows import Pool
+
+log = structlog.get_logger()
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+API = web.AppKey("api", Api)
+CALLER = web.RequestKey("caller", Principal)
+CONSOLE = "/console"
+
+_DEADLOCKS = 3  # tries again
+_LARGEST_BODY = 4 << 20  # bytes; user data with files in it stays well below
+_SORRY = "Oh snap, something went wrong! We've logged the error and will take a look."
+ROUTES: tuple[Route, ...] = (
+    *offer_routes.ROUTES,
+    *capacity_routes.ROUTES,
+    *account_routes.ROUTES,
+    *device_routes.ROUTES,
+    *event_routes.ROUTES,
+    *ip_routes.ROUTES,
+    *ADMIN_ROUTES,
+)
+
+
+def make_api(db: Pool, settings: Settings, catalogue: Catalogue, clock: Clock, hub: Hub) -> web.Application:
+    """The customers' API and the operators' read side. `hub` must be running for long polls to be woken.
+
+    Routes that are added to the application later have callers known and errors worded, too; those below /admin are
+    for staff tokens alone, and those below /console look after themselves.
+    """
+    app = web.Application(client_max_size=_LARGEST_BODY, middlewares=[_guard])
+    app[API] = Api(db, settings, catalogue, clock, hub, load_key(settings.state_dir))
+    table = RouteTable(ROUTES)
+
+    async def door(request: web.Request) -> web.Response:
+        return await _dispatch(request, table)
+
+    app.router.add_route("*", "/{path:.*}", door)
+    return app
+
+
+@web.middleware
+async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+    if request.path == CONSOLE or request.path.startswith(CONSOLE + "/"):
+        return await handler(request)
+    began = perf_counter()
+    try:
+        request[CALLER] = await _caller(request)
+        response = await _retried(request, handler)
+    except Refused as refused:
+        response = refusal_response(refused.status, refused.errors)
+    except web.HTTPException as err:
+        response = refusal_response(err.status, (err.reason,))
+    except Exception:
+        log.exception("api_error", method=request.method, path=request.path)
+        response = refusal_response(500, (_SORRY,))
+    if response.status >= 500 or request.method not in ("GET", "HEAD"):
+        took_ms = round((perf_counter() - began) * 1000, 1)
+        log.info("api_request", method=request.method, path=request.path, status=response.status, took_ms=took_ms)
+    return response
+
+
+async def _caller(request: web.Request) -> Principal:
+    token = request.headers.get("X-Auth-Token", "")
+    caller = await principal_of(request.app[API].db, token) if token else None
+    if caller is None:
+        raise Refused(401, "Invalid authentication token")
+    if split_path(request.path)[1].startswith("/admin/") and not caller.staff:
+        raise forbidden("You are not authorized: this needs a staff token")
+    return caller
+
+
+async def _retried(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """PostgreSQL ends one of two transactions that wait for each other; nothing of it is left, so it is begun again."""
+    for _ in range(_DEADLOCKS):
+        try:
+            return await handler(request)
+        except asyncpg.DeadlockDetectedError:
+            log.info("deadlock_retried", method=request.method, path=request.path)
+    return await handler(request)
+
+
+async def _dispatch(request: web.Request, table: RouteTable) -> web.Response:
+    caller = request[CALLER]
+    prefix, path = split_path(request.path)
+    method = "GET" if request.method == "HEAD" else request.method
+    route, ids = table.find(method, path)
+    if caller.read_only and route.changes:
+        raise forbidden("You are not authorized: this token may only read")
+    call = Call(
+        api=request.app[API],
+        caller=caller,
+        method=method,
+        path=path,
+        links=Links(prefix),
+        ids=ids,
+        query=_query(request),
+        content=await request.read(),
+        idempotency_key=_idempotency_key(request),
+    )
+    body = await route.handler(call)
+    if body is None:
+        return web.Response(status=route.status)
+    await _reshape(call, route, body)
+    return web.Response(status=route.status, text=json.dumps(body), content_type="application/json")
+
+
+async def _reshape(call: Call, route: Route, body: Body) -> None:
+    wanted, unwanted = paths_of(call.query.get("include", [])), paths_of(call.query.get("exclude", []))
+    if wanted or unwanted:
+        objects = [body] if route.objects is None else body[route.objects]
+        await include(objects, wanted, loaders(call))
+        exclude(objects, unwanted)
+
+
+def _query(request: web.Request) -> Mapping[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, value in request.query.items():
+        if why := why_unstorable([name, value]):
+            raise Invalid(f"The query is not valid: {why}")
+        found.setdefault(name.removesuffix("[]"), []).append(value)
+    return found
+
+
+def _idempotency_key(request: web.Request) -> str | None:
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not (0 < len(key) <= 255 and key.isascii() and key.isprintable()):
+        raise Invalid("Idempotency-Key is not valid: it must be 1 to 255 printable ASCII characters")
+    return key

@@ -1,0 +1,166 @@
+"""One request as a handler sees it, and the table of routes that leads to handlers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from uuid import UUID
+
+from images.catalogue import Catalogue
+from service.api.links import PREFIX, Links
+from service.api.problems import Invalid, Refused, not_found, shown
+from service.api.storable import parse, why_unstorable
+from service.clock import Clock
+from service.settings import Settings
+from service.store.accounts import Principal
+from service.store.notify import Hub
+from service.store.offers import Offers, read_offers
+from service.store.rows import Connection, Pool
+
+Body = dict[str, Any]
+_SLASHES = re.compile(r"/{2,}")
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """What the handlers of one process share."""
+
+    db: Pool
+    settings: Settings
+    catalogue: Catalogue
+    clock: Clock
+    hub: Hub
+    key: bytes
+
+    async def offers(self, db: Connection | None = None) -> Offers:
+        """What is on offer now."""
+        return await read_offers(self.db if db is None else db, [entry.slug for entry in self.catalogue])
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request, authenticated."""
+
+    api: Api
+    caller: Principal
+    method: str
+    path: str  # without the prefix
+    links: Links
+    ids: Mapping[str, str]  # what the path's placeholders matched
+    query: Mapping[str, list[str]]  # "name[]" is under "name"
+    content: bytes
+    idempotency_key: str | None
+
+    @property
+    def db(self) -> Pool:
+        """The pool."""
+        return self.api.db
+
+    def id(self, name: str) -> UUID:
+        """The id that the path has at a placeholder; what is no id cannot be found."""
+        try:
+            return UUID(self.ids[name])
+        except ValueError:
+            raise not_found() from None
+
+    def word(self, name: str) -> str | None:
+        """One value of the query; None when it is missing or empty."""
+        values = self.query.get(name)
+        return (values[0] or None) if values else None
+
+    def words(self, name: str) -> list[str] | None:
+        """All values of the query under a name, which may also be one with commas; None when there are none."""
+        found = [part for value in self.query.get(name, []) for part in value.split(",") if part]
+        return found or None
+
+    def flag(self, name: str) -> bool | None:
+        """A yes or no of the query. Raises Refused (422) for anything else."""
+        value = self.word(name)
+        if value is None:
+            return None
+        if value.lower() not in ("true", "false", "1", "0"):
+            raise Invalid(f"{name} is not valid: {shown(value)} is neither true nor false")
+        return value.lower() in ("true", "1")
+
+    @cached_property
+    def body(self) -> Body:
+        """The query's parameters, overruled by the body's (rule 4: libcloud puts everything into the query).
+
+        Raises Refused: 400 for what is no JSON, 422 for JSON that is no object or holds what cannot be stored.
+        """
+        merged: Body = {
+            name: values[0] if len(values) == 1 else values
+            for name, values in self.query.items()
+            if name not in ("include", "exclude")
+        }
+        if self.content.strip():
+            try:
+                given = parse(self.content)
+            except ValueError:
+                raise Refused(400, "The body is not valid JSON") from None
+            if given is not None and not isinstance(given, dict):
+                raise Invalid("The body is not valid: it must be a JSON object")
+            merged |= given or {}
+        for name, value in merged.items():
+            if why := why_unstorable([name, value]):
+                raise Invalid(f"{shown(name)} is not valid: {why}")
+        return merged
+
+
+Handler = Callable[[Call], Awaitable[Body | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One row of the route table. `objects` names the list in the answer; None when the answer is the object."""
+
+    methods: str  # "GET" or "PUT PATCH"
+    pattern: str  # "/projects/{project}/devices"
+    handler: Handler
+    status: int = 200
+    objects: str | None = None
+    writes: bool | None = None  # None: everything but GET
+
+    @property
+    def changes(self) -> bool:
+        """Whether a read-only token is refused here."""
+        return self.methods != "GET" if self.writes is None else self.writes
+
+
+class RouteTable:
+    """Finds the route of a path. Literal segments go before placeholders."""
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self._by_length: dict[int, list[tuple[list[str], Route]]] = {}
+        for route in routes:
+            parts = route.pattern.split("/")
+            self._by_length.setdefault(len(parts), []).append((parts, route))
+        for rows in self._by_length.values():
+            rows.sort(key=lambda row: [part.startswith("{") for part in row[0]])
+
+    def find(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
+        """The route and what its placeholders match. Raises Refused: 404, or 405 for another method's path."""
+        parts = path.split("/")
+        others: set[str] = set()
+        for pattern, route in self._by_length.get(len(parts), ()):
+            if any(want != have and not want.startswith("{") for want, have in zip(pattern, parts, strict=True)):
+                continue
+            if method in route.methods.split():
+                ids = zip(pattern, parts, strict=True)
+                return route, {want[1:-1]: have for want, have in ids if want.startswith("{")}
+            others.update(route.methods.split())
+        if others:
+            raise Refused(405, f"{method} is not allowed here; allowed are {', '.join(sorted(others))}")
+        raise not_found()
+
+
+def split_path(raw: str) -> tuple[str, str]:
+    """Prefix and path: repeated slashes are one, a doubled prefix is one (rules 1 and 2)."""
+    path = _SLASHES.sub("/", raw).rstrip("/") or "/"
+    prefix = ""
+    while path == PREFIX or path.startswith(PREFIX + "/"):
+        prefix, path = PREFIX, path[len(PREFIX) :] or "/"
+    return prefix, path

@@ -1,0 +1,83 @@
+"""How much of what is free, and whether a wish could be met now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from uuid import UUID
+
+from service.api.call import Body, Call, Route
+from service.api.models import CapacityQuestion, CapacityWish, read
+from service.api.problems import Invalid, shown
+from service.store.offers import Facility, Offers, free_capacity
+
+Free = Mapping[tuple[UUID, UUID], int]
+
+
+def level(free: int) -> str:
+    """The dialect's word for so many free machines."""
+    return "unavailable" if free < 1 else "critical" if free < 2 else "limited" if free < 5 else "normal"
+
+
+def places_of(offers: Offers, facility: str | None, metro: str | None) -> list[Facility]:
+    """The facilities that a wish means. Raises Refused (422)."""
+    if facility == "any" or (not facility and metro == "any"):
+        return list(offers.facilities)
+    if facility:
+        if (found := offers.facility(facility)) is None:
+            codes = ", ".join(one.code for one in offers.facilities)
+            raise Invalid(f"Facility is not valid: {shown(facility)} is not one of {codes}, any")
+        return [found]
+    if not metro:
+        raise Invalid("Facility can't be blank")
+    if not (places := offers.in_metro(metro)):
+        codes = ", ".join(sorted({one.metro_code for one in offers.facilities}))
+        raise Invalid(f"Metro is not valid: {shown(metro)} is not one of {codes}, any")
+    return places
+
+
+async def capacity(call: Call) -> Body:
+    """GET /capacity, GET /capacity/metros"""
+    offers, free = await call.api.offers(), await free_capacity(call.db)
+    by_metro = call.path.endswith("/metros")
+    counted: dict[str, dict[str, int]] = {}
+    for place in offers.facilities:
+        row = counted.setdefault(place.metro_code if by_metro else place.code, {})
+        for plan in offers.plans:
+            row[plan.slug] = row.get(plan.slug, 0) + free.get((place.id, plan.id), 0)
+    return {
+        "capacity": {
+            code: {slug: {"level": level(count)} for slug, count in row.items()} for code, row in counted.items()
+        }
+    }
+
+
+async def check_capacity(call: Call) -> Body:
+    """POST /capacity, POST /capacity/metros: each wish is echoed with whether all of its machines are free
+
+    Wishes for the same machines are counted together.
+    """
+    wishes = read(CapacityQuestion, call.body).servers
+    offers, free = await call.api.offers(), dict(await free_capacity(call.db))
+    return {"servers": [_answer(wish, offers, free) for wish in wishes]}
+
+
+def _answer(wish: CapacityWish, offers: Offers, free: dict[tuple[UUID, UUID], int]) -> Body:
+    if (plan := offers.plan(wish.plan)) is None:
+        slugs = ", ".join(one.slug for one in offers.plans)
+        raise Invalid(f"Plan is not valid: {shown(wish.plan)} is not one of {slugs}")
+    places = places_of(offers, wish.facility, wish.metro)
+    available = sum(free.get((place.id, plan.id), 0) for place in places) >= wish.quantity
+    missing = wish.quantity if available else 0
+    for place in places:
+        taken = min(missing, free.get((place.id, plan.id), 0))
+        free[place.id, plan.id] = free.get((place.id, plan.id), 0) - taken
+        missing -= taken
+    return {**wish.model_dump(exclude_none=True), "available": available}
+
+
+ROUTES = (
+    Route("GET", "/capacity", capacity),
+    Route("GET", "/capacity/metros", capacity),
+    Route("POST", "/capacity", check_capacity, writes=False),
+    Route("POST", "/capacity/metros", check_capacity, writes=False),
+)

@@ -1,0 +1,241 @@
+"""Devices: order, list, change, act, delete, and waiting for one."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from time import monotonic
+from uuid import UUID, uuid4
+
+from service import intents
+from service.api.call import Body, Call, Route
+from service.api.device_view import one_device, render_devices
+from service.api.idempotency import made_before
+from service.api.models import Action, ChangeDevice, CreateDevice, read
+from service.api.objects import runs_on
+from service.api.ordering import draft_of, ipxe_errors, place_order
+from service.api.pages import meta, page_of
+from service.api.problems import Invalid, Refused, not_found, shown
+from service.api.waterfall import get_waterfall
+from service.lifecycle import DeviceState, IllegalMove
+from service.store.accounts import organizations, projects
+from service.store.orders import DeviceFilter, devices_page
+from service.store.orders import devices as read_devices
+from service.store.rows import Connection
+from sql.loader import Q
+
+_SORTABLE = ("created_at", "updated_at", "hostname", "state")
+_LONGEST_WAIT_S = 60.0
+
+
+async def list_devices(call: Call) -> Body:
+    """GET /projects/{project}/devices, GET /organizations/{organization}/devices"""
+    project_id = organization_id = None
+    if "project" in call.ids:
+        project_id = call.id("project")
+        if not await projects(call.db, call.caller, [project_id]):
+            raise not_found()
+    else:
+        organization_id = call.id("organization")
+        if not await organizations(call.db, call.caller, [organization_id]):
+            raise not_found()
+    return await devices_body(call, project_id=project_id, organization_id=organization_id)
+
+
+async def devices_body(call: Call, *, project_id: UUID | None = None, organization_id: UUID | None = None) -> Body:
+    """One page of the devices that the call's filters let through."""
+    page = page_of(call)
+    search = call.word("search")
+    wanted = DeviceFilter(
+        project_id=project_id,
+        organization_id=organization_id,
+        hostname=call.word("hostname"),
+        facilities=call.words("facility"),
+        metros=call.words("metro"),
+        tag=call.word("tag"),
+        states=call.words("state"),
+        plans=call.words("plan") or call.words("type"),
+        mac=call.word("mac_address"),
+        search=search,
+        search_systems=[entry.slug for entry in call.api.catalogue if search and search.lower() in entry.name.lower()],
+        search_address=_address(search),
+        order=_order(call),
+    )
+    if call.flag("reserved") or call.flag("has_termination_time"):
+        return {"devices": [], "meta": meta(call, page, 0)}  # no device has either
+    total, ids = await devices_page(call.db, call.caller, wanted, page.size, page.offset)
+    found = await read_devices(call.db, call.caller, ids)
+    return {"devices": await render_devices(call, found), "meta": meta(call, page, total)}
+
+
+def _address(text: str | None) -> str | None:
+    try:
+        return str(ip_address(text)) if text else None
+    except ValueError:
+        return None
+
+
+def _order(call: Call) -> str:
+    by, direction = call.word("sort_by") or "created_at", call.word("sort_direction") or "desc"
+    if by not in _SORTABLE:
+        raise Invalid(f"sort_by is not valid: {shown(by)} is not one of {', '.join(_SORTABLE)}")
+    if direction not in ("asc", "desc"):
+        raise Invalid(f"sort_direction is not valid: {shown(direction)} is neither asc nor desc")
+    return by if direction == "asc" else f"-{by}"
+
+
+async def create_device(call: Call) -> Body:
+    """POST /projects/{project}/devices"""
+    project_id, device_id = call.id("project"), uuid4()
+    if not await projects(call.db, call.caller, [project_id]):
+        raise not_found()
+    draft = draft_of(read(CreateDevice, call.body), await call.api.offers(), call.api.catalogue)
+    async with call.db.acquire() as conn, conn.transaction():
+        project = await conn.fetchrow(Q["lock_project"], *call.caller.scope, project_id)
+        if project is None:
+            raise not_found()
+        if (earlier := await made_before(conn, call, device_id, 201)) is None:
+            await place_order(conn, call, project, draft, device_id)
+    return await one_device(call, earlier or device_id, deleted_too=True)
+
+
+async def get_device(call: Call) -> Body:
+    """GET /devices/{device}"""
+    return await one_device(call, call.id("device"))
+
+
+async def change_device(call: Call) -> Body:
+    """PUT and PATCH /devices/{device}"""
+    device_id, change = call.id("device"), read(ChangeDevice, call.body)
+    sent = change.model_fields_set
+    async with call.db.acquire() as conn, conn.transaction():
+        row = await _locked(conn, call, device_id)
+        if "ipxe_script_url" in sent and change.ipxe_script_url is not None:
+            errors = ipxe_errors(call.api.catalogue, row["operating_system"], change.ipxe_script_url, None)
+            if errors:
+                raise Invalid(*errors)
+        await conn.execute(
+            Q["change_device"],
+            device_id,
+            change.hostname,
+            "description" in sent,
+            change.description,
+            [] if "tags" in sent and change.tags is None else change.tags,
+            "" if "userdata" in sent and change.userdata is None else change.userdata,
+            change.locked,
+            change.always_pxe,
+            "ipxe_script_url" in sent,
+            change.ipxe_script_url,
+            change.billing_cycle,
+            {} if "customdata" in sent and change.customdata is None else change.customdata,
+            call.api.clock.now(),
+        )
+    return await one_device(call, device_id)
+
+
+async def _locked(conn: Connection, call: Call, device_id: UUID) -> Body:
+    """The device's row, locked behind its run: a worker takes the two in the same order."""
+    await conn.execute(Q["lock_course"], device_id)
+    row = await conn.fetchrow(Q["lock_device"], *call.caller.scope, device_id)
+    if row is None:
+        raise not_found()
+    return dict(row)
+
+
+async def delete_device(call: Call) -> None:
+    """DELETE /devices/{device}: gone at once for the customer; force_delete changes nothing, for nothing is kept"""
+    device_id = call.id("device")
+    async with call.db.acquire() as conn, conn.transaction():
+        row = await _locked(conn, call, device_id)
+        if row["locked"]:
+            raise Invalid("Cannot delete a locked item: unlock the device first")
+        await intents.delete_device(conn, device_id, settings=call.api.settings, clock=call.api.clock)
+
+
+async def act_on_device(call: Call) -> None:
+    """POST /devices/{device}/actions"""
+    device_id, action = call.id("device"), read(Action, call.body)
+    if action.type not in intents.ACTIONS:
+        raise Invalid(f"Type is not valid: {shown(action.type)} is not one of {', '.join(intents.ACTIONS)}")
+    async with call.db.acquire() as conn, conn.transaction():
+        row = await _locked(conn, call, device_id)
+        if await made_before(conn, call, device_id, 202) is not None:
+            return
+        system = await _reinstall_as(call, conn, row, action) if action.type == "reinstall" else None
+        try:
+            await intents.act(
+                conn,
+                device_id,
+                action.type,
+                settings=call.api.settings,
+                clock=call.api.clock,
+                operating_system=system,
+            )
+        except IllegalMove as err:
+            raise Invalid(f"Type is not valid: {shown(action.type)}: {err}") from None
+
+
+async def _reinstall_as(call: Call, conn: Connection, row: Body, action: Action) -> str | None:
+    """Check what a reinstall asks for; returns the operating system if it is to be another. Raises Refused (422)."""
+    if action.preserve_data:
+        raise Invalid("Preserve data is not valid: True; allowed is false: the disk is written anew")
+    offers, catalogue = await call.api.offers(conn), call.api.catalogue
+    system = offers.system(action.operating_system) if action.operating_system else row["operating_system"]
+    if system is None:
+        slugs = ", ".join(offers.system_ids)
+        raise Invalid(f"Operating system is not valid: {shown(action.operating_system)} is not one of {slugs}")
+    plan = next(one for one in offers.plans if one.id == row["plan_id"])
+    if not runs_on(catalogue.get(system), plan):
+        raise Invalid(f"Operating system is not valid: {system} does not run on {plan.slug}")
+    device = (await read_devices(conn, call.caller, [row["id"]]))[0].order
+    userdata = device.userdata if action.userdata is None else action.userdata
+    script = action.ipxe_script_url or (device.ipxe_script_url if catalogue.get(system).engine == "ipxe" else None)
+    if errors := ipxe_errors(catalogue, system, script, userdata):
+        raise Invalid(*errors)
+    now = call.api.clock.now()
+    unchanged = (None, False, None, None)
+    await conn.execute(Q["change_device"], row["id"], *unchanged, userdata, None, None, True, script, None, None, now)
+    return system if system != row["operating_system"] else None
+
+
+async def wait_for_device(call: Call) -> Body:
+    """GET /devices/{device}/wait?state=active,failed&timeout=30: the device as soon as it is in one of the states
+
+    Answers with whatever state it is in when `timeout` (seconds, 60 at most) has passed; 404 once it is deleted.
+    """
+    device_id = call.id("device")
+    states = set(call.words("state") or ["active", "failed"])
+    if unknown := states - set(DeviceState):
+        raise Invalid(f"state is not valid: {shown(sorted(unknown)[0])} is not one of {', '.join(DeviceState)}")
+    until = monotonic() + _seconds(call.word("timeout"))
+    async with call.api.hub.watch(f"device:{device_id}") as watch:
+        while True:
+            found = await read_devices(call.db, call.caller, [device_id])
+            if not found:
+                raise not_found()
+            left = until - monotonic()
+            if found[0].order.state in states or left <= 0:
+                return (await render_devices(call, found))[0]
+            await watch.changed(left)
+
+
+def _seconds(text: str | None) -> float:
+    try:
+        value = 30.0 if text is None else float(text)
+    except ValueError:
+        raise Invalid(f"timeout is not valid: {shown(text)} is no number of seconds") from None
+    if not value >= 0:
+        raise Refused(422, f"timeout is not valid: {shown(text)} is below zero")
+    return min(value, _LONGEST_WAIT_S)
+
+
+ROUTES = (
+    Route("GET", "/projects/{project}/devices", list_devices, objects="devices"),
+    Route("GET", "/organizations/{organization}/devices", list_devices, objects="devices"),
+    Route("POST", "/projects/{project}/devices", create_device, status=201),
+    Route("GET", "/devices/{device}", get_device),
+    Route("PUT PATCH", "/devices/{device}", change_device),
+    Route("DELETE", "/devices/{device}", delete_device, status=204),
+    Route("POST", "/devices/{device}/actions", act_on_device, status=202),
+    Route("GET", "/devices/{device}/wait", wait_for_device),
+    Route("GET", "/devices/{device}/waterfall", get_waterfall),
+)

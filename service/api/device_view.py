@@ -1,0 +1,52 @@
+"""Devices read from the database and rendered, for whichever route shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import structlog
+
+from service.api.call import Call
+from service.api.device_objects import device_object
+from service.api.objects import Object
+from service.api.problems import not_found
+from service.secrets import SecretUnreadable, open_sealed
+from service.store.orders import Device, devices
+from service.store.rows import Connection
+
+log = structlog.get_logger()
+
+
+async def render_devices(call: Call, found: Sequence[Device], db: Connection | None = None) -> list[Object]:
+    """The objects of these devices."""
+    if not found:
+        return []
+    offers, now = await call.api.offers(db), call.api.clock.now()
+    return [
+        device_object(
+            device,
+            offers,
+            call.api.catalogue.get(device.order.operating_system),
+            call.links,
+            now=now,
+            password=_password(call, device),
+        )
+        for device in found
+    ]
+
+
+def _password(call: Call, device: Device) -> str | None:
+    try:
+        return open_sealed(call.api.key, device.order.root_password)
+    except SecretUnreadable:
+        log.error("root_password_unreadable", device_id=str(device.order.id))
+        return None
+
+
+async def one_device(call: Call, device_id: UUID, *, db: Connection | None = None, deleted_too: bool = False) -> Object:
+    """The object of one device. Raises Refused (404)."""
+    found = await devices(call.db if db is None else db, call.caller, [device_id], deleted_too=deleted_too)
+    if not found:
+        raise not_found()
+    return (await render_devices(call, found, db))[0]

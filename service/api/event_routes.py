@@ -1,0 +1,80 @@
+"""Events of a device, a project, an organization, or all that the caller may see."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from service.api.call import Body, Call, Route
+from service.api.objects import event
+from service.api.pages import meta, page_of
+from service.api.problems import not_found
+from service.store.accounts import organizations, projects
+from service.store.orders import devices, events, events_page
+
+
+async def _listed(
+    call: Call,
+    *,
+    device_id: UUID | None = None,
+    project_id: UUID | None = None,
+    organization_id: UUID | None = None,
+) -> Body:
+    page = page_of(call)
+    total, found = await events_page(
+        call.db,
+        call.caller,
+        page.size,
+        page.offset,
+        device_id=device_id,
+        project_id=project_id,
+        organization_id=organization_id,
+        type_=call.word("type"),
+    )
+    shown = [event(one, call.links, staff=call.caller.staff) for one in found]
+    return {"events": shown, "meta": meta(call, page, total)}
+
+
+async def list_events(call: Call) -> Body:
+    """GET /events"""
+    return await _listed(call)
+
+
+async def device_events(call: Call) -> Body:
+    """GET /devices/{device}/events"""
+    device_id = call.id("device")
+    if not await devices(call.db, call.caller, [device_id]):
+        raise not_found()
+    return await _listed(call, device_id=device_id)
+
+
+async def project_events(call: Call) -> Body:
+    """GET /projects/{project}/events"""
+    project_id = call.id("project")
+    if not await projects(call.db, call.caller, [project_id]):
+        raise not_found()
+    return await _listed(call, project_id=project_id)
+
+
+async def organization_events(call: Call) -> Body:
+    """GET /organizations/{organization}/events"""
+    organization_id = call.id("organization")
+    if not await organizations(call.db, call.caller, [organization_id]):
+        raise not_found()
+    return await _listed(call, organization_id=organization_id)
+
+
+async def get_event(call: Call) -> Body:
+    """GET /events/{event}"""
+    found = await events(call.db, call.caller, [call.id("event")])
+    if not found:
+        raise not_found()
+    return event(found[0], call.links, staff=call.caller.staff)
+
+
+ROUTES = (
+    Route("GET", "/events", list_events, objects="events"),
+    Route("GET", "/events/{event}", get_event),
+    Route("GET", "/devices/{device}/events", device_events, objects="events"),
+    Route("GET", "/projects/{project}/events", project_events, objects="events"),
+    Route("GET", "/organizations/{organization}/events", organization_events, objects="events"),
+)

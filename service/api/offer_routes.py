@@ -1,0 +1,59 @@
+"""What is on offer: facilities, metros, plans, operating systems."""
+
+from __future__ import annotations
+
+from service.api import objects
+from service.api.call import Body, Call, Route
+from service.api.problems import not_found
+
+
+async def list_facilities(call: Call) -> Body:
+    """GET /facilities"""
+    offers = await call.api.offers()
+    return {"facilities": [objects.facility(one, call.links) for one in offers.facilities]}
+
+
+async def list_metros(call: Call) -> Body:
+    """GET /locations/metros"""
+    offers = await call.api.offers()
+    by_id = {one.metro_id: objects.metro(one, call.links) for one in offers.facilities}
+    return {"metros": sorted(by_id.values(), key=lambda metro: str(metro["code"]))}
+
+
+async def get_metro(call: Call) -> Body:
+    """GET /locations/metros/{metro}"""
+    places = (await call.api.offers()).in_metro(call.ids["metro"])
+    if not places:
+        raise not_found()
+    return objects.metro(places[0], call.links)
+
+
+async def list_plans(call: Call) -> Body:
+    """GET /plans, GET /projects/{project}/plans: narrowed by slug, type and categories"""
+    offers = await call.api.offers()
+    plans = [objects.plan(one, offers, call.links) for one in offers.plans]
+    if slug := call.word("slug"):
+        named = offers.plan(slug)
+        plans = [one for one in plans if named is not None and one["id"] == str(named.id)]
+    if (type_ := call.word("type")) is not None:
+        plans = [one for one in plans if one["type"] == type_]
+    if (categories := call.words("categories")) is not None:
+        plans = [one for one in plans if set(categories) & set(one["categories"])]
+    return {"plans": plans}
+
+
+async def list_operating_systems(call: Call) -> Body:
+    """GET /operating-systems"""
+    offers = await call.api.offers()
+    found = [objects.operating_system(call.api.catalogue.get(slug), offers, call.links) for slug in offers.system_ids]
+    return {"operating_systems": found}
+
+
+ROUTES = (
+    Route("GET", "/facilities", list_facilities, objects="facilities"),
+    Route("GET", "/locations/metros", list_metros, objects="metros"),
+    Route("GET", "/locations/metros/{metro}", get_metro),
+    Route("GET", "/plans", list_plans, objects="plans"),
+    Route("GET", "/projects/{project}/plans", list_plans, objects="plans"),
+    Route("GET", "/operating-systems", list_operating_systems, objects="operating_systems"),
+)
