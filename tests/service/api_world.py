@@ -12,6 +12,7 @@ from uuid import UUID
 
 from aiohttp import ClientSession
 from aiohttp.test_utils import TestServer
+from aiohttp.web import BaseRunner
 
 from images.catalogue import Catalogue, load_catalogue
 from ipam.prefixes import add_prefix, add_vrf
@@ -47,6 +48,7 @@ class World:
     user: UUID
     organization: UUID
     catalogue: Catalogue
+    runner: BaseRunner
 
     async def call(
         self,
@@ -171,6 +173,7 @@ async def open_world(db: Pool, database_url: str, state_dir: Path) -> AsyncItera
     app = make_api(db, Settings(state_dir=state_dir), catalogue, WallClock(), hub)
     server = TestServer(app)
     await server.start_server()
+    assert server.runner is not None
     try:
         async with ClientSession() as http:
             world = World(
@@ -181,6 +184,7 @@ async def open_world(db: Pool, database_url: str, state_dir: Path) -> AsyncItera
                 user=seeded.user_id,
                 organization=seeded.organization_id,
                 catalogue=catalogue,
+                runner=server.runner,
             )
             await world.add_prefixes("ewr1", "sjc1")
             yield world

@@ -1,0 +1,123 @@
+"""The real packet-python against the real API, over TLS as it insists: what its users do on an ordinary day."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+from tests.service.api_world import ED25519, TOKEN, World
+
+packet = pytest.importorskip("packet", reason="packet-python is not installed")
+
+
+def _certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 that vouches for itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    cert, secret = folder / "cert.pem", folder / "key.pem"
+    cert.write_bytes(made.public_bytes(Encoding.PEM))
+    secret.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return cert, secret
+
+
+@pytest.fixture
+async def client(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
+    """packet-python's manager. It talks TLS only, and its host is a plain attribute."""
+    cert, secret = _certificate(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(cert, secret)
+    site = web.TCPSite(world.runner, "127.0.0.1", 0, ssl_context=context)
+    await site.start()
+    port = world.runner.addresses[-1][1]
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(cert))
+    manager = packet.Manager(auth_token=TOKEN)
+    manager.end_point = f"127.0.0.1:{port}"
+    yield manager
+    await site.stop()
+
+
+def _day(client: Any) -> dict[str, Any]:
+    seen: dict[str, Any] = {}
+    user = client.get_user()
+    seen["user"] = user["full_name"]
+    seen["plans"] = [plan.slug for plan in client.list_plans()]
+    seen["systems"] = [system.slug for system in client.list_operating_systems()]
+    seen["facilities"] = [facility.code for facility in client.list_facilities()]
+    seen["capacity"] = client.get_capacity()["ewr1"]["c1.small.x86"]["level"]
+    seen["enough"] = client.validate_capacity([("ewr1", "baremetal_1", 2)])
+    seen["too_many"] = client.validate_capacity([("ewr1", "baremetal_1", 3)])
+    project = client.create_project("from python")
+    project.name = "renamed"
+    project.update()
+    seen["projects"] = [(one.name, one.id) for one in client.list_projects()]
+    key = client.create_ssh_key("laptop", ED25519)
+    key.label = "desktop"
+    key.update()
+    seen["keys"] = [one.label for one in client.list_ssh_keys()]
+    client.create_project_ssh_key(project.id, "project key", ED25519)
+    device = client.create_device(project.id, "python1", "baremetal_1", "ewr1", "debian_12", tags=["a"])
+    seen["state"], seen["ports"] = device.state, [port["name"] for port in device.network_ports]
+    device.hostname = "python2"
+    device.update()
+    seen["devices"] = [one.hostname for one in client.list_devices(project.id)]
+    seen["all"] = [one.hostname for one in client.list_all_devices(project.id)]
+    seen["shown"] = client.get_device(device.id).operating_system.slug
+    seen["ips"] = client.list_device_ips(device.id)
+    seen["project_ips"] = client.list_project_ips(project.id)
+    seen["events"] = [event.type for event in client.list_device_events(device.id)]
+    try:
+        client.create_device(project.id, "bad_name", "baremetal_1", "ewr1", "debian_12")
+    except packet.ResponseError as err:
+        seen["refusal"] = str(err)
+    device.delete()
+    try:
+        client.get_device(device.id)
+    except packet.ResponseError as err:
+        seen["gone"] = str(err)
+    key.delete()
+    project.delete()
+    seen["left"] = [one.name for one in client.list_projects()]
+    return seen
+
+
+async def test_an_ordinary_day(world: World, client: Any) -> None:
+    await world.add_machines(2)
+    seen = await asyncio.to_thread(_day, client)
+    assert seen["user"] == "Round House"
+    assert "c1.small.x86" in seen["plans"] and "debian_12" in seen["systems"]
+    assert seen["facilities"] == ["ams1", "ewr1", "sjc1"]
+    assert (seen["capacity"], seen["enough"], seen["too_many"]) == ("limited", True, False)
+    assert [name for name, _ in seen["projects"]] == ["default", "renamed"]
+    assert seen["keys"] == ["desktop"]
+    assert (seen["state"], seen["ports"]) == ("queued", ["bond0", "eth0"])
+    assert seen["devices"] == seen["all"] == ["python2"]
+    assert (seen["shown"], seen["ips"], seen["project_ips"]) == ("debian_12", [], [])
+    assert "Hostname is not valid: 'bad_name'" in seen["refusal"]
+    assert seen["gone"] == "Error 404: Not found"
+    assert seen["left"] == ["default"]
