@@ -122,9 +122,14 @@ def encode(message: Message) -> bytes:
         message.sname,
         message.file,
     )
-    ordered = sorted(message.options.items(), key=lambda item: item[0] == opt.AGENT_INFORMATION)
-    body = fixed + _COOKIE + b"".join(_option(code, value) for code, value in ordered) + bytes((opt.END,))
-    return body.ljust(_LEAST, b"\0")
+    body = bytearray(fixed + _COOKIE)
+    for code, value in message.options.items():
+        if code != opt.AGENT_INFORMATION:
+            _write_option(body, code, value)
+    if opt.AGENT_INFORMATION in message.options:
+        _write_option(body, opt.AGENT_INFORMATION, message.options[opt.AGENT_INFORMATION])
+    body.append(opt.END)
+    return bytes(body).ljust(_LEAST, b"\0")
 
 
 def read_options(field_bytes: bytes) -> dict[int, bytes]:
@@ -154,7 +159,10 @@ def _append(parts: dict[int, bytes], more: Mapping[int, bytes]) -> None:
         parts[code] = parts.get(code, b"") + value
 
 
-def _option(code: int, value: bytes) -> bytes:
-    """One option, split into pieces of 255 bytes (RFC 3396 §6); an empty one has one empty piece."""
-    pieces = [value[at : at + 255] for at in range(0, len(value), 255)] or [b""]
-    return b"".join(bytes((code, len(piece))) + piece for piece in pieces)
+def _write_option(body: bytearray, code: int, value: bytes) -> None:
+    """Append one option, split into pieces of 255 bytes (RFC 3396 §6); an empty one has one empty piece."""
+    for at in range(0, len(value) or 1, 255):
+        piece = value[at : at + 255]
+        body.append(code)
+        body.append(len(piece))
+        body += piece

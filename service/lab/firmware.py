@@ -65,56 +65,67 @@ class _Wire:
 async def acquire(board: Board, stage: Stage) -> Binding:
     """One DHCP exchange as `stage` does it: DISCOVER, OFFER, REQUEST, ACK. Raises NoBoot after the last try."""
     wire = _Wire(board)
+    client = _Client(board, stage)
     try:
         for attempt in range(board.settings.dhcp_tries):
+            wire.send(client.next_message())
             try:
                 # RFC 2131 §4.1 begins at 4 s; firmware is less patient.
-                async with asyncio.timeout(min(0.3 * 2**attempt, 4.0)):
-                    return await _exchange(board, wire, stage)
+                async with asyncio.timeout(min(0.5 * 2**attempt, 4.0)):
+                    while True:
+                        if (binding := client.take(await wire.receive())) is not None:
+                            return binding
+                        if client.has_news:
+                            wire.send(client.next_message())
             except TimeoutError:
                 continue
-            except _Refused:
-                await board.clock.sleep(board.back_off_s(attempt))
     finally:
         wire.close()
     raise NoBoot("no DHCP answer")
 
 
-class _Refused(Exception):
-    """The server said NAK: begin again."""
+class _Client:
+    """The client's side of one exchange (RFC 2131 §4.4). A repeat keeps its xid, so that a late answer is good too."""
 
+    def __init__(self, board: Board, stage: Stage) -> None:
+        self._mac = bytes.fromhex(board.nic.mac.replace(":", ""))
+        self._xid = board.random.getrandbits(32)
+        self._options = _options(board.settings.arch, stage)
+        self._offer: Message | None = None
+        self.has_news = False  # an offer came, which is to be taken at once
 
-async def _exchange(board: Board, wire: _Wire, stage: Stage) -> Binding:
-    mac = bytes.fromhex(board.nic.mac.replace(":", ""))
-    xid = board.random.getrandbits(32)
-    common = _options(board.settings.arch, stage)
+    def next_message(self) -> bytes:
+        """The REQUEST for the offer that came, else the DISCOVER."""
+        self.has_news = False
+        more = {opt.MESSAGE_TYPE: bytes((opt.DISCOVER,))}
+        if self._offer is not None:
+            more = {
+                opt.MESSAGE_TYPE: bytes((opt.REQUEST,)),
+                opt.REQUESTED_ADDRESS: self._offer.yiaddr.packed,
+                opt.SERVER_ID: self._offer.options.get(opt.SERVER_ID, b""),
+            }
+        return encode(
+            Message(op=BOOTREQUEST, xid=self._xid, chaddr=self._mac, flags=BROADCAST_FLAG, options=more | self._options)
+        )
 
-    def request(kind: int, more: dict[int, bytes]) -> bytes:
-        options = {opt.MESSAGE_TYPE: bytes((kind,))} | common | more
-        return encode(Message(op=BOOTREQUEST, xid=xid, chaddr=mac, flags=BROADCAST_FLAG, options=options))
-
-    async def reply(*kinds: int) -> Message:
-        while True:
-            try:
-                message = decode(await wire.receive())
-            except Malformed:
-                continue
-            if (message.op, message.xid, message.chaddr) == (BOOTREPLY, xid, mac) and message.kind in kinds:
-                return message
-
-    wire.send(request(opt.DISCOVER, {}))
-    offer = await reply(opt.OFFER)
-    chosen = {
-        opt.REQUESTED_ADDRESS: offer.yiaddr.packed,
-        opt.SERVER_ID: offer.options.get(opt.SERVER_ID, b""),
-    }
-    wire.send(request(opt.REQUEST, chosen))
-    ack = await reply(opt.ACK, opt.NAK)
-    if ack.kind == opt.NAK:
-        raise _Refused
-    mask = ack.address(opt.SUBNET_MASK) or IPv4Address("255.255.255.255")
-    file = ack.options.get(opt.BOOT_FILE, ack.file).rstrip(b"\0").decode("ascii", "replace")
-    return Binding(IPv4Interface(f"{ack.yiaddr}/{mask}"), ack.siaddr, file)
+    def take(self, datagram: bytes) -> Binding | None:
+        """A message from the wire; the binding where it was the ACK."""
+        try:
+            message = decode(datagram)
+        except Malformed:
+            return None
+        if (message.op, message.xid, message.chaddr) != (BOOTREPLY, self._xid, self._mac):
+            return None
+        match message.kind:
+            case opt.OFFER if self._offer is None:
+                self._offer, self.has_news = message, True
+            case opt.NAK:  # begin again, with the next try
+                self._offer = None
+            case opt.ACK if self._offer is not None:
+                mask = message.address(opt.SUBNET_MASK) or IPv4Address("255.255.255.255")
+                file = message.options.get(opt.BOOT_FILE, message.file).rstrip(b"\0").decode("ascii", "replace")
+                return Binding(IPv4Interface(f"{message.yiaddr}/{mask}"), message.siaddr, file)
+        return None
 
 
 def _options(arch: Arch, stage: Stage) -> dict[int, bytes]:
@@ -188,7 +199,7 @@ async def fetch_tftp(local: IPv4Address, server: tuple[str, int], name: str) -> 
         await loop.sock_sendto(sock, last, server)
         while True:
             try:
-                async with asyncio.timeout(1.0):
+                async with asyncio.timeout(min(2.0**tries, 8.0)):
                     datagram, source = await loop.sock_recvfrom(sock, 2048)
             except TimeoutError:
                 tries += 1
