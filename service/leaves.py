@@ -133,7 +133,7 @@ class LeafActor:
             session = await self._connected(row)
             await self._db.execute(Q["set_leaf_state"], self._leaf_id, epoch, "changing", None)
             limit = self._parts.settings.leaf_confirm_s
-            return await apply(session, leaf, note=f"roundhouse epoch={epoch}", confirm_timeout_s=limit)
+            return await apply(session, leaf, confirm_timeout_s=limit)
         except NetconfError as err:
             state = {Refused: "refused", Unreachable: "unreachable"}.get(type(err), "unreachable")
             await self._db.execute(Q["set_leaf_state"], self._leaf_id, epoch, state, str(err))

@@ -20,6 +20,7 @@ class Settings:
 
     database_url: str = ""  # empty: the embedded PostgreSQL in state_dir
     state_dir: Path = Path("var")  # embedded database, images, key file
+    images_dir: str = ""  # the image store; empty: state_dir/images
     api_host: str = "127.0.0.1"
     api_port: int = 8080
     api_url: str = ""  # how customers reach the API; empty: from api_host and api_port

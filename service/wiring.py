@@ -17,6 +17,7 @@ from aiohttp import web
 
 from images.catalogue import load_catalogue
 from pxe.dhcp.server import DhcpSettings, serve_dhcp
+from pxe.first_stage import collect_first_stages
 from pxe.http import boot_routes
 from pxe.tftp.server import TftpSettings, load_files, serve_tftp
 from service.admin.routes import Enrolment
@@ -66,7 +67,7 @@ def make_parts(settings: Settings, *, boot_port: int) -> Parts:
         clock=WallClock(),
         jitter=Jitter(Random()),  # noqa: S311
         catalogue=load_catalogue(),
-        images=Artefacts(settings.state_dir / "images"),
+        images=Artefacts(Path(settings.images_dir or settings.state_dir / "images")),
         boot_url=f"http://{settings.boot_host}:{boot_port}",
         key=load_key(settings.state_dir),
         open_bmc=Redfish,
@@ -122,7 +123,8 @@ async def service(
         parts = make_parts(settings, boot_port=boot_socket.getsockname()[1])
         running = Service(db, parts, hub, api_socket.getsockname()[1], boot_socket.getsockname()[1])
         first_stage = settings.state_dir / "first-stage"
-        first_stage.mkdir(parents=True, exist_ok=True)
+        if missing := collect_first_stages(first_stage):
+            log.warning("first_stage_missing", files=missing, folder=str(first_stage), package="ipxe")
         worker = Worker(db, parts, WORKFLOWS)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         background = [

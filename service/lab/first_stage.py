@@ -12,8 +12,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from images import store
+from pxe.first_stage import collect_first_stages
 
-_FIRST_STAGES = {"undionly.kpxe": 90_000, "snponly.efi": 200_000, "snponly-arm64.efi": 200_000}
+_FIRST_STAGE_BYTES = 100_000
 _KERNEL_BYTES = 64 * 1024
 _SKIPPABLE = 0x184D2A50
 
@@ -23,11 +24,9 @@ def _filler(name: str, size: int) -> bytes:
 
 
 def write_first_stages(folder: Path) -> None:
-    """Put a file for each firmware into `folder`, where none is yet."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, size in _FIRST_STAGES.items():
-        if not (folder / name).exists():
-            (folder / name).write_bytes(_filler(name, size))
+    """Put a file for each firmware into `folder`: the real one where its package is installed."""
+    for name in collect_first_stages(folder):
+        (folder / name).write_bytes(_filler(name, _FIRST_STAGE_BYTES))
 
 
 def publish_light_images(root: Path, slugs: Iterable[str], *, image_bytes: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -12,7 +13,11 @@ from service.lab.board import LightSettings
 from service.lab.bmc import Credentials, VirtualBmc
 from service.lab.leaf import VirtualLeaf
 from service.lab.light import LightMachine
-from service.lab.parts import LeafPort, Nic
+from service.lab.netns import DataPlane, create_tap
+from service.lab.parts import LeafPort, Nic, PowerTarget
+from service.lab.qemu import Firmware, QemuMachine
+from service.lab.relay import serve_tap_relay
+from service.lab.router_advert import serve_router_advertisements
 
 PORTS_PER_LEAF = 48
 
@@ -40,6 +45,9 @@ class AddressPlan:
 # privileges, and whoever tests the rack can speak for a machine by binding to its address.
 LOOPBACK_PLAN = AddressPlan("127.64.0.0/16", "127.65.0.0/16", "127.66.0.0/16")
 
+# For a private network namespace, where virtual machines need addresses that are not their own loopback's.
+NAMESPACE_PLAN = AddressPlan("10.64.0.0/16", "10.65.0.0/16", "198.51.100.0/24")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RackSettings:
@@ -52,6 +60,9 @@ class RackSettings:
     addresses: AddressPlan = LOOPBACK_PLAN
     commit_s: float = 0.0
     light: LightSettings = field(default_factory=LightSettings)
+    qemu: int = 0
+    firmware: Firmware = "bios"
+    disks: Path = Path("disks")  # of the virtual machines
 
 
 class TooManyMachines(ValueError):
@@ -67,14 +78,16 @@ class Rack:
     """A rack that runs while the block runs."""
 
     def __init__(self, settings: RackSettings) -> None:
-        if settings.machines > settings.leaves * PORTS_PER_LEAF:
+        count = settings.machines + settings.qemu
+        if count > settings.leaves * PORTS_PER_LEAF:
             raise TooManyMachines(
-                f"{settings.machines} machines need {-(-settings.machines // PORTS_PER_LEAF)} leaves of "
+                f"{count} machines need {-(-count // PORTS_PER_LEAF)} leaves of "
                 f"{PORTS_PER_LEAF} ports; there are {settings.leaves}"
             )
         self.settings = settings
         self.leaves: dict[str, VirtualLeaf] = {}
         self.machines: dict[str, LightMachine] = {}
+        self.virtual: dict[str, QemuMachine] = {}
         self._credentials = Credentials("admin", secrets.token_urlsafe(12))
         self._leaf_password = secrets.token_urlsafe(12)
         self.bmc = VirtualBmc([], "127.0.0.1", 0, self._credentials)
@@ -96,12 +109,15 @@ class Rack:
             self.leaves[leaf.name] = leaf
         for number in range(self.settings.machines):
             self._add_light(number)
+        for number in range(self.settings.machines, self.settings.machines + self.settings.qemu):
+            await self._add_qemu(number)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for machine in self.machines.values():
+        targets: list[PowerTarget] = [*self.machines.values(), *self.virtual.values()]
+        for machine in targets:
             await machine.power_off()
         await self._stack.aclose()
 
@@ -114,6 +130,21 @@ class Rack:
         name, mac, port = f"m{number + 1:04}", mac_of(number + 1), self.free_port(number)
         machine = LightMachine(name, Nic(mac, port), self.settings.light)
         self.machines[name] = machine
+        self.bmc.add(machine)
+        self.cable(name, port, mac)
+
+    async def _add_qemu(self, number: int) -> None:
+        """A virtual machine on a tap that stands for the leaf's port: relay, router advertisements, addresses."""
+        name, mac, port, tap = f"q{number + 1:04}", mac_of(number + 1), self.free_port(number), f"tap{number}"
+        create_tap(tap)
+        light = self.settings.light
+        self._stack.push_async_callback(DataPlane(port, tap).close)
+        await self._stack.enter_async_context(
+            serve_tap_relay(port, tap, server_port=light.dhcp_port, relay_port=light.relay_port)
+        )
+        await self._stack.enter_async_context(serve_router_advertisements(port, tap))
+        machine = QemuMachine(name, Nic(mac, port), tap, self.settings.disks / f"{name}.img", self.settings.firmware)
+        self.virtual[name] = machine
         self.bmc.add(machine)
         self.cable(name, port, mac)
 

@@ -1,0 +1,141 @@
+"""Which objects of a configuration are ours, how they are compared, and how they read as `set` statements. Pure."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+
+from lxml import etree
+
+from netconf.render import OWNER, Element
+
+NETCONF = "urn:ietf:params:xml:ns:netconf:base:1.0"
+Key = tuple[str, ...]
+
+# Where our objects stand: the path from `<configuration>` to their list.
+_PLACES: tuple[tuple[str, ...], ...] = (
+    ("interfaces", "interface"),
+    ("forwarding-options", "dhcp-relay", "server-group", "server-group"),
+    ("forwarding-options", "dhcp-relay", "group"),
+    ("protocols", "router-advertisement", "interface"),
+    ("policy-options", "prefix-list"),
+    ("firewall", "family", "inet", "filter"),
+    ("firewall", "family", "inet6", "filter"),
+)
+_ORDERED = {"term"}  # the order of a filter's terms is its meaning
+_SILENT = {"filter-name"}  # words that `set` statements leave out
+
+
+def tag_of(element: Element) -> str:
+    """The element's name without its namespace."""
+    return etree.QName(element).localname
+
+
+def _child(element: Element, tag: str) -> Element | None:
+    return next((child for child in element if isinstance(child.tag, str) and tag_of(child) == tag), None)
+
+
+def name_of(element: Element) -> str:
+    """The list key of an entry, or nothing."""
+    name = _child(element, "name")
+    return "" if name is None else (name.text or "").strip()
+
+
+def plain(element: Element) -> Element:
+    """A copy without namespaces, attributes, comments and white space, with its children in one order.
+
+    A device may write the same configuration in many ways; two that mean the same become equal here.
+    """
+    made = etree.Element(tag_of(element))
+    children = [plain(child) for child in element if isinstance(child.tag, str)]
+    if not children:
+        made.text = (element.text or "").strip() or None
+    names = [child for child in children if tag_of(child) == "name"]
+    rest = [child for child in children if tag_of(child) != "name" and tag_of(child) not in _ORDERED]
+    ordered = [child for child in children if tag_of(child) in _ORDERED]
+    rest.sort(key=lambda child: (tag_of(child), name_of(child), child.text or ""))
+    made.extend([*names, *rest, *ordered])
+    return made
+
+
+def _entries(root: Element, place: tuple[str, ...]) -> Iterator[Element]:
+    found = [root]
+    for tag in place:
+        found = [child for parent in found for child in parent if isinstance(child.tag, str) and tag_of(child) == tag]
+    yield from found
+
+
+def owned_objects(configuration: Element) -> dict[Key, Element]:
+    """Our objects by place and name, in plain form."""
+    found: dict[Key, Element] = {}
+    ports = set()
+    for place in _PLACES:
+        for entry in _entries(configuration, place):
+            name = name_of(entry)
+            if place == ("interfaces", "interface"):
+                description = _child(entry, "description")
+                ours = description is not None and (description.text or "").strip().startswith(f"{OWNER} ")
+                if ours:
+                    ports.add(f"{name}.0")
+            elif place[-1] == "interface":
+                ours = name in ports
+            else:
+                ours = name == OWNER or name.startswith((f"{OWNER}4-", f"{OWNER}6-"))
+            if ours:
+                found[(*place, name)] = plain(entry)
+    return found
+
+
+def edit(wanted: dict[Key, Element], running: dict[Key, Element]) -> Element | None:
+    """The smallest `<configuration>` that turns what is running into what is wanted; None when nothing differs.
+
+    Each object that differs is replaced as a whole, each that is ours and not wanted is deleted (RFC 6241 §7.2).
+    """
+    root = etree.Element("configuration", nsmap={"nc": NETCONF})
+    for key in sorted(wanted.keys() | running.keys()):
+        new, old = wanted.get(key), running.get(key)
+        if new is not None and old is not None and etree.tostring(new) == etree.tostring(old):
+            continue
+        parent = root
+        for tag in key[:-2]:
+            found = _child(parent, tag)
+            parent = etree.SubElement(parent, tag) if found is None else found
+        if new is not None:
+            entry = copy.deepcopy(new)
+            entry.set(f"{{{NETCONF}}}operation", "replace")
+        else:
+            entry = etree.Element(key[-2])
+            etree.SubElement(entry, "name").text = key[-1]
+            entry.set(f"{{{NETCONF}}}operation", "delete")
+        parent.append(entry)
+    return root if len(root) else None
+
+
+def set_lines(objects: dict[Key, Element]) -> list[str]:
+    """The objects as Junos `set` statements, sorted by object."""
+    lines: list[str] = []
+    for key in sorted(objects):
+        words = ["set"]
+        for tag in key[:-2]:
+            if words[-1] != tag:
+                words.append(tag)
+        lines.extend(_statements(objects[key], words))
+    return lines
+
+
+def _statements(element: Element, words: list[str]) -> Iterator[str]:
+    tag = tag_of(element)
+    here = words if tag == words[-1] or tag in _SILENT else [*words, tag]
+    if name := name_of(element):
+        here = [*here, _quoted(name)]
+    children = [child for child in element if tag_of(child) != "name"]
+    if not children:
+        text = (element.text or "").strip()
+        yield " ".join([*here, _quoted(text)] if text else here)
+        return
+    for child in children:
+        yield from _statements(child, here)
+
+
+def _quoted(text: str) -> str:
+    return f'"{text}"' if " " in text else text

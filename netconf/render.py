@@ -1,0 +1,165 @@
+"""Junos configuration of everything that Roundhouse owns on a leaf (junos.md §5). Pure: value in, XML out.
+
+Names of ours begin with `rh`; an interface of ours has a description that does. Whatever else is on the leaf is not
+looked at. The leaf's address is even and the host's odd, and the boot link is `primary`, so that it is the giaddr.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lxml import etree
+
+from netconf.desired import Leaf, Link, LinkRole, Port, Profile
+
+MTU = 9216
+OWNER = "rh"
+_FLAG = {LinkRole.BOOT: "primary", LinkRole.PUBLIC: "preferred"}
+
+Element = etree._Element
+
+
+def _add(parent: Element, tag: str, text: str | None = None) -> Element:
+    child = etree.SubElement(parent, tag)
+    child.text = text
+    return child
+
+
+def _path(parent: Element, *tags: str) -> Element:
+    for tag in tags:
+        parent = _add(parent, tag)
+    return parent
+
+
+def _named(parent: Element, tag: str, name: str) -> Element:
+    child = _add(parent, tag)
+    _add(child, "name", name)
+    return child
+
+
+def configuration(leaf: Leaf) -> Element:
+    """The `<configuration>` with all of the leaf's owned objects and nothing else."""
+    root = etree.Element("configuration")
+    interfaces = _add(root, "interfaces")
+    forwarding = _path(root, "forwarding-options", "dhcp-relay")
+    advertisement = _path(root, "protocols", "router-advertisement")
+    policy = _add(root, "policy-options")
+    family = _path(root, "firewall", "family")
+    inet, inet6 = _add(family, "inet"), _add(family, "inet6")
+    linked = [port for port in leaf.ports if port.links]
+    for port in linked:
+        _interface(interfaces, port)
+        _filters(inet, inet6, leaf, port)
+        if port.profile is Profile.ACTIVE:
+            _prefix_lists(policy, port)
+        # A router solicitation that nobody answers costs iPXE 13 s; lifetime 0 says that this is no default router.
+        one = _named(advertisement, "interface", f"{port.name}.0")
+        _add(one, "default-lifetime", "0")
+    _relay(forwarding, leaf, linked)
+    return root
+
+
+def _links(port: Port) -> list[Link]:
+    """The links that the port's profile carries."""
+    return [link for link in port.links if link.role is LinkRole.BOOT or port.profile is Profile.ACTIVE]
+
+
+def _of_version(links: Iterable[Link], version: int) -> list[Link]:
+    return [link for link in links if link.leaf.version == version]
+
+
+def _interface(interfaces: Element, port: Port) -> None:
+    interface = _named(interfaces, "interface", port.name)
+    _add(interface, "description", f"{OWNER} g={port.generation} {port.owner}".strip())
+    _add(interface, "mtu", str(MTU))
+    family = _add(_named(interface, "unit", "0"), "family")
+    links = _links(port)
+    for version, name in ((4, "inet"), (6, "inet6")):
+        if found := _of_version(links, version):
+            protocol = _add(family, name)
+            _add(_path(protocol, "filter", "input"), "filter-name", f"{OWNER}{version}-{port.name}")
+            for link in found:
+                address = _named(protocol, "address", str(link.leaf))
+                if flag := _FLAG.get(link.role):
+                    _add(address, flag)
+
+
+def _prefix_lists(policy: Element, port: Port) -> None:
+    for version in (4, 6):
+        own = [link for link in _of_version(port.links, version) if link.role is not LinkRole.BOOT]
+        if own:
+            entry = _named(policy, "prefix-list", f"{OWNER}{version}-own-{port.name}")
+            for link in own:
+                host = link.host.ip
+                _named(entry, "prefix-list-item", f"{host}/{host.max_prefixlen}")
+
+
+def _filters(inet: Element, inet6: Element, leaf: Leaf, port: Port) -> None:
+    links = _links(port)
+    if _of_version(links, 4):
+        entry = _named(inet, "filter", f"{OWNER}4-{port.name}")
+        _add(entry, "interface-specific")
+        _dhcp_term(entry)
+        _boot_term(entry, leaf, port)
+        _own_terms(entry, port, 4)
+    if _of_version(links, 6):
+        entry = _named(inet6, "filter", f"{OWNER}6-{port.name}")
+        _add(entry, "interface-specific")
+        term = _named(entry, "term", "neighbour")
+        source = _add(term, "from")
+        for prefix in ("fe80::/10", "::/128"):
+            _named(source, "source-address", prefix)
+        _path(term, "then", "accept")
+        _own_terms(entry, port, 6)
+
+
+def _dhcp_term(entry: Element) -> None:
+    term = _named(entry, "term", "dhcp")
+    source = _add(term, "from")
+    _named(source, "source-address", "0.0.0.0/32")
+    _add(source, "protocol", "udp")
+    _add(source, "destination-port", "67")
+    _path(term, "then", "accept")
+
+
+def _boot_term(entry: Element, leaf: Leaf, port: Port) -> None:
+    boot = [link for link in port.links if link.role is LinkRole.BOOT]
+    if not boot:
+        return
+    term = _named(entry, "term", "boot")
+    source = _add(term, "from")
+    for link in boot:
+        _named(source, "source-address", f"{link.host.ip}/32")
+    reach = leaf.boot_services + (leaf.mirrors if port.profile is Profile.PROVISIONING else ())
+    for network in reach:
+        _named(source, "destination-address", str(network))
+    _path(term, "then", "accept")
+
+
+def _own_terms(entry: Element, port: Port, version: int) -> None:
+    if port.profile is Profile.ACTIVE and any(
+        link.role is not LinkRole.BOOT for link in _of_version(port.links, version)
+    ):
+        term = _named(entry, "term", "own")
+        _named(_add(term, "from"), "source-prefix-list", f"{OWNER}{version}-own-{port.name}")
+        _path(term, "then", "accept")
+    spoof = _add(_named(entry, "term", "spoof"), "then")
+    _add(spoof, "count", "spoof")
+    _add(spoof, "discard")
+
+
+def _relay(relay: Element, leaf: Leaf, ports: list[Port]) -> None:
+    if not ports:
+        return
+    servers = _named(_add(relay, "server-group"), "server-group", OWNER)
+    for server in leaf.dhcp_servers:
+        _named(servers, "address", str(server))
+    group = _named(relay, "group", OWNER)
+    _add(_add(group, "active-server-group"), "active-server-group", OWNER)
+    _add(group, "forward-only")
+    # Without `trust-option-82` a client that brings an option 82 of its own is dropped, which is what we want.
+    option = _add(group, "relay-option-82")
+    _add(option, "circuit-id")
+    _path(option, "remote-id", "hostname-only")
+    for port in ports:
+        _named(group, "interface", f"{port.name}.0")

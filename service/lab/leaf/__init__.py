@@ -1,0 +1,5 @@
+"""A virtual leaf: a NETCONF server over SSH with candidate, lock, confirmed commit, and faults to be set."""
+
+from service.lab.leaf.server import VirtualLeaf
+
+__all__ = ["VirtualLeaf"]

@@ -1,0 +1,230 @@
+"""The virtual leaf: asyncssh's server with a NETCONF subsystem in front of one pair of datastores."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
+
+import asyncssh
+import structlog
+from lxml import etree
+
+from netconf.owned import owned_objects, set_lines
+from netconf.render import Element
+from service.lab.leaf.datastore import check
+from service.lab.leaf.session import NetconfSession
+from service.lab.leaf.view import PortView, update_views
+
+log = structlog.get_logger()
+
+# What was on the leaf before Roundhouse came, and must be there unchanged when it is gone.
+_FOREIGN = """<configuration>
+ <system><host-name>{name}</host-name><login><class><name>noc</name><permissions>view</permissions></class></login>
+  <ntp><server><name>192.0.2.123</name></server></ntp></system>
+ <interfaces>
+  <interface><name>et-0/0/48</name><description>spine1</description><mtu>9216</mtu><unit><name>0</name><family><inet>
+   <address><name>10.255.0.1/31</name></address></inet></family></unit></interface>
+  <interface><name>et-0/0/49</name><description>spine2</description><mtu>9216</mtu><unit><name>0</name><family><inet>
+   <address><name>10.255.0.3/31</name></address></inet></family></unit></interface>
+  <interface><name>lo0</name><unit><name>0</name><family><inet><filter><input><filter-name>protect-re</filter-name>
+   </input></filter><address><name>10.255.255.12/32</name></address></inet></family></unit></interface>
+ </interfaces>
+ <protocols><lldp><port-id-subtype>interface-name</port-id-subtype><interface><name>all</name></interface></lldp>
+ </protocols>
+ <policy-options><prefix-list><name>operators</name><prefix-list-item><name>192.0.2.0/24</name></prefix-list-item>
+ </prefix-list></policy-options>
+ <firewall><family><inet><filter><name>protect-re</name><term><name>mgmt</name><from><source-prefix-list>
+  <name>operators</name></source-prefix-list></from><then><accept/></then></term></filter></inet></family></firewall>
+</configuration>"""
+
+
+@dataclass(slots=True)
+class LeafFaults:
+    """What is wrong with the leaf; to be set at any moment. Each `…_next` is good for one commit."""
+
+    refuse_next: str = ""  # refuse the commit with this message
+    drop_before_commit_next: bool = False  # the session ends and nothing was committed
+    drop_after_commit_next: bool = False  # the session ends after the commit and before its answer
+    hang: bool = False  # answer nothing any more
+    lose_edits: bool = False  # say ok to an edit and forget it
+    black_hole: bool = False  # refuse new sessions once a change was committed
+
+
+@dataclass(slots=True)
+class Trial:
+    """A confirmed commit that waits for its confirmation."""
+
+    before: Element
+    session: int
+    persist: str | None
+    timer: asyncio.TimerHandle
+
+
+class _Server(asyncssh.SSHServer):
+    def __init__(self, leaf: VirtualLeaf) -> None:
+        self._leaf = leaf
+
+    def begin_auth(self, username: str) -> bool:
+        return True
+
+    def password_auth_supported(self) -> bool:
+        return True
+
+    def validate_password(self, username: str, password: str) -> bool:
+        return (username, password) == self._leaf.login
+
+
+class VirtualLeaf:
+    """A leaf. `start` it, plug machines into its `port_view`s, `stop` it."""
+
+    def __init__(self, name: str, ports: Sequence[str], login: tuple[str, str], commit_seconds: float) -> None:
+        self.name = name
+        self.login = login
+        self.commit_seconds = commit_seconds
+        self.faults = LeafFaults()
+        self.commits = 0
+        self.running: Element = _parsed(_FOREIGN.format(name=name))
+        self.candidate: Element = copy.deepcopy(self.running)
+        self.dirty = False
+        self.lock_holder: int | None = None
+        self.trial: Trial | None = None
+        self.sessions: dict[int, NetconfSession] = {}
+        self.numbers = count(1)
+        self.busy = asyncio.Lock()
+        self._views = {port: PortView(name, port) for port in ports}
+        self._server: asyncssh.SSHAcceptor | None = None
+        self._key = asyncssh.generate_private_key("ssh-ed25519")
+
+    @classmethod
+    async def start(
+        cls,
+        name: str,
+        ports: Sequence[str],
+        *,
+        username: str,
+        password: str,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        commit_seconds: float = 0.0,
+    ) -> VirtualLeaf:
+        """A leaf that listens. Port 0 takes a free one."""
+        leaf = cls(name, ports, (username, password), commit_seconds)
+
+        async def serve(process: asyncssh.SSHServerProcess[bytes]) -> None:
+            await NetconfSession(leaf, process).run()
+
+        leaf._server = await asyncssh.listen(
+            host,
+            port,
+            server_factory=lambda: _Server(leaf),
+            server_host_keys=[leaf._key],
+            process_factory=serve,
+            encoding=None,
+            line_editor=False,
+        )
+        return leaf
+
+    async def stop(self) -> None:
+        """End all sessions and listen no more."""
+        if self.trial is not None:
+            self.trial.timer.cancel()
+        if self._server is not None:
+            self._server.close()
+            for session in list(self.sessions.values()):
+                session.drop()
+            await self._server.wait_closed()
+
+    @property
+    def _address(self) -> tuple[str, int]:
+        assert self._server is not None
+        host, port = self._server.sockets[0].getsockname()[:2]
+        return host, port
+
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+        return self._address[0]
+
+    @property
+    def port(self) -> int:
+        """The TCP port that it listens on."""
+        return self._address[1]
+
+    @property
+    def host_key(self) -> str:
+        """Its host key, in OpenSSH form."""
+        return self._key.export_public_key("openssh").decode().strip()
+
+    def port_view(self, name: str) -> PortView:
+        """A port, for a cable to end in."""
+        return self._views[name]
+
+    def set_lines(self) -> list[str]:
+        """What Roundhouse owns of the running configuration, as `set` statements."""
+        return set_lines(owned_objects(self.running))
+
+    def foreign(self) -> bytes:
+        """The rest of the running configuration, byte for byte."""
+        rest = copy.deepcopy(self.running)
+        for place in ("interfaces/interface", "policy-options/prefix-list", "firewall/family/*/filter"):
+            for one in rest.findall(place):
+                name, description = one.findtext("name") or "", one.findtext("description") or ""
+                if name.startswith("rh") or description.startswith("rh "):
+                    parent = one.getparent()
+                    assert parent is not None
+                    parent.remove(one)
+        for place in ("forwarding-options", "protocols/router-advertisement", "firewall/family/inet6"):
+            for one in rest.findall(place):
+                parent = one.getparent()
+                assert parent is not None
+                parent.remove(one)
+        return etree.tostring(rest)
+
+    async def commit(self, session: int, *, confirmed_s: int | None, persist: str | None) -> None:
+        """Run the candidate. Raises EditError when it does not hold together."""
+        async with self.busy:
+            check(self.candidate)
+            await asyncio.sleep(self.commit_seconds)
+            before = self.trial.before if self.trial is not None else self.running
+            self.end_trial()
+            if confirmed_s is not None:
+                timer = asyncio.get_running_loop().call_later(confirmed_s, self.roll_back)
+                self.trial = Trial(before, session, persist, timer)
+            self.commits += 1
+            self._run(copy.deepcopy(self.candidate))
+            self.dirty = False
+
+    def end_trial(self) -> None:
+        """What is running stays."""
+        if self.trial is not None:
+            self.trial.timer.cancel()
+            self.trial = None
+
+    def roll_back(self) -> None:
+        """The trial was not confirmed: what was running before runs again."""
+        if self.trial is not None:
+            log.info("leaf_rolled_back", leaf=self.name)
+            before = self.trial.before
+            self.end_trial()
+            self._run(before)
+            self.candidate, self.dirty = copy.deepcopy(before), False
+
+    def session_ended(self, number: int) -> None:
+        """Clean up behind a session: its lock, its uncommitted changes, its trial (RFC 6241 §8.4.1)."""
+        self.sessions.pop(number, None)
+        if self.lock_holder == number:
+            self.lock_holder = None
+            self.candidate, self.dirty = copy.deepcopy(self.running), False
+        if self.trial is not None and self.trial.session == number and self.trial.persist is None:
+            self.roll_back()
+
+    def _run(self, configuration: Element) -> None:
+        self.running = configuration
+        update_views(self._views, configuration)
+
+
+def _parsed(text: str) -> Element:
+    return etree.fromstring(text, etree.XMLParser(remove_blank_text=True))

@@ -1,0 +1,89 @@
+"""What a cable sees of a port: read once from each running configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Address, ip_interface
+from typing import cast
+
+from netconf.desired import Link, LinkRole
+from netconf.owned import name_of
+from netconf.render import Element
+
+
+class PortView:
+    """A port of the leaf as its running configuration makes it behave (`service.lab.parts.LeafPort`)."""
+
+    def __init__(self, leaf: str, name: str) -> None:
+        self.leaf = leaf
+        self.name = name
+        self._links: tuple[Link, ...] = ()
+        self._relay_to: tuple[IPv4Address, ...] = ()
+        self._relay_source: IPv4Address | None = None
+        self._watchers: list[Callable[[], None]] = []
+
+    @property
+    def links(self) -> Sequence[Link]:
+        """The routed links of the port."""
+        return self._links
+
+    @property
+    def relay_to(self) -> Sequence[IPv4Address]:
+        """The DHCP servers that the port's requests are relayed to."""
+        return self._relay_to
+
+    @property
+    def relay_source(self) -> IPv4Address | None:
+        """The giaddr."""
+        return self._relay_source
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Call `changed` after each change of the port."""
+        self._watchers.append(changed)
+
+    def update(
+        self, links: tuple[Link, ...], relay_to: tuple[IPv4Address, ...], relay_source: IPv4Address | None
+    ) -> None:
+        """Take over what a new running configuration says, and tell the watchers if that is news."""
+        if (links, relay_to, relay_source) == (self._links, self._relay_to, self._relay_source):
+            return
+        self._links, self._relay_to, self._relay_source = links, relay_to, relay_source
+        for changed in list(self._watchers):
+            changed()
+
+
+def _role(address: Element, version: int) -> LinkRole:
+    if version == 6:
+        return LinkRole.IPV6
+    if address.find("primary") is not None:
+        return LinkRole.BOOT
+    return LinkRole.PUBLIC if address.find("preferred") is not None else LinkRole.PRIVATE
+
+
+def update_views(views: dict[str, PortView], configuration: Element) -> None:
+    """Bring all ports' views to a running configuration, in one pass over it."""
+    servers: dict[str, tuple[IPv4Address, ...]] = {
+        name_of(group): tuple(IPv4Address(name_of(address)) for address in group.findall("address"))
+        for group in configuration.findall("forwarding-options/dhcp-relay/server-group/server-group")
+    }
+    relayed: dict[str, tuple[IPv4Address, ...]] = {}
+    for group in configuration.findall("forwarding-options/dhcp-relay/group"):
+        active = group.findtext("active-server-group/active-server-group") or ""
+        for interface in group.findall("interface"):
+            relayed[name_of(interface).removesuffix(".0")] = servers.get(active, ())
+    interfaces = {name_of(one): one for one in configuration.findall("interfaces/interface")}
+    for name, view in views.items():
+        links, source = _links(interfaces.get(name))
+        view.update(links, relayed.get(name, ()), source)
+
+
+def _links(interface: Element | None) -> tuple[tuple[Link, ...], IPv4Address | None]:
+    links: list[Link] = []
+    source = None
+    for address in [] if interface is None else interface.findall("unit/family/*/address"):
+        leaf = ip_interface(name_of(address))
+        role = _role(address, leaf.version)
+        if role is LinkRole.BOOT:
+            source = cast(IPv4Address, leaf.ip)
+        links.append(Link(role, leaf))
+    return tuple(sorted(links, key=lambda link: link.role)), source

@@ -1,0 +1,198 @@
+"""The transaction against the virtual leaf, over real SSH: what it leaves behind, whatever goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from ipaddress import IPv4Address, IPv4Network, ip_interface
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from netconf.desired import Leaf, Link, LinkRole, Port, Profile
+from netconf.errors import LockedByOther, OutcomeUnknown, Refused, Unreachable, Unverified
+from netconf.owned import owned_objects
+from netconf.render import configuration
+from netconf.session import LeafAddress, open_session
+from netconf.transaction import apply, desired_lines, read_owned
+from service.lab.leaf import VirtualLeaf
+
+PORTS = [f"xe-0/0/{number}" for number in range(8)]
+_BASES = {
+    LinkRole.BOOT: "10.64.0.{}/31",
+    LinkRole.PUBLIC: "198.51.100.{}/31",
+    LinkRole.PRIVATE: "10.65.0.{}/31",
+    LinkRole.IPV6: "2001:db8:0:{:x}::/127",
+}
+
+
+def port(number: int, profile: Profile, generation: int = 1) -> Port:
+    roles = list(_BASES) if profile is Profile.ACTIVE else [LinkRole.BOOT]
+    links = tuple(Link(role, ip_interface(_BASES[role].format(number * 2))) for role in roles)
+    return Port(PORTS[number], profile, links, generation, f"m{number}")
+
+
+def leaf_of(*ports: Port) -> Leaf:
+    return Leaf("leaf1", ports, (IPv4Address("192.0.2.10"),), (IPv4Network("192.0.2.10/32"),))
+
+
+@pytest.fixture
+async def leaf() -> AsyncIterator[VirtualLeaf]:
+    made = await VirtualLeaf.start("leaf1", PORTS, username="rh", password="secret")
+    yield made
+    await made.stop()
+
+
+def address(leaf: VirtualLeaf) -> LeafAddress:
+    return LeafAddress(leaf.address, leaf.port, "rh", "secret", leaf.host_key)
+
+
+async def test_a_leaf_becomes_what_is_desired_in_one_commit_and_then_needs_none(leaf: VirtualLeaf) -> None:
+    foreign, wanted = leaf.foreign(), leaf_of(*(port(number, Profile.ACTIVE) for number in range(8)))
+    async with open_session(address(leaf)) as session:
+        applied = await apply(session, wanted)
+        assert applied.changed
+        assert await read_owned(session) == desired_lines(wanted) == leaf.set_lines()
+        again = await apply(session, wanted)
+    assert (again.changed, leaf.commits) == (False, 1)
+    assert leaf.trial is None
+    assert leaf.foreign() == foreign
+
+
+async def test_the_cable_sees_what_runs(leaf: VirtualLeaf) -> None:
+    view = leaf.port_view(PORTS[3])
+    seen: list[int] = []
+    view.watch(lambda: seen.append(len(view.links)))
+    async with open_session(address(leaf)) as session:
+        for profile in (Profile.QUARANTINE, Profile.ACTIVE, Profile.QUARANTINE):
+            await apply(session, leaf_of(port(3, profile)))
+        assert view.relay_source == IPv4Address("10.64.0.6")
+        assert view.relay_to == (IPv4Address("192.0.2.10"),)
+        await apply(session, leaf_of())
+    assert seen == [1, 4, 1, 0]
+    assert leaf.set_lines() == []
+
+
+async def test_a_refusal_carries_the_leafs_own_reason_and_changes_nothing(leaf: VirtualLeaf) -> None:
+    leaf.faults.refuse_next = "mgd: commit failed: statement not allowed"
+    async with open_session(address(leaf)) as session:
+        with pytest.raises(Refused, match="statement not allowed"):
+            await apply(session, leaf_of(port(0, Profile.ACTIVE)))
+        assert (leaf.set_lines(), leaf.lock_holder, leaf.dirty) == ([], None, False)
+        await apply(session, leaf_of(port(0, Profile.ACTIVE)))
+
+
+async def test_two_ports_with_one_address_are_refused_with_the_path(leaf: VirtualLeaf) -> None:
+    one = port(0, Profile.QUARANTINE)
+    other = Port(PORTS[1], Profile.QUARANTINE, one.links, 1, "m1")
+    async with open_session(address(leaf)) as session:
+        with pytest.raises(Refused, match=r"10\.64\.0\.0 is on xe-0/0/0 already.*interfaces"):
+            await apply(session, leaf_of(one, other))
+
+
+async def test_an_edit_that_is_lost_is_noticed_before_any_commit(leaf: VirtualLeaf) -> None:
+    leaf.faults.lose_edits = True
+    async with open_session(address(leaf)) as session:
+        with pytest.raises(Unverified, match=r"xe-0/0/0 is missing"):
+            await apply(session, leaf_of(port(0, Profile.ACTIVE)))
+    assert leaf.commits == 0
+
+
+async def test_a_change_that_cuts_the_leaf_off_is_taken_back(leaf: VirtualLeaf) -> None:
+    leaf.faults.black_hole = True
+    async with open_session(address(leaf)) as session:
+        with pytest.raises(Unverified, match="cannot be reached after the change"):
+            await apply(session, leaf_of(port(0, Profile.ACTIVE)))
+    assert (leaf.set_lines(), leaf.trial) == ([], None)
+
+
+@pytest.mark.parametrize("fault", ["drop_before_commit_next", "drop_after_commit_next"])
+async def test_a_session_lost_in_the_commit_leaves_old_or_new_and_the_next_look_settles_it(
+    leaf: VirtualLeaf, fault: str
+) -> None:
+    setattr(leaf.faults, fault, True)
+    wanted = leaf_of(port(0, Profile.ACTIVE))
+    async with open_session(address(leaf)) as session:
+        with pytest.raises((OutcomeUnknown, Unreachable)):
+            await apply(session, wanted)
+    assert leaf.set_lines() in ([], desired_lines(wanted))
+    async with open_session(address(leaf)) as session:
+        await apply(session, wanted)
+    assert (leaf.set_lines(), leaf.trial) == (desired_lines(wanted), None)
+
+
+async def test_a_trial_whose_controller_died_is_not_taken_for_done(leaf: VirtualLeaf) -> None:
+    """What runs is as wanted, but only until the trial's timer: the next controller must not believe it."""
+    wanted = leaf_of(port(0, Profile.ACTIVE))
+    async with open_session(address(leaf)) as session:
+        await session.edit_candidate(configuration(wanted))
+        await session.commit_confirmed(2, "roundhouse-leaf1")
+    async with open_session(address(leaf)) as session:
+        await apply(session, wanted)
+    await asyncio.sleep(2.2)
+    assert leaf.set_lines() == desired_lines(wanted)
+
+
+async def test_a_foreign_lock_is_waited_for_and_named(leaf: VirtualLeaf) -> None:
+    async with open_session(address(leaf)) as operator, open_session(address(leaf)) as session:
+        await operator.lock()
+        changing = asyncio.create_task(apply(session, leaf_of(port(0, Profile.ACTIVE))))
+        await asyncio.sleep(0.5)
+        await operator.unlock()
+        assert (await changing).changed
+        await operator.lock()
+        with pytest.raises(LockedByOther, match=f"session {operator.session_id}"):
+            await apply(session, leaf_of(port(1, Profile.ACTIVE)))
+
+
+async def test_a_wrong_host_key_or_password_opens_nothing(leaf: VirtualLeaf) -> None:
+    other = await VirtualLeaf.start("other", [], username="rh", password="secret")
+    wrong = [
+        LeafAddress(leaf.address, leaf.port, "rh", "secret", other.host_key),
+        LeafAddress(leaf.address, leaf.port, "rh", "guess", leaf.host_key),
+        LeafAddress(leaf.address, 9, "rh", "secret", leaf.host_key),
+    ]
+    for one in wrong:
+        with pytest.raises(Unreachable):
+            async with open_session(one):
+                pass
+    await other.stop()
+
+
+_PROFILES = st.lists(st.sampled_from([None, *Profile]), min_size=8, max_size=8)
+
+
+def _leaf(profiles: list[Profile | None], generation: int) -> Leaf:
+    return leaf_of(*(port(number, one, generation) for number, one in enumerate(profiles) if one is not None))
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(courses=st.lists(_PROFILES, min_size=1, max_size=4))
+async def test_any_course_of_changes_ends_as_desired_and_touches_nothing_else(
+    leaf: VirtualLeaf, courses: list[list[Profile | None]]
+) -> None:
+    foreign = leaf.foreign()
+    async with open_session(address(leaf)) as session:
+        for generation, profiles in enumerate(courses):
+            wanted = _leaf(profiles, generation)
+            await apply(session, wanted)
+            assert leaf.set_lines() == desired_lines(wanted)
+    assert leaf.foreign() == foreign
+
+
+@given(profiles=_PROFILES)
+def test_what_is_rendered_is_what_is_recognised_as_ours(profiles: list[Profile | None]) -> None:
+    wanted = configuration(_leaf(profiles, 1))
+    entries = sum(
+        len(wanted.findall(place))
+        for place in (
+            "interfaces/interface",
+            "forwarding-options/dhcp-relay/server-group/server-group",
+            "forwarding-options/dhcp-relay/group",
+            "protocols/router-advertisement/interface",
+            "policy-options/prefix-list",
+            "firewall/family/*/filter",
+        )
+    )
+    assert len(owned_objects(wanted)) == entries
