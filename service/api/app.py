@@ -34,6 +34,7 @@ API = web.AppKey("api", Api)
 CALLER = web.RequestKey("caller", Principal)
 CONSOLE = "/console"
 
+_READS = "You are not authorized: this token may only read"
 _DEADLOCKS = 3  # tries again
 _LARGEST_BODY = 4 << 20  # bytes; user data with files in it stays well below
 _SORRY = "Oh snap, something went wrong! We've logged the error and will take a look."
@@ -91,8 +92,11 @@ async def _caller(request: web.Request) -> Principal:
     caller = await principal_of(request.app[API].db, token) if token else None
     if caller is None:
         raise Refused(401, "Invalid authentication token")
-    if split_path(request.path)[1].startswith("/admin/") and not caller.staff:
-        raise forbidden("You are not authorized: this needs a staff token")
+    if split_path(request.path)[1].startswith("/admin/"):
+        if not caller.staff:
+            raise forbidden("You are not authorized: this needs a staff token")
+        if caller.read_only and request.method not in ("GET", "HEAD"):
+            raise forbidden(_READS)
     return caller
 
 
@@ -112,7 +116,7 @@ async def _dispatch(request: web.Request, table: RouteTable) -> web.Response:
     method = "GET" if request.method == "HEAD" else request.method
     route, ids = table.find(method, path)
     if caller.read_only and route.changes:
-        raise forbidden("You are not authorized: this token may only read")
+        raise forbidden(_READS)
     call = Call(
         api=request.app[API],
         caller=caller,
