@@ -1,0 +1,25 @@
+"""What a command of the API is: a noun, a verb, its arguments, and what it does."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from service.cli.client import Client
+from service.cli.output import Output
+
+
+def no_arguments(_parser: ArgumentParser) -> None:
+    """For commands that take nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One verb of one noun. Its function's docstring is its help; its result is the exit status."""
+
+    noun: str
+    verb: str
+    run: Callable[[Namespace, Client, Output], int]
+    arguments: Callable[[ArgumentParser], None] = no_arguments
+    destroys: bool = False

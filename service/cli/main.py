@@ -1,0 +1,104 @@
+"""`roundhouse NOUN VERB`: data on stdout, all else on stderr, never a question; 0 done, 1 refused, 2 wrong usage."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+from service.cli import accounts, devices, racks
+from service.cli.client import CallFailed, Client, environment
+from service.cli.command import Command
+from service.cli.output import Output, warn
+
+COMMANDS: tuple[Command, ...] = (*devices.COMMANDS, *accounts.COMMANDS, *racks.COMMANDS)
+DEFAULT_API = "http://127.0.0.1:8080"
+
+# What runs in this process rather than asking the API: module and help by command. A module is imported only when
+# it is called for: a table of plans should not wait for the service's code to load.
+LOCAL: dict[tuple[str, ...], tuple[str, str]] = {
+    ("serve",): ("service.cli.serve", "Run the service."),
+    ("lab", "up"): ("service.cli.lab", "Run the service with a virtual rack."),
+    ("lab", "demo"): ("service.cli.lab", "Order a machine of a virtual rack and show it become active."),
+    ("migrate",): ("service.cli.migrate", "Bring the database to this program's schema."),
+    ("image", "build"): ("service.cli.image", "Build an operating system's image."),
+}
+
+_NOUNS = {
+    "device": "servers that were ordered",
+    "project": "what devices belong to",
+    "key": "SSH keys",
+    "user": "who the token speaks for",
+    "plan": "kinds of machines",
+    "os": "operating systems",
+    "facility": "data centres",
+    "event": "what happened",
+    "machine": "the hardware (staff)",
+    "leaf": "the switches (staff)",
+    "run": "work under way (staff)",
+    "prefix": "address space (staff)",
+    "lab": "the virtual rack",
+    "image": "operating system images",
+}
+
+
+def parser_for(argv: Sequence[str]) -> ArgumentParser:
+    """The parser; a local command's own options are known when `argv` calls for it."""
+    parser = ArgumentParser(prog="roundhouse", description="Bare-metal provisioning.", epilog=_ENVIRONMENT)
+    parser.add_argument("--api", metavar="URL", help=f"default: ROUNDHOUSE_API, then {DEFAULT_API}")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    nouns = parser.add_subparsers(dest="noun", metavar="NOUN", required=True)
+    verbs = {}
+    for noun, text in _NOUNS.items():
+        verbs[noun] = nouns.add_parser(noun, help=text).add_subparsers(dest="verb", metavar="VERB", required=True)
+    for command in COMMANDS:
+        words = (command.run.__doc__ or "").strip()
+        sub = verbs[command.noun].add_parser(command.verb, help=words, description=words)
+        sub.add_argument("--json", action="store_true", default=None, dest="json_here", help="print JSON")
+        command.arguments(sub)
+        sub.set_defaults(command=command)
+    doctor = nouns.add_parser("doctor", help="find out what stands in the way of a working service")
+    doctor.add_argument("--json", action="store_true", default=None, dest="json_here", help="print JSON")
+    called = tuple(word for word in argv if not word.startswith("-"))
+    for names, (module, text) in LOCAL.items():
+        where = verbs[names[0]] if len(names) > 1 else nouns
+        sub = where.add_parser(names[-1], help=text, description=text)
+        if called[: len(names)] == names:
+            import_module(module).add_arguments(sub)
+        sub.set_defaults(module=module)
+    return parser
+
+
+_ENVIRONMENT = "ROUNDHOUSE_API and ROUNDHOUSE_TOKEN say whom to ask and as whom; ROUNDHOUSE_PROJECT names a project."
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Carry out one command; the result is the exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    args = parser_for(words).parse_args(words)
+    if module := getattr(args, "module", None):
+        run: Callable[[Namespace], int | None] = import_module(module).run
+        return run(args) or 0
+    out = Output(as_json=bool(args.json or args.json_here))
+    name = " ".join(part for part in (args.noun, getattr(args, "verb", None)) if part)
+    try:
+        client = Client(args.api or environment("API") or DEFAULT_API, environment("TOKEN"))
+        if args.noun == "doctor":
+            from service.cli import doctor
+
+            return doctor.run(args, client, out)
+        command: Command = args.command
+        if command.destroys and not args.yes:
+            warn(f"roundhouse: {name}: this destroys something; say --yes")
+            return 2
+        return command.run(args, client, out)
+    except (CallFailed, OSError, UnicodeDecodeError) as err:
+        warn(f"roundhouse: {name}: {err}")
+        return 1
+    except KeyboardInterrupt:
+        return 130  # 128 + SIGINT, as a shell says it
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,197 @@
+"""What is on offer (`plan`, `os`, `facility`), and what operators look at (`machine`, `leaf`, `run`, `prefix`)."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from itertools import islice
+
+from service.cli.client import Client, Object, escaped
+from service.cli.command import Command
+from service.cli.devices import EVENTS
+from service.cli.output import Column, Output, bar
+from service.cli.progress import seconds
+
+PLANS: list[Column] = [
+    ("SLUG", "slug"),
+    ("CPU", lambda plan: f"{plan['specs']['cpus'][0]['count']} × {plan['specs']['cpus'][0]['type']}"),
+    ("MEMORY", "specs.memory.total"),
+    ("DRIVES", lambda plan: [f"{one['count']} × {one['size']} {one['type']}" for one in plan["specs"]["drives"]]),
+    ("PRICE/H", "pricing.hour"),
+]
+SYSTEMS: list[Column] = [("SLUG", "slug"), ("NAME", "name"), ("DISTRO", "distro"), ("VERSION", "version")]
+FACILITIES: list[Column] = [("CODE", "code"), ("NAME", "name"), ("METRO", "metro.code"), ("COUNTRY", "metro.country")]
+MACHINES: list[Column] = [
+    ("NAME", "name"),
+    ("STATE", "state"),
+    ("PLAN", "plan"),
+    ("FACILITY", "facility"),
+    ("LEAF", "leaf"),
+    ("PORT", "port"),
+    ("PROFILE", lambda one: one["profile"] + ("" if one["port_applied"] else " (pending)")),
+    ("DEVICE", "device.hostname"),
+    ("AGENT SEEN", "agent_seen_at"),
+    ("REASON", lambda one: one["reason"] or (one["run"] or {}).get("reason")),
+]
+MACHINE: list[Column] = [
+    ("ID", "id"),
+    *MACHINES,
+    ("MAC", "mac"),
+    ("ARCH", "arch"),
+    ("SINCE", "state_since"),
+    ("STEP", "run.step"),
+    ("PORT FAULT", "port_fault"),
+]
+LEAVES: list[Column] = [
+    ("NAME", "name"),
+    ("STATE", "state"),
+    ("FACILITY", "facility"),
+    ("ADDRESS", lambda leaf: f"{leaf['host']}:{leaf['port']}"),
+    ("PORTS", lambda leaf: len(leaf["ports"])),
+    ("PENDING", "pending"),
+    ("FAULTY", "faulty"),
+    ("FAULT", "fault"),
+]
+PORTS: list[Column] = [
+    ("PORT", "name"),
+    ("PROFILE", "profile"),
+    ("GENERATION", "generation"),
+    ("APPLIED", "applied"),
+    ("MACHINE", "machine"),
+    ("DEVICE", "device.hostname"),
+    ("FAULT", "fault"),
+]
+RUNS: list[Column] = [
+    ("ID", lambda run: run["id"][:8]),
+    ("WORKFLOW", "workflow"),
+    ("ABOUT", "about"),
+    ("STATE", "state"),
+    ("STEP", "step"),
+    ("SINCE", "step_since"),
+    ("DEADLINE", "deadline"),
+    ("REASON", lambda run: run["failure"] or run["reason"]),
+]
+PREFIXES: list[Column] = [
+    ("PREFIX", "prefix"),
+    ("ROLE", "role"),
+    ("FACILITY", "facility"),
+    ("BLOCK", lambda one: f"/{one['block_length']}"),
+    ("TAKEN", "taken"),
+    ("OF", "blocks"),
+    ("USE", lambda one: f"{bar(one['utilization'], 10)} {one['utilization']:.1%}"),
+]
+STAGES: list[Column] = [
+    ("STAGE", lambda stage: stage["step"].replace("_", " ")),
+    ("STATE", "state"),
+    ("ACTUAL", lambda stage: "" if stage["state"] == "pending" else seconds(stage["actual_s"])),
+    ("BUDGET", lambda stage: seconds(stage["budget_s"])),
+    ("REASON", "reason"),
+]
+
+
+def list_plans(args: Namespace, client: Client, out: Output) -> int:
+    """List plans."""
+    out.rows(client.get("/plans")["plans"], PLANS)
+    return 0
+
+
+def list_systems(args: Namespace, client: Client, out: Output) -> int:
+    """List operating systems."""
+    out.rows(client.get("/operating-systems")["operating_systems"], SYSTEMS)
+    return 0
+
+
+def list_facilities(args: Namespace, client: Client, out: Output) -> int:
+    """List facilities."""
+    out.rows(client.get("/facilities")["facilities"], FACILITIES)
+    return 0
+
+
+def list_events(args: Namespace, client: Client, out: Output) -> int:
+    """List the latest events, newest last."""
+    latest = list(islice(client.every("/events", "events", type=args.type), args.limit))
+    out.rows(latest[::-1], EVENTS)
+    return 0
+
+
+def list_machines(args: Namespace, client: Client, out: Output) -> int:
+    """List machines."""
+    filters = {name: getattr(args, name) for name in ("state", "facility", "plan", "leaf")}
+    out.rows(client.get("/admin/v1/machines", **filters)["machines"], MACHINES)
+    return 0
+
+
+def show_machine(args: Namespace, client: Client, out: Output) -> int:
+    """Show one machine with what was done to it last."""
+    found = client.get(f"/admin/v1/machines/{escaped(args.machine)}")
+    out.one(found, MACHINE)
+    if found["runs"] and not out.as_json:
+        print()
+        out.rows(found["runs"][-1]["stages"], STAGES)
+    return 0
+
+
+def list_leaves(args: Namespace, client: Client, out: Output) -> int:
+    """List leaves."""
+    out.rows(client.get("/admin/v1/leaves")["leaves"], LEAVES)
+    return 0
+
+
+def show_leaf(args: Namespace, client: Client, out: Output) -> int:
+    """Show one leaf with its ports."""
+    leaf: Object = client.get(f"/admin/v1/leaves/{escaped(args.leaf)}")
+    out.one(leaf, LEAVES)
+    if not out.as_json:
+        print()
+        out.rows(leaf["ports"], PORTS)
+    return 0
+
+
+def list_runs(args: Namespace, client: Client, out: Output) -> int:
+    """List the work under way."""
+    asked = {"all": "true" if args.all else None, "workflow": args.workflow, "state": args.state}
+    out.rows(client.get("/admin/v1/runs", **asked)["runs"], RUNS)
+    return 0
+
+
+def list_prefixes(args: Namespace, client: Client, out: Output) -> int:
+    """List prefixes with their use."""
+    out.rows(client.get("/admin/v1/prefixes")["prefixes"], PREFIXES)
+    return 0
+
+
+def _events(parser: ArgumentParser) -> None:
+    parser.add_argument("--type")
+    parser.add_argument("--limit", type=int, default=50)
+
+
+def _machines(parser: ArgumentParser) -> None:
+    for name in ("state", "facility", "plan", "leaf"):
+        parser.add_argument(f"--{name}")
+
+
+def _machine(parser: ArgumentParser) -> None:
+    parser.add_argument("machine", metavar="MACHINE", help="id or name")
+
+
+def _leaf(parser: ArgumentParser) -> None:
+    parser.add_argument("leaf", metavar="LEAF", help="id or name")
+
+
+def _runs(parser: ArgumentParser) -> None:
+    parser.add_argument("--all", action="store_true", help="also those that have ended")
+    parser.add_argument("--workflow")
+    parser.add_argument("--state")
+
+
+COMMANDS = (
+    Command("plan", "list", list_plans),
+    Command("os", "list", list_systems),
+    Command("facility", "list", list_facilities),
+    Command("event", "list", list_events, _events),
+    Command("machine", "list", list_machines, _machines),
+    Command("machine", "show", show_machine, _machine),
+    Command("leaf", "list", list_leaves),
+    Command("leaf", "show", show_leaf, _leaf),
+    Command("run", "list", list_runs, _runs),
+    Command("prefix", "list", list_prefixes),
+)
