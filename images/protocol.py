@@ -58,7 +58,7 @@ class InstallSpec(TypedDict):
     ssh_keys: list[str]
     password_hash: str
     network: Network
-    metadata_url: str
+    metadata_url: str  # where /metadata and the EC2 tree begin
     phone_home_url: str
     instance_id: str
     userdata: str

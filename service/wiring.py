@@ -90,7 +90,8 @@ async def migrate_database(url: str) -> None:
 
 
 async def _serve_app(stack: AsyncExitStack, app: web.Application, sock: socket.socket) -> None:
-    runner = web.AppRunner(app, access_log=None)
+    # Long polls would hold the shutdown up; their clients ask again.
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     await web.SockSite(runner, sock).start()
@@ -111,6 +112,17 @@ async def service(
     settings: Settings, database_url: str, *, api_socket: socket.socket | None = None
 ) -> AsyncIterator[Service]:
     """Run the whole service while the block runs; an essential task that dies ends the block with its error."""
+    try:
+        async with _service(settings, database_url, api_socket) as running:
+            yield running
+    except BaseExceptionGroup as group:
+        if len(group.exceptions) == 1:
+            raise group.exceptions[0] from None
+        raise
+
+
+@asynccontextmanager
+async def _service(settings: Settings, database_url: str, api_socket: socket.socket | None) -> AsyncIterator[Service]:
     async with AsyncExitStack() as stack:
         api_socket = api_socket or listening(settings.api_host, settings.api_port)
         boot_socket = listening(settings.boot_host, settings.boot_port)

@@ -118,7 +118,7 @@ async def get_machine(call: Call) -> Body:
     found = await machines_seen(call.db, name=call.ids["machine"])
     if not found:
         raise not_found()
-    runs = await stages_of(call, found[0].id)
+    runs = await stages_of(call.api, found[0].id)
     return {**_machine(found[0], call), "inventory": found[0].inventory, "runs": runs}
 
 

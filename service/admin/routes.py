@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from ipam.errors import IpamError
 from service.admin.enrol import EnrolmentRefused, Inventory, enrol
-from service.api.refusals import invalid
+from service.api.problems import Invalid, reasons
 from service.parts import Parts
 from service.store.rows import Pool
 
@@ -28,12 +28,12 @@ class Enrolment:
         try:
             inventory = Inventory.model_validate_json(await request.read())
         except ValidationError as err:
-            raise invalid(*(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in err.errors())) from None
+            raise Invalid(*reasons(err)) from None
         try:
             async with self._db.acquire() as conn, conn.transaction():
                 counts = await enrol(conn, inventory, self._parts)
         except (EnrolmentRefused, IpamError) as err:
-            raise invalid(str(err)) from None
+            raise Invalid(str(err)) from None
         except asyncpg.UniqueViolationError as err:
-            raise invalid(str(err.detail)) from None
+            raise Invalid(str(err.detail)) from None
         return web.json_response(counts)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from service.api.call import Body, Call
+from service.api.call import Api, Body, Call
 from service.api.problems import not_found
 from service.settings import Settings
 from service.store.orders import devices
@@ -16,7 +16,7 @@ from service.workflows.prepare import PREPARE
 from service.workflows.provision import PROVISION, REINSTALL
 from sql.loader import Q
 
-_WORKFLOWS = {workflow.name: workflow for workflow in (PROVISION, REINSTALL, POWER, PREPARE)}
+WORKFLOWS = {workflow.name: workflow for workflow in (PROVISION, REINSTALL, POWER, PREPARE)}
 
 
 def _moment(value: datetime | None) -> str | None:
@@ -31,11 +31,11 @@ def _budget(workflow: Workflow | None, step: str, settings: Settings) -> float |
     return None
 
 
-async def stages_of(call: Call, subject: UUID) -> list[Body]:
+async def stages_of(api: Api, subject: UUID) -> list[Body]:
     """All runs of a device or machine, oldest first, each with its stages; those still to come are `pending`."""
-    settings, now = call.api.settings, call.api.clock.now()
-    rows = await call.db.fetch(Q["steps_of_device"], subject)
-    work = {(row["run_id"], row["kind"]): row for row in await call.db.fetch(Q["progress_of_device"], subject)}
+    settings, now = api.settings, api.clock.now()
+    rows = await api.db.fetch(Q["steps_of_device"], subject)
+    work = {(row["run_id"], row["kind"]): row for row in await api.db.fetch(Q["progress_of_device"], subject)}
     runs: dict[UUID, Body] = {}
     for row in rows:
         run = runs.setdefault(row["run_id"], _run(row))
@@ -49,7 +49,8 @@ async def stages_of(call: Call, subject: UUID) -> list[Body]:
                 "attempt": row["attempt"],
                 "state": "running" if waiting else "ended" if row["state"] == "started" else row["state"],
                 "reason": row["waits_for"] if waiting else row["reason"],
-                "budget_s": _budget(_WORKFLOWS.get(row["workflow"]), row["step"], settings),
+                "budget_s": _budget(WORKFLOWS.get(row["workflow"]), row["step"], settings),
+                "offset_s": round((row["started_at"] - row["created_at"]).total_seconds(), 3),
                 "actual_s": round(((ended or now) - row["started_at"]).total_seconds(), 3),
                 "started_at": _moment(row["started_at"]),
                 "finished_at": _moment(ended),
@@ -77,7 +78,7 @@ def _run(row: Any) -> Body:
 
 
 def _pending(run: Body, settings: Settings) -> list[Body]:
-    workflow = _WORKFLOWS.get(run["workflow"])
+    workflow = WORKFLOWS.get(run["workflow"])
     if run["state"] != "running" or workflow is None or not run["stages"]:
         return []
     names = [step.name for step in workflow.steps]
@@ -91,6 +92,7 @@ def _pending(run: Body, settings: Settings) -> list[Body]:
             "state": "pending",
             "reason": None,
             "budget_s": _budget(workflow, name, settings),
+            "offset_s": None,
             "actual_s": 0.0,
             "started_at": None,
             "finished_at": None,
@@ -116,5 +118,5 @@ async def get_waterfall(call: Call) -> Body:
         "created_at": _moment(order.created_at),
         "active_at": _moment(order.active_at),
         "deadline": _moment(order.deadline),
-        "runs": await stages_of(call, device_id),
+        "runs": await stages_of(call.api, device_id),
     }

@@ -10,8 +10,8 @@ from uuid import UUID, uuid4
 
 from service.cli.client import CallFailed, Client, Object, Unreachable, environment
 from service.cli.command import Command
-from service.cli.output import Column, Output, bar
-from service.cli.progress import Progress, part_done, seconds, stages_of
+from service.cli.output import Column, Output, span
+from service.cli.progress import Progress, seconds
 
 _REDRAW_S = 0.4
 _PATIENCE_S = 120  # the order goes on while the API is away
@@ -174,15 +174,20 @@ def waterfall(args: Namespace, client: Client, out: Output) -> int:
     if out.as_json:
         out.json(found)
         return 0
-    columns: list[Column] = [
-        ("STAGE", lambda stage: stage["step"].replace("_", " ")),
-        ("", lambda stage: bar(part_done(stage))),
-        ("ACTUAL", lambda stage: "" if stage["state"] == "pending" else seconds(stage["actual_s"])),
-        ("BUDGET", lambda stage: seconds(stage["budget_s"])),
-        ("STATE", "state"),
-        ("REASON", "reason"),
-    ]
-    out.rows(stages_of(found), columns)
+    for run in found["runs"]:
+        whole = max(
+            (stage["offset_s"] + stage["actual_s"] for stage in run["stages"] if stage["started_at"]), default=0
+        )
+        columns: list[Column] = [
+            ("STAGE", lambda stage: stage["step"].replace("_", " ")),
+            ("", lambda stage, whole=whole: span(stage["offset_s"] or 0.0, stage["actual_s"], whole)),
+            ("ACTUAL", lambda stage: "" if stage["state"] == "pending" else seconds(stage["actual_s"])),
+            ("BUDGET", lambda stage: seconds(stage["budget_s"])),
+            ("STATE", "state"),
+            ("REASON", "reason"),
+        ]
+        print(f"{run['workflow']} {run['state']}, {seconds(whole)} since {run['created_at']}")
+        out.rows(run["stages"], columns)
     return 0
 
 

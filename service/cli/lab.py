@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import secrets
 import socket
@@ -11,7 +10,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from service.cli.serve import database, until_stopped
+from service.cli.serve import database, for_ever, run_until_stopped
 from service.lab.demo import demo
 from service.lab.rack import TooManyMachines
 from service.lab.up import Lab, LabSettings, RackNotReady, lab_settings, running_lab, state_folder
@@ -40,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 async def _up(lab: Lab) -> int:
     print(json.dumps(lab.ready_line()), flush=True)
-    await until_stopped()
+    await for_ever()
     return 0
 
 
@@ -82,4 +81,4 @@ def _run(arguments: argparse.Namespace, asked: LabSettings, course: Course) -> i
                 async with running_lab(asked, settings, url, token, api_socket) as lab:
                     return await course(lab)
 
-            return asyncio.run(main())
+            return run_until_stopped(main())

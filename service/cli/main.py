@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
@@ -93,6 +94,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             warn(f"roundhouse: {name}: this destroys something; say --yes")
             return 2
         return command.run(args, client, out)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on: no word about it at exit
+        return 1
     except (CallFailed, OSError, UnicodeDecodeError) as err:
         warn(f"roundhouse: {name}: {err}")
         return 1

@@ -39,6 +39,15 @@ def bar(part: float, width: int = 20) -> str:
     return FULL * filled + EMPTY * (width - filled)
 
 
+def span(start: float, length: float, whole: float, width: int = 30) -> str:
+    """A bar on a time line: where in the whole something began, and how long it took."""
+    if whole <= 0:
+        return EMPTY * width
+    first = min(int(start / whole * width), width - 1)
+    last = max(first + 1, round((start + length) / whole * width))
+    return "".join(FULL if first <= place < last else EMPTY for place in range(width))
+
+
 def table(rows: Sequence[Sequence[str]]) -> str:
     """Rows under each other, the first as title; every column as wide as its widest cell."""
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]

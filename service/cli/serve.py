@@ -8,7 +8,7 @@ import os
 import secrets
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 
 from images.catalogue import load_catalogue
@@ -40,13 +40,35 @@ def database(settings: Settings, *, durable: bool = True) -> Iterator[str]:
         yield url
 
 
-async def until_stopped() -> None:
-    """Return on SIGTERM or SIGINT."""
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
-    await stopped.wait()
+def run_until_stopped(main: Coroutine[None, None, int]) -> int:
+    """Run `main` to its exit code; SIGTERM and SIGINT cancel it, which lets every block close what it opened."""
+
+    async def guarded() -> int:
+        task = asyncio.current_task()
+        assert task is not None
+        loop = asyncio.get_running_loop()
+        stopped = False
+
+        def stop() -> None:
+            nonlocal stopped
+            stopped = True
+            task.cancel()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop)
+        try:
+            return await main
+        except asyncio.CancelledError:
+            if stopped:
+                return 0
+            raise
+
+    return asyncio.run(guarded())
+
+
+async def for_ever() -> None:
+    """Wait until cancelled."""
+    await asyncio.Event().wait()
 
 
 async def seeded(database_url: str, token: str | None) -> str | None:
@@ -64,13 +86,14 @@ async def seeded(database_url: str, token: str | None) -> str | None:
         db.terminate()
 
 
-async def _serve(settings: Settings, database_url: str) -> None:
+async def _serve(settings: Settings, database_url: str) -> int:
     token = await seeded(database_url, os.environ.get("ROUNDHOUSE_TOKEN"))
     if token is not None:
         print(f"first start: the staff token is {token}", file=sys.stderr)
     async with service(settings, database_url) as running:
         print(f"API http://{settings.api_host}:{running.api_port}  console /console/", file=sys.stderr)
-        await until_stopped()
+        await for_ever()
+    return 0
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -80,8 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
         settings = read_settings(**given, database_url=arguments.database_url)
         configure_log(settings.log_level)
         with database(settings) as url:
-            asyncio.run(_serve(settings, url))
+            return run_until_stopped(_serve(settings, url))
     except (BadSetting, PostgresNotStarted, OSError) as err:
         print(f"roundhouse serve: {err}", file=sys.stderr)
         return 1
-    return 0

@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import asyncssh
 
-from service.cli.serve import until_stopped
+from service.cli.serve import for_ever
 from service.lab.up import Lab, pooled
 
 _ORDER_LIMIT_S = 300.0
@@ -63,13 +63,12 @@ async def _order(session: aiohttp.ClientSession, lab: Lab, operating_system: str
 
 async def show_waterfall(session: aiohttp.ClientSession, device_id: str) -> None:
     """Print each stage with its budget and what it took."""
-    stages = (await _call(session, "GET", f"/devices/{device_id}/waterfall"))["stages"]
-    start = min((stage["started_at"] for stage in stages), default=None)
-    _say(f"{'stage':<22} {'budget':>9} {'actual':>9}   since {start}")
-    for stage in stages:
-        actual = stage["actual"]
-        took = f"{actual:.3f} s" if actual is not None else "…"
-        _say(f"{stage['stage']:<22} {stage['budget']:>7g} s {took:>9}   {stage['state']}")
+    waterfall = await _call(session, "GET", f"/devices/{device_id}/waterfall")
+    for run in waterfall["runs"]:
+        _say(f"\n{run['workflow']}, begun {run['created_at']}, {run['state']}")
+        _say(f"{'stage':<20} {'budget':>9} {'actual':>11}")
+        for stage in run["stages"]:
+            _say(f"{stage['step']:<20} {stage['budget_s']:>7g} s {stage['actual_s']:>9.3f} s   {stage['state']}")
 
 
 async def demo(lab: Lab, *, once: bool) -> int:
@@ -90,5 +89,5 @@ async def demo(lab: Lab, *, once: bool) -> int:
             _say(f"roundhouse lab: {err}")
             return 1
     _say(f"\nAPI      {lab.api}\nconsole  {lab.api}/console/\ntoken    {lab.token}\nstop with Ctrl-C")
-    await until_stopped()
+    await for_ever()
     return 0

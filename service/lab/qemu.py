@@ -114,10 +114,21 @@ class QemuMachine:
             firmware = [
                 *("-drive", f"if=pflash,format=raw,readonly=on,file={_UEFI_CODE}"),
                 *("-drive", f"if=pflash,format=raw,file={self._variables}"),
+                *("-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n"),
             ]
         return [
             # Never KVM: a device file says nothing about whether a guest boots on it.
-            *("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-M", "q35,graphics=off", "-smp", "2", "-m", str(self._memory_mb)),
+            *(
+                "qemu-system-x86_64",
+                "-accel",
+                "tcg,thread=multi",
+                "-M",
+                "q35,graphics=off",
+                "-smp",
+                "2",
+                "-m",
+                str(self._memory_mb),
+            ),
             *("-nodefaults", "-no-user-config", "-display", "none", "-name", self.name, "-no-reboot"),
             *("-qmp", "stdio", "-chardev", f"file,id=console,path={self.console_log},append=on"),
             *("-serial", "chardev:console"),

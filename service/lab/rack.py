@@ -9,15 +9,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from service.lab.board import LightSettings
 from service.lab.bmc import Credentials, VirtualBmc
+from service.lab.board import LightSettings
 from service.lab.leaf import VirtualLeaf
 from service.lab.light import LightMachine
 from service.lab.netns import DataPlane, create_tap
 from service.lab.parts import LeafPort, Nic, PowerTarget
 from service.lab.qemu import Firmware, QemuMachine
 from service.lab.relay import serve_tap_relay
-from service.lab.router_advert import serve_router_advertisements
+from service.lab.router_advert import serve_router_advert
 
 PORTS_PER_LEAF = 48
 
@@ -142,7 +142,7 @@ class Rack:
         await self._stack.enter_async_context(
             serve_tap_relay(port, tap, server_port=light.dhcp_port, relay_port=light.relay_port)
         )
-        await self._stack.enter_async_context(serve_router_advertisements(port, tap))
+        await self._stack.enter_async_context(serve_router_advert(tap))
         machine = QemuMachine(name, Nic(mac, port), tap, self.settings.disks / f"{name}.img", self.settings.firmware)
         self.virtual[name] = machine
         self.bmc.add(machine)

@@ -132,7 +132,7 @@ async def pooled(running: Service, machines: int, *, show: bool = False) -> None
         rows = await running.db.fetch("SELECT name, state, reason FROM machine ORDER BY name")
         ready = sum(row["state"] == "ready" for row in rows)
         if show and ready != shown:
-            print(f"machines in the pool: {ready} of {machines}", file=sys.stderr)
+            sys.stderr.write(f"machines in the pool: {ready} of {machines}\n")
             shown = ready
         if ready >= machines:
             return

@@ -86,7 +86,7 @@ class Service:
     async def _script(self, request: web.Request) -> web.Response:
         if self.installed:
             self.mark("iPXE told to boot the disk")
-            return web.Response(text="#!ipxe\nexit\n")
+            return web.Response(text="#!ipxe\nexit 1\n")
         self.mark("iPXE script")
         base = f"http://{SERVICE}:8080"
         arguments = f"quiet console=tty0 console=ttyS0,115200 roundhouse.url={base} roundhouse.token=t1"
