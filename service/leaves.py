@@ -15,12 +15,12 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import structlog
-from netconf.errors import NetconfError, Refused, Unreachable
-from netconf.session import LeafAddress, LeafSession, open_session
-from netconf.transaction import Applied, apply
 
 from ipam.ledger import held_by_all
 from netconf.desired import Leaf, Link, LinkRole, Port, Profile
+from netconf.errors import NetconfError, Refused, Unreachable
+from netconf.session import LeafAddress, LeafSession, open_session
+from netconf.transaction import Applied, apply
 from service.parts import Parts
 from service.secrets import open_sealed
 from service.store.notify import Hub

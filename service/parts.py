@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from images.catalogue import Catalogue
-
 from service.artefacts import Artefacts
 from service.clock import Clock, Jitter
 from service.settings import Settings

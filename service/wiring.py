@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -65,7 +65,7 @@ def make_parts(settings: Settings, *, boot_port: int) -> Parts:
     return Parts(
         settings=settings,
         clock=WallClock(),
-        jitter=Jitter(Random()),  # noqa: S311
+        jitter=Jitter(Random()),
         catalogue=load_catalogue(),
         images=Artefacts(Path(settings.images_dir or settings.state_dir / "images")),
         boot_url=f"http://{settings.boot_host}:{boot_port}",
@@ -89,12 +89,13 @@ async def migrate_database(url: str) -> None:
         await conn.close()
 
 
-async def _serve_app(stack: AsyncExitStack, app: web.Application, sock: socket.socket) -> None:
+async def _serve_app(stack: AsyncExitStack, app: web.Application, sockets: Sequence[socket.socket]) -> None:
     # Long polls would hold the shutdown up; their clients ask again.
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    await web.SockSite(runner, sock).start()
+    for sock in sockets:
+        await web.SockSite(runner, sock).start()
 
 
 def _boot_app(service: Service, first_stage: Path) -> web.Application:
@@ -109,11 +110,11 @@ def _boot_app(service: Service, first_stage: Path) -> web.Application:
 
 @asynccontextmanager
 async def service(
-    settings: Settings, database_url: str, *, api_socket: socket.socket | None = None
+    settings: Settings, database_url: str, *, api_sockets: Sequence[socket.socket] = ()
 ) -> AsyncIterator[Service]:
     """Run the whole service while the block runs; an essential task that dies ends the block with its error."""
     try:
-        async with _service(settings, database_url, api_socket) as running:
+        async with _service(settings, database_url, api_sockets) as running:
             yield running
     except BaseExceptionGroup as group:
         if len(group.exceptions) == 1:
@@ -122,18 +123,20 @@ async def service(
 
 
 @asynccontextmanager
-async def _service(settings: Settings, database_url: str, api_socket: socket.socket | None) -> AsyncIterator[Service]:
+async def _service(
+    settings: Settings, database_url: str, api_sockets: Sequence[socket.socket]
+) -> AsyncIterator[Service]:
     async with AsyncExitStack() as stack:
-        api_socket = api_socket or listening(settings.api_host, settings.api_port)
+        api_sockets = api_sockets or [listening(settings.api_host, settings.api_port)]
         boot_socket = listening(settings.boot_host, settings.boot_port)
-        stack.callback(api_socket.close)
-        stack.callback(boot_socket.close)
+        for sock in (*api_sockets, boot_socket):
+            stack.callback(sock.close)
         await migrate_database(database_url)
         db = await open_pool(database_url, size=_POOL)
         stack.callback(db.terminate)
         hub = Hub(database_url)
         parts = make_parts(settings, boot_port=boot_socket.getsockname()[1])
-        running = Service(db, parts, hub, api_socket.getsockname()[1], boot_socket.getsockname()[1])
+        running = Service(db, parts, hub, api_sockets[0].getsockname()[1], boot_socket.getsockname()[1])
         first_stage = settings.state_dir / "first-stage"
         if missing := collect_first_stages(first_stage):
             log.warning("first_stage_missing", files=missing, folder=str(first_stage), package="ipxe")
@@ -146,8 +149,8 @@ async def _service(settings: Settings, database_url: str, api_socket: socket.soc
         ]
         api = make_api(db, settings, parts.catalogue, parts.clock, hub)
         Enrolment(db, parts).add_routes(api)
-        await _serve_app(stack, api, api_socket)
-        await _serve_app(stack, _boot_app(running, first_stage), boot_socket)
+        await _serve_app(stack, api, api_sockets)
+        await _serve_app(stack, _boot_app(running, first_stage), [boot_socket])
         await _serve_boot_protocols(stack, settings, running, first_stage)
         log.info("service_ready", api_port=running.api_port, boot_port=running.boot_port)
         try:

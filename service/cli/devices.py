@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
 from pathlib import Path
 from time import sleep
 from uuid import UUID, uuid4
@@ -168,6 +169,10 @@ def events(args: Namespace, client: Client, out: Output) -> int:
 EVENTS: list[Column] = [("TIME", "created_at"), ("TYPE", "type"), ("STATE", "state"), ("BODY", "interpolated")]
 
 
+def _on_time_line(whole: float) -> Callable[[Object], object]:
+    return lambda stage: span(stage["offset_s"] or 0.0, stage["actual_s"], whole)
+
+
 def waterfall(args: Namespace, client: Client, out: Output) -> int:
     """Every stage with its budget and the time that it took."""
     found = client.get(f"/devices/{device_id(args, client)}/waterfall")
@@ -180,7 +185,7 @@ def waterfall(args: Namespace, client: Client, out: Output) -> int:
         )
         columns: list[Column] = [
             ("STAGE", lambda stage: stage["step"].replace("_", " ")),
-            ("", lambda stage, whole=whole: span(stage["offset_s"] or 0.0, stage["actual_s"], whole)),
+            ("", _on_time_line(whole)),
             ("ACTUAL", lambda stage: "" if stage["state"] == "pending" else seconds(stage["actual_s"])),
             ("BUDGET", lambda stage: seconds(stage["budget_s"])),
             ("STATE", "state"),

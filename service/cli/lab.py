@@ -5,15 +5,25 @@ from __future__ import annotations
 import argparse
 import json
 import secrets
-import socket
 import sys
 from collections.abc import Awaitable, Callable
+from ipaddress import ip_interface
 from pathlib import Path
 
 from service.cli.serve import database, for_ever, run_until_stopped
 from service.lab.demo import demo
+from service.lab.netns import NetworkError, add_service_address, enter_private_namespace
 from service.lab.rack import TooManyMachines
-from service.lab.up import Lab, LabSettings, RackNotReady, lab_settings, running_lab, state_folder
+from service.lab.up import (
+    SERVICE_ADDRESS,
+    Lab,
+    LabSettings,
+    RackNotReady,
+    lab_settings,
+    namespace_settings,
+    running_lab,
+    state_folder,
+)
 from service.log import configure_log
 from service.settings import BadSetting
 from service.store.embedded import PostgresNotStarted
@@ -34,6 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--state-dir", type=Path, help="keep the database and images here; else they go with the lab")
     parser.add_argument("--database-url", help="a PostgreSQL of one's own instead of the embedded one")
     parser.add_argument("--log-level", default="warning", help="debug, info, warning or error (warning)")
+    parser.add_argument("--qemu", type=int, default=0, help="machines that really boot, in QEMU (root)")
+    parser.add_argument("--firmware", choices=("bios", "uefi"), default="bios", help="of the virtual machines (bios)")
+    parser.add_argument("--images", type=Path, default=Path("var/images"), help="the image store for --qemu")
     parser.add_argument("--once", action="store_true", help="lab demo: release the machine again and exit")
 
 
@@ -52,6 +65,8 @@ def run(arguments: argparse.Namespace) -> int:
         plan=arguments.plan,
         facility=arguments.facility,
         commit_s=arguments.commit_seconds,
+        qemu=arguments.qemu,
+        firmware=arguments.firmware,
     )
 
     async def show(lab: Lab) -> int:
@@ -60,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
     course: Course = show if arguments.verb == "demo" else _up
     try:
         return _run(arguments, asked, course)
-    except (RackNotReady, TooManyMachines, BadSetting, PostgresNotStarted, OSError) as err:
+    except (RackNotReady, TooManyMachines, NetworkError, BadSetting, PostgresNotStarted, OSError) as err:
         print(f"roundhouse lab: {err}", file=sys.stderr)
         return 1
 
@@ -68,17 +83,21 @@ def run(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace, asked: LabSettings, course: Course) -> int:
     token = arguments.token or secrets.token_urlsafe(24)
     with state_folder(arguments.state_dir) as state:
-        api_socket: socket.socket = listening("127.0.0.1", arguments.api_port)
-        settings = lab_settings(
-            state,
-            api_port=api_socket.getsockname()[1],
-            database_url=arguments.database_url,
-            log_level=arguments.log_level,
-        )
+        api_sockets = [listening("127.0.0.1", arguments.api_port)]
+        api_port, url, level = api_sockets[0].getsockname()[1], arguments.database_url, arguments.log_level
+        if asked.qemu:
+            # The API's socket stays outside; everything that is opened from here on is inside, a second one included.
+            enter_private_namespace()
+            api_sockets.append(listening("127.0.0.1", api_port))
+            add_service_address(ip_interface(f"{SERVICE_ADDRESS}/32"))
+            images = arguments.images.resolve()
+            settings = namespace_settings(state, images, api_port=api_port, database_url=url, log_level=level)
+        else:
+            settings = lab_settings(state, api_port=api_port, database_url=url, log_level=level)
         with database(settings) as url:
 
             async def main() -> int:
-                async with running_lab(asked, settings, url, token, api_socket) as lab:
+                async with running_lab(asked, settings, url, token, api_sockets) as lab:
                     return await course(lab)
 
             return run_until_stopped(main())

@@ -93,7 +93,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if command.destroys and not args.yes:
             warn(f"roundhouse: {name}: this destroys something; say --yes")
             return 2
-        return command.run(args, client, out)
+        status = command.run(args, client, out)
+        sys.stdout.flush()
+        return status
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on: no word about it at exit
         return 1

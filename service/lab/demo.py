@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 from typing import Any
 
 import aiohttp
@@ -33,18 +34,17 @@ def _say(text: str) -> None:
     sys.stderr.flush()
 
 
-async def _order(session: aiohttp.ClientSession, lab: Lab, operating_system: str) -> dict[str, Any]:
+async def _order(session: aiohttp.ClientSession, lab: Lab, key: asyncssh.SSHKey, system: str) -> dict[str, Any]:
     """Place an order and show its events until it is active."""
-    key = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode().strip()
     body = {
         "hostname": "first",
         "plan": lab.rack.settings.plan,
         "facility": lab.rack.settings.facility,
-        "operating_system": operating_system,
-        "ssh_keys": [{"label": "demo", "key": key}],
+        "operating_system": system,
+        "ssh_keys": [{"label": "demo", "key": key.export_public_key().decode().strip()}],
     }
     device: dict[str, Any] = await _call(session, "POST", f"/projects/{lab.project}/devices", body)
-    _say(f"ordered {device['id']}: {operating_system} on {lab.rack.settings.plan}")
+    _say(f"ordered {device['id']}: {system} on {lab.rack.settings.plan}")
     seen: set[str] = set()
     deadline = asyncio.get_running_loop().time() + _ORDER_LIMIT_S
     while True:
@@ -59,6 +59,21 @@ async def _order(session: aiohttp.ClientSession, lab: Lab, operating_system: str
         if device["state"] == "failed" or asyncio.get_running_loop().time() > deadline:
             raise OrderFailed(f"the order is {device['state']}: {device.get('failure')}")
         await asyncio.sleep(0.2)
+
+
+async def _login(lab: Lab, device: dict[str, Any], key: asyncssh.SSHKey) -> str:
+    """Log in at the public address, by the host key that the API shows and no other. Raises OrderFailed."""
+    address = next(one["address"] for one in device["ip_addresses"] if one["public"] and one["address_family"] == 4)
+    port = lab.service.parts.settings.ssh_port
+    known: Any = ([asyncssh.import_public_key(one) for one in device["host_keys"]], [], [])
+    try:
+        async with asyncssh.connect(
+            address, port, username="root", client_keys=[key], known_hosts=known, config=[]
+        ) as connection:
+            answer = await connection.run("uname -srm", check=True, timeout=30)
+    except (OSError, asyncssh.Error) as err:
+        raise OrderFailed(f"no SSH login at {address}: {err}") from None
+    return str(answer.stdout).strip()
 
 
 async def show_waterfall(session: aiohttp.ClientSession, device_id: str) -> None:
@@ -76,13 +91,16 @@ async def demo(lab: Lab, *, once: bool) -> int:
     headers = {"X-Auth-Token": lab.token}
     async with aiohttp.ClientSession(lab.api, headers=headers) as session:
         try:
-            device = await _order(session, lab, "debian_12")
+            key, began = asyncssh.generate_private_key("ssh-ed25519"), time.monotonic()
+            device = await _order(session, lab, key, "debian_12")
             addresses = ", ".join(address["address"] for address in device["ip_addresses"])
             _say(f"active: {addresses}; host key {device['host_keys'][0]}")
+            answer = await _login(lab, device, key)
+            _say(f"SSH login by the published host key, {time.monotonic() - began:.1f} s after the order: {answer}")
             await show_waterfall(session, device["id"])
             if once:
                 await _call(session, "DELETE", f"/devices/{device['id']}")
-                await pooled(lab.service, lab.rack.settings.machines)
+                await pooled(lab.service, lab.rack.settings.machines + lab.rack.settings.qemu)
                 _say("released: quarantined, erased with a certificate, back in the pool")
                 return 0
         except OrderFailed as err:

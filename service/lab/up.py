@@ -6,7 +6,7 @@ import asyncio
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +17,12 @@ import aiohttp
 from service.cli.serve import seeded
 from service.lab.board import LightSettings
 from service.lab.first_stage import publish_light_images, write_first_stages
-from service.lab.rack import Rack, RackSettings
+from service.lab.qemu import Firmware
+from service.lab.rack import LOOPBACK_PLAN, NAMESPACE_PLAN, Rack, RackSettings
 from service.settings import Settings, read_settings
 from service.wiring import Service, service
+
+SERVICE_ADDRESS = "10.255.255.1"  # of the service, in a network namespace of its own
 
 _READY_LIMIT_S = 300.0
 _IMAGE_BYTES = 1 << 20
@@ -40,6 +43,8 @@ class LabSettings:
     commit_s: float = 0.0
     image_bytes: int = _IMAGE_BYTES
     log_level: str = "warning"
+    qemu: int = 0
+    firmware: Firmware = "bios"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,22 @@ def free_port(kind: socket.SocketKind) -> int:
     with socket.socket(socket.AF_INET, kind) as probe:
         probe.bind(("0.0.0.0", 0))
         return int(probe.getsockname()[1])
+
+
+def namespace_settings(
+    state: Path, images: Path, *, api_port: int, database_url: str | None, log_level: str
+) -> Settings:
+    """The service's settings in a network namespace of its own, for virtual machines: the standard ports."""
+    return read_settings(
+        state_dir=str(state),
+        images_dir=str(images),
+        database_url=database_url,
+        api_port=api_port,
+        boot_host=SERVICE_ADDRESS,
+        boot_port=8080,
+        cool_down_s=5,
+        log_level=log_level,
+    )
 
 
 def lab_settings(state: Path, *, api_port: int, database_url: str | None, log_level: str) -> Settings:
@@ -146,14 +167,15 @@ async def pooled(running: Service, machines: int, *, show: bool = False) -> None
 
 @asynccontextmanager
 async def running_lab(
-    asked: LabSettings, settings: Settings, database_url: str, token: str, api_socket: socket.socket
+    asked: LabSettings, settings: Settings, database_url: str, token: str, api_sockets: Sequence[socket.socket]
 ) -> AsyncIterator[Lab]:
     """Service and rack while the block runs, with every machine in the pool."""
     write_first_stages(settings.state_dir / "first-stage")
     await seeded(database_url, token)
-    async with service(settings, database_url, api_socket=api_socket) as running:
-        image_slugs = [entry.slug for entry in running.parts.catalogue if entry.engine == "image"]
-        publish_light_images(running.parts.images.root, image_slugs, image_bytes=asked.image_bytes)
+    async with service(settings, database_url, api_sockets=api_sockets) as running:
+        if not asked.qemu:
+            image_slugs = [entry.slug for entry in running.parts.catalogue if entry.engine == "image"]
+            publish_light_images(running.parts.images.root, image_slugs, image_bytes=asked.image_bytes)
         rack_settings = RackSettings(
             machines=asked.machines,
             leaves=asked.leaves,
@@ -161,10 +183,14 @@ async def running_lab(
             facility=asked.facility,
             commit_s=asked.commit_s,
             light=light_settings(settings),
+            addresses=NAMESPACE_PLAN if asked.qemu else LOOPBACK_PLAN,
+            qemu=asked.qemu,
+            firmware=asked.firmware,
+            disks=settings.state_dir / "disks",
         )
         async with Rack(rack_settings) as rack:
             api = f"http://127.0.0.1:{running.api_port}"
             await enrol_rack(api, token, rack)
-            await pooled(running, asked.machines, show=True)
+            await pooled(running, asked.machines + asked.qemu, show=True)
             project = await running.db.fetchval("SELECT id::text FROM project ORDER BY created_at LIMIT 1")
             yield Lab(running, rack, api, token, project)

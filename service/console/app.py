@@ -1,0 +1,110 @@
+"""The console as an application below /console: pages, one style sheet, one script, and the way in and out."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+import jinja2
+import structlog
+from aiohttp import web
+
+from service.api.call import Api
+from service.console.session import sign_in, sign_out, staff_by, staff_of
+from service.console.views import VIEWS, Look, View
+from service.console.words import ago, count, seconds, stage_name
+
+log = structlog.get_logger()
+
+_ASSETS = {"console.css": "text/css", "console.js": "text/javascript"}
+_POLICY = "default-src 'none'; style-src 'self' 'unsafe-inline'; script-src 'self'; connect-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+_FRAGMENT = "X-Fragment"  # the page's own script asks for the page's inside only
+
+
+class Console:
+    """The console of one process."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self._pages = jinja2.Environment(
+            loader=jinja2.PackageLoader("service.console", "."),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._pages.filters.update(seconds=seconds, count=count, stage_name=stage_name)
+
+    def application(self) -> web.Application:
+        """To be mounted at /console."""
+        app = web.Application(client_max_size=64 << 10, middlewares=[_headers])
+        app.router.add_get("/login", self._login_page)
+        app.router.add_post("/login", self._login)
+        app.router.add_post("/logout", self._logout)
+        for name in _ASSETS:
+            app.router.add_get(f"/{name}", self._asset)
+        for path, (template, view) in VIEWS.items():
+            app.router.add_get(path, self._page(template, view))
+        return app
+
+    def _page(self, template: str, view: View):  # type: ignore[no-untyped-def]
+        async def handler(request: web.Request) -> web.Response:
+            staff = await staff_of(request, self._api.db, self._api.key, self._api.clock.now())
+            if staff is None:
+                if _FRAGMENT in request.headers:
+                    return web.Response(status=401)
+                raise web.HTTPSeeOther("/console/login")
+            page = await view(Look(self._api, staff, request))
+            if page is None:
+                return self._render("missing.html", request, status=404)
+            return self._render(template, request, **page)
+
+        return handler
+
+    def _render(self, template: str, request: web.Request, *, status: int = 200, **page: object) -> web.Response:
+        now = self._api.clock.now()
+        text = self._pages.get_template(template).render(
+            page,
+            fragment=_FRAGMENT in request.headers,
+            path=request.path.removeprefix("/console").rstrip("/") or "/",
+            ago=lambda moment: ago(now, moment),
+            now=now,
+        )
+        return web.Response(text=text, status=status, content_type="text/html")
+
+    async def _login_page(self, request: web.Request) -> web.Response:
+        return self._render("login.html", request, wrong=False)
+
+    async def _login(self, request: web.Request) -> web.Response:
+        form = await request.post()
+        token = str(form.get("token", "")).strip()
+        if not token or await staff_by(self._api.db, token) is None:
+            log.info("console_sign_in_refused", peer=request.remote)
+            return self._render("login.html", request, status=403, wrong=True)
+        response = web.HTTPSeeOther("/console/")
+        sign_in(response, request, self._api.key, token, self._api.clock.now())
+        raise response
+
+    async def _logout(self, request: web.Request) -> web.Response:
+        response = web.HTTPSeeOther("/console/login")
+        sign_out(response)
+        raise response
+
+    async def _asset(self, request: web.Request) -> web.Response:
+        name = request.path.rpartition("/")[2]
+        text = (files("service.console") / name).read_text(encoding="utf-8")
+        return web.Response(text=text, content_type=_ASSETS[name], headers={"Cache-Control": "max-age=300"})
+
+
+@web.middleware
+async def _headers(request: web.Request, handler):  # type: ignore[no-untyped-def]
+    try:
+        response = await handler(request)
+    except web.HTTPException as err:
+        err.headers["Content-Security-Policy"] = _POLICY
+        raise
+    response.headers["Content-Security-Policy"] = _POLICY
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Referrer-Policy"] = "same-origin"
+    if "Cache-Control" not in response.headers:
+        response.headers["Cache-Control"] = "no-store"
+    return response

@@ -1,0 +1,186 @@
+"""What each page shows, read from the database."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from aiohttp import web
+
+from service.api.call import Api
+from service.api.waterfall import WORKFLOWS, stages_of
+from service.lifecycle import DeviceState, MachineState
+from service.store.accounts import Principal
+from service.store.orders import DeviceFilter, devices, devices_page, events_page
+from service.store.racks import (
+    MachineSeen,
+    RunSeen,
+    leaves_seen,
+    machines_seen,
+    prefixes_seen,
+    runs_seen,
+    tallies_seen,
+)
+
+_DEVICES_A_PAGE = 50
+_EVENTS = 12
+
+Page = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One request for a page."""
+
+    api: Api
+    staff: Principal
+    request: web.Request
+
+
+View = Callable[[Look], Awaitable[Page | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """A run under way, as a row of segments."""
+
+    run: RunSeen
+    steps: tuple[str, ...]
+    place: int  # of the present step among them
+    elapsed_s: float
+    allowed_s: float
+
+
+def _course(run: RunSeen, look: Look) -> Course:
+    workflow = WORKFLOWS.get(run.workflow)
+    steps = tuple(step.name for step in workflow.steps) if workflow is not None else (run.step,)
+    place = steps.index(run.step) if run.step in steps else 0
+    elapsed = (look.api.clock.now() - run.created_at).total_seconds()
+    return Course(run, steps, place, elapsed, (run.deadline - run.created_at).total_seconds())
+
+
+async def _courses(look: Look) -> list[Course]:
+    return [_course(run, look) for run in await runs_seen(look.api.db, limit=200)]
+
+
+def _racks(machines: Sequence[MachineSeen]) -> list[tuple[str, list[tuple[str, list[MachineSeen]]]]]:
+    """Machines by facility, and there by the leaf that they hang on."""
+    return [
+        (facility, [(leaf, list(group)) for leaf, group in groupby(inside, key=lambda one: one.leaf)])
+        for facility, inside in groupby(machines, key=lambda one: one.facility)
+    ]
+
+
+async def overview(look: Look) -> Page:
+    """The whole house at a glance."""
+    db = look.api.db
+    machines = await machines_seen(db)
+    courses = await _courses(look)
+    _, events = await events_page(db, look.staff, _EVENTS, 0)
+    return {
+        "tallies": await tallies_seen(db),
+        "racks": _racks(machines),
+        "states": Counter(one.state for one in machines),
+        "leaves": {leaf.name: leaf for leaf in await leaves_seen(db)},
+        "orders": [one for one in courses if one.run.device_id is not None],
+        "upkeep": [one for one in courses if one.run.device_id is None],
+        "events": events,
+    }
+
+
+async def device_list(look: Look) -> Page:
+    """Devices of all customers."""
+    query = look.request.query
+    state, search = query.get("state") or None, (query.get("search") or "").replace("\0", "").strip() or None
+    number = query.get("page", "1")
+    page = int(number) if number.isdecimal() and 0 < int(number) < 10**6 else 1
+    wanted = DeviceFilter(states=[state] if state else None, search=search)
+    offset = (page - 1) * _DEVICES_A_PAGE
+    total, ids = await devices_page(look.api.db, look.staff, wanted, _DEVICES_A_PAGE, offset)
+    return {
+        "devices": await devices(look.api.db, look.staff, ids),
+        "offers": await look.api.offers(),
+        "total": total,
+        "number": page,
+        "pages": max(1, -(-total // _DEVICES_A_PAGE)),
+        "state": state,
+        "search": search,
+        "states": [one for one in DeviceState if one is not DeviceState.DELETED],
+    }
+
+
+async def device(look: Look) -> Page | None:
+    """One device, with the waterfall of everything that was done for it."""
+    id_ = look.request.match_info["device"]
+    _, ids = await devices_page(look.api.db, look.staff, DeviceFilter(search=id_), 1, 0) if len(id_) == 36 else (0, [])
+    found = await devices(look.api.db, look.staff, ids)
+    if not found or str(found[0].order.id) != id_:
+        return None
+    _, events = await events_page(look.api.db, look.staff, 100, 0, device_id=found[0].order.id)
+    offers = await look.api.offers()
+    return {
+        "device": found[0],
+        "plan": next(one for one in offers.plans if one.id == found[0].order.plan_id),
+        "place": next(one for one in offers.facilities if one.id == found[0].order.facility_id),
+        "runs": _with_length(await stages_of(look.api, found[0].order.id)),
+        "events": events,
+    }
+
+
+def _with_length(runs: Sequence[Page]) -> list[Page]:
+    """Latest first, each with the length of its time line in seconds."""
+    return [
+        {
+            **run,
+            "length_s": max(
+                (stage["offset_s"] + stage["actual_s"] for stage in run["stages"] if stage["offset_s"] is not None),
+                default=0.0,
+            ),
+        }
+        for run in reversed(runs)
+    ]
+
+
+async def machine_list(look: Look) -> Page:
+    """All machines."""
+    state = look.request.query.get("state") or None
+    every = await machines_seen(look.api.db)
+    counts = Counter(one.state for one in every)
+    return {
+        "machines": [one for one in every if state in (None, one.state)],
+        "state": state,
+        "counts": [(one, counts[one]) for one in MachineState if counts[one]],
+        "total": len(every),
+    }
+
+
+async def machine(look: Look) -> Page | None:
+    """One machine, with what was done to it."""
+    found = await machines_seen(look.api.db, name=look.request.match_info["machine"].replace("\0", ""))
+    if not found:
+        return None
+    return {"machine": found[0], "runs": _with_length(await stages_of(look.api, found[0].id))}
+
+
+async def leaf_list(look: Look) -> Page:
+    """All leaves with their ports."""
+    return {"leaves": await leaves_seen(look.api.db)}
+
+
+async def prefix_list(look: Look) -> Page:
+    """The address space and what is taken of it."""
+    return {"prefixes": await prefixes_seen(look.api.db)}
+
+
+VIEWS: Mapping[str, tuple[str, View]] = {
+    "/": ("overview.html", overview),
+    "/devices": ("devices.html", device_list),
+    "/devices/{device}": ("device.html", device),
+    "/machines": ("machines.html", machine_list),
+    "/machines/{machine}": ("machine.html", machine),
+    "/leaves": ("leaves.html", leaf_list),
+    "/prefixes": ("prefixes.html", prefix_list),
+}
