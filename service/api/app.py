@@ -20,6 +20,7 @@ from service.api.loaders import loaders
 from service.api.problems import Invalid, Refused, forbidden, refusal_response
 from service.api.storable import why_unstorable
 from service.clock import Clock
+from service.console.app import Console
 from service.secrets import load_key
 from service.settings import Settings
 from service.store.accounts import Principal, principal_of
@@ -62,8 +63,14 @@ def make_api(db: Pool, settings: Settings, catalogue: Catalogue, clock: Clock, h
     async def door(request: web.Request) -> web.Response:
         return await _dispatch(request, table)
 
+    app.router.add_get(CONSOLE, _to_console)
+    app.add_subapp(CONSOLE, Console(app[API]).application())
     app.router.add_route("*", "/{path:.*}", door)
     return app
+
+
+async def _to_console(_request: web.Request) -> web.Response:
+    raise web.HTTPPermanentRedirect(f"{CONSOLE}/")
 
 
 @web.middleware

@@ -199,7 +199,7 @@ def device_object(
         "project_lite": dict(project),
         "ssh_keys": [links.to("ssh-keys", id_) for id_ in order.ssh_key_ids],
         "volumes": [],
-        "ip_addresses": [assignment(tenure, device, offers, links) for tenure in _dialect_order(device.links)],
+        "ip_addresses": [assignment(tenure, device, offers, links) for tenure in device.links],
         "network_ports": _ports(order, links),
         "provisioning_events": _events(device, links),
         "provisioning_percentage": _percentage(device),
@@ -218,9 +218,3 @@ def device_object(
         "deadline": stamp(order.deadline),
         "href": links.href("devices", order.id),
     }
-
-
-def _dialect_order(links: list[Tenure]) -> list[Tenure]:
-    """Public IPv4, IPv6, private IPv4: clients take the first for the address to log in to."""
-    rank = {"public": 0, "ipv6": 1, "private": 2}
-    return sorted(links, key=lambda tenure: rank.get(tenure.slot, 3))

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
+from uuid import UUID
 
 from aiohttp import web
 
@@ -114,10 +115,12 @@ async def device_list(look: Look) -> Page:
 
 async def device(look: Look) -> Page | None:
     """One device, with the waterfall of everything that was done for it."""
-    id_ = look.request.match_info["device"]
-    _, ids = await devices_page(look.api.db, look.staff, DeviceFilter(search=id_), 1, 0) if len(id_) == 36 else (0, [])
-    found = await devices(look.api.db, look.staff, ids)
-    if not found or str(found[0].order.id) != id_:
+    try:
+        id_ = UUID(look.request.match_info["device"])
+    except ValueError:
+        return None
+    found = await devices(look.api.db, look.staff, [id_])
+    if not found:
         return None
     _, events = await events_page(look.api.db, look.staff, 100, 0, device_id=found[0].order.id)
     offers = await look.api.offers()

@@ -14,10 +14,13 @@ def seconds(value: float | None) -> str:
     if value < 60:
         return f"{value:.0f} s"
     if value < 3600:
-        return f"{value // 60:.0f} min {value % 60:02.0f} s"
-    if value < 86400:
-        return f"{value // 3600:.0f} h {value % 3600 // 60:02.0f} min"
-    return f"{value / 86400:.0f} d"
+        return _two(value, 60, "min", "s")
+    return _two(value / 60, 60, "h", "min") if value < 86400 else f"{value / 86400:.0f} d"
+
+
+def _two(value: float, size: int, large: str, small: str) -> str:
+    whole, rest = divmod(int(value), size)
+    return f"{whole} {large} {rest:02} {small}" if rest else f"{whole} {large}"
 
 
 def ago(now: datetime, moment: datetime | None) -> str:

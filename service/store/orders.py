@@ -158,7 +158,13 @@ async def devices(
         if event.type == "provisioning.101":
             reached[event.device_id] = {}  # a new course: what an earlier one reached no longer counts
         reached.setdefault(event.device_id, {})[event.type] = event
-    return [Device(order, links[order.id], reached.get(order.id, {})) for order in orders]
+    return [Device(order, _ranked(links[order.id]), reached.get(order.id, {})) for order in orders]
+
+
+def _ranked(links: list[Tenure]) -> list[Tenure]:
+    """Public IPv4, IPv6, private IPv4: clients take the first for the address to log in to."""
+    rank = {"public": 0, "ipv6": 1, "private": 2}
+    return sorted(links, key=lambda tenure: rank.get(tenure.slot, 3))
 
 
 async def events_page(

@@ -1,0 +1,104 @@
+"""The console: who gets in, what the pages show, and that what customers write stays text."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+import pytest
+from aiohttp import ClientSession, CookieJar
+
+from tests.service.api_world import TOKEN, World
+
+PAGES = ("/", "/devices", "/machines", "/leaves", "/prefixes")
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[ClientSession]:
+    """A browser that keeps its cookies."""
+    async with ClientSession(cookie_jar=CookieJar(unsafe=True)) as session:
+        yield session
+
+
+async def sign_in(world: World, browser: ClientSession, token: str = TOKEN) -> int:
+    async with browser.post(f"{world.url}/console/login", data={"token": token}, allow_redirects=False) as answer:
+        return answer.status
+
+
+async def page(world: World, browser: ClientSession, path: str, **headers: str) -> tuple[int, str]:
+    async with browser.get(f"{world.url}/console{path}", headers=headers, allow_redirects=False) as answer:
+        return answer.status, await answer.text()
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/devices/x", "/machines/x"])
+async def test_strangers_are_sent_to_the_door(world: World, browser: ClientSession, path: str) -> None:
+    assert (await page(world, browser, path))[0] == 303
+    assert (await page(world, browser, path, **{"X-Fragment": "1"}))[0] == 401
+
+
+async def test_only_staff_get_in_and_only_as_long_as_their_token_lives(world: World, browser: ClientSession) -> None:
+    tenant = await world.tenant_token()
+    for wrong in ("", "nonsense", tenant):
+        assert await sign_in(world, browser, wrong) == 403
+        assert (await page(world, browser, "/"))[0] == 303
+    assert await sign_in(world, browser) == 303
+    assert (await page(world, browser, "/"))[0] == 200
+    await world.db.execute("DELETE FROM api_token")
+    assert (await page(world, browser, "/"))[0] == 303
+
+
+async def test_the_cookie_is_out_of_reach_and_does_not_show_the_token(world: World, browser: ClientSession) -> None:
+    async with browser.post(f"{world.url}/console/login", data={"token": TOKEN}, allow_redirects=False) as answer:
+        cookie = answer.headers["Set-Cookie"]
+    assert "HttpOnly" in cookie and "SameSite=Strict" in cookie and "Path=/console" in cookie
+    assert TOKEN not in cookie
+    for forged in ("", "AAAA", "!!", cookie.split("=", 1)[1].split(";")[0][:-6] + "AAAA=="):
+        headers = {"Cookie": f"roundhouse_console={forged}"}
+        async with (
+            ClientSession() as other,
+            other.get(f"{world.url}/console/", headers=headers, allow_redirects=False) as refused,
+        ):
+            assert refused.status == 303
+
+
+async def test_signing_out_ends_the_session(world: World, browser: ClientSession) -> None:
+    await sign_in(world, browser)
+    async with browser.post(f"{world.url}/console/logout", allow_redirects=False) as answer:
+        assert answer.status == 303
+    assert (await page(world, browser, "/"))[0] == 303
+
+
+async def test_pages_show_the_house_and_fragments_only_their_inside(world: World, browser: ClientSession) -> None:
+    await world.add_machines(2)
+    await world.add_machines(1, state="quarantined")
+    device = (await world.order()).body["id"]
+    await world.db.execute("UPDATE machine SET device_id = $1, state = 'installing' WHERE name = 'm1'", UUID(device))
+    await sign_in(world, browser)
+    seen = {}
+    for path in (*PAGES, f"/devices/{device}", "/machines/m2", "/devices?state=queued&search=web"):
+        status, text = await page(world, browser, path)
+        assert status == 200 and text.startswith("<!doctype html>"), path
+        status, seen[path] = await page(world, browser, path, **{"X-Fragment": "1"})
+        assert status == 200 and "<html" not in seen[path] and seen[path].strip()[:60] in text, path
+    assert "s-installing" in seen["/"] and "web1" in seen["/"] and "leaf-ewr1" in seen["/"]
+    assert "await addresses" in seen[f"/devices/{device}"]
+    assert "203.0.113.0/24" in seen["/prefixes"] and "xe-0/0/2" in seen["/leaves"]
+    assert (await page(world, browser, "/devices/nonsense"))[0] == 404
+    assert (await page(world, browser, "/machines/nobody%00"))[0] == 404
+    for asset, kind in (("console.css", "text/css"), ("console.js", "text/javascript")):
+        async with browser.get(f"{world.url}/console/{asset}") as answer:
+            assert answer.status == 200 and answer.content_type == kind
+
+
+async def test_what_others_write_is_shown_as_text(world: World, browser: ClientSession) -> None:
+    await world.add_machines(1)
+    device = (await world.order(tags=["<b>bold</b>"])).body["id"]
+    await world.db.execute(
+        "INSERT INTO event (device_id, type, body) VALUES ($1, 'user.1000', '<script>alert(1)</script>')", UUID(device)
+    )
+    await sign_in(world, browser)
+    for path in ("/", f"/devices/{device}"):
+        _, text = await page(world, browser, path, **{"X-Fragment": "1"})
+        assert "<script>" not in text and "<b>bold" not in text and "&lt;script&gt;" in text
+    async with browser.get(f"{world.url}/console/") as answer:
+        assert "script-src 'self'" in answer.headers["Content-Security-Policy"]
