@@ -20,7 +20,6 @@ from aiohttp import web
 from pxe.http import source_address
 from service.boot import digest
 from service.parts import Parts
-from service.store.events import add_event
 from service.store.notify import Hub
 from service.store.rows import Connection, Pool
 from service.store.runs import signal
@@ -32,15 +31,16 @@ _TOKEN_LIFE = timedelta(hours=1)  # from the boot script to the hello: the slowe
 _LONGEST_WAIT_S = 60.0
 
 
-# The dialect's events that an install passes (packet_api.md §6), by the stage that the agent reports.
-_STAGE_EVENTS = {
-    "disk": ("provisioning.105", "Server partitions created"),
-    "image": ("provisioning.104.50", "Image retrieved"),
-    "written": ("provisioning.106", "Operating system packages installed"),
-    "configure": ("provisioning.107", "Server networking interfaces configured"),
-    "cloud-init": ("provisioning.108", "Cloud-init packages installed and configured"),
-}
-_FINISHED = ("provisioning.109", "Installation finished, rebooting server")
+# The dialect's events that an install passes (packet_api.md §6), each with the agent's stage that brings it.
+_PASSED = (
+    ("", "provisioning.104", "Connected to magic install system"),
+    ("writing", "provisioning.105", "Server partitions created"),
+    ("growing", "provisioning.106", "Operating system packages installed"),
+    ("configuring", "provisioning.107", "Server networking interfaces configured"),
+    ("handing-over", "provisioning.108", "Cloud-init packages installed and configured"),
+    ("done", "provisioning.109", "Installation finished, rebooting server"),
+)
+_STAGES = [stage for stage, _, _ in _PASSED]
 
 
 class Agents:
@@ -122,7 +122,10 @@ class Agents:
         return web.json_response({"id": str(row["id"]), "kind": row["kind"], "spec": row["spec"]})
 
     async def _next_work(self, machine_id: UUID) -> Any:
-        return await self._db.fetchrow(Q["next_work"], machine_id, self._parts.clock.now())
+        row = await self._db.fetchrow(Q["next_work"], machine_id, self._parts.clock.now())
+        if row is not None and row["kind"] == "install":
+            await self._passed(self._db, row["run_id"], "")
+        return row
 
     async def _progress(self, request: web.Request) -> web.Response:
         machine_id, work_id = await self._agent(request), _work_id(request)
@@ -141,14 +144,16 @@ class Agents:
             )
             if run_id is None:
                 raise _problem(web.HTTPConflict, "this work is no longer yours")
-            if stage in _STAGE_EVENTS:
-                await self._event_once(conn, run_id, *_STAGE_EVENTS[stage])
+            await self._passed(conn, run_id, stage)
         return web.Response(status=204)
 
-    async def _event_once(self, conn: Connection, run_id: UUID, type_: str, body: str) -> None:
-        row = await conn.fetchrow(Q["device_without_event"], run_id, type_)
-        if row is not None:
-            await add_event(conn, type_, body, device_id=row["id"])
+    async def _passed(self, conn: Connection, run_id: UUID, stage: str) -> None:
+        """Record the events up to a stage that the device does not have yet; the agent may have skipped some."""
+        if stage in _STAGES:
+            passed = _PASSED[: _STAGES.index(stage) + 1]
+            await conn.execute(
+                Q["add_missing_events"], run_id, [type_ for _, type_, _ in passed], [body for _, _, body in passed]
+            )
 
     async def _done(self, request: web.Request) -> web.Response:
         body = await _json(request)
@@ -174,7 +179,7 @@ class Agents:
             if row["kind"] == "install" and state == "done":
                 # From here on the disk may be started: the boot decision must say so before the machine asks.
                 await conn.execute(Q["set_installed"], machine_id, True)
-                await self._event_once(conn, row["run_id"], *_FINISHED)
+                await self._passed(conn, row["run_id"], "done")
             subject = await conn.fetchval(Q["subject_of_run"], row["run_id"])
             await signal(conn, subject, now=now)
         log.info("agent_work_finished", machine_id=str(machine_id), kind=row["kind"], state=state, reason=reason)

@@ -20,7 +20,7 @@ from pxe.dhcp.server import DhcpSettings, serve_dhcp
 from pxe.first_stage import collect_first_stages
 from pxe.http import boot_routes
 from pxe.tftp.server import TftpSettings, load_files, serve_tftp
-from service.admin.routes import Enrolment
+from service.admin.routes import Operations
 from service.agents import Agents
 from service.api.app import make_api
 from service.artefacts import Artefacts
@@ -56,6 +56,7 @@ class Service:
     db: Pool
     parts: Parts
     hub: Hub
+    worker: Worker
     api_port: int
     boot_port: int
 
@@ -110,11 +111,15 @@ def _boot_app(service: Service, first_stage: Path) -> web.Application:
 
 @asynccontextmanager
 async def service(
-    settings: Settings, database_url: str, *, api_sockets: Sequence[socket.socket] = ()
+    settings: Settings,
+    database_url: str,
+    *,
+    api_sockets: Sequence[socket.socket] = (),
+    workflows: Mapping[str, Workflow] = WORKFLOWS,
 ) -> AsyncIterator[Service]:
     """Run the whole service while the block runs; an essential task that dies ends the block with its error."""
     try:
-        async with _service(settings, database_url, api_sockets) as running:
+        async with _service(settings, database_url, api_sockets, workflows) as running:
             yield running
     except BaseExceptionGroup as group:
         if len(group.exceptions) == 1:
@@ -124,7 +129,7 @@ async def service(
 
 @asynccontextmanager
 async def _service(
-    settings: Settings, database_url: str, api_sockets: Sequence[socket.socket]
+    settings: Settings, database_url: str, api_sockets: Sequence[socket.socket], workflows: Mapping[str, Workflow]
 ) -> AsyncIterator[Service]:
     async with AsyncExitStack() as stack:
         api_sockets = api_sockets or [listening(settings.api_host, settings.api_port)]
@@ -136,11 +141,11 @@ async def _service(
         stack.callback(db.terminate)
         hub = Hub(database_url)
         parts = make_parts(settings, boot_port=boot_socket.getsockname()[1])
-        running = Service(db, parts, hub, api_sockets[0].getsockname()[1], boot_socket.getsockname()[1])
+        worker = Worker(db, parts, workflows)
+        running = Service(db, parts, hub, worker, api_sockets[0].getsockname()[1], boot_socket.getsockname()[1])
         first_stage = settings.state_dir / "first-stage"
         if missing := collect_first_stages(first_stage):
             log.warning("first_stage_missing", files=missing, folder=str(first_stage), package="ipxe")
-        worker = Worker(db, parts, WORKFLOWS)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         background = [
             tasks.create_task(hub.run(), name="hub"),
@@ -148,7 +153,7 @@ async def _service(
             tasks.create_task(run_leaf_actors(db, parts, hub), name="leaves"),
         ]
         api = make_api(db, settings, parts.catalogue, parts.clock, hub)
-        Enrolment(db, parts).add_routes(api)
+        Operations(db, parts).add_routes(api)
         await _serve_app(stack, api, api_sockets)
         await _serve_app(stack, _boot_app(running, first_stage), [boot_socket])
         await _serve_boot_protocols(stack, settings, running, first_stage)

@@ -38,7 +38,7 @@ class Worker:
     def __init__(self, db: Pool, parts: Parts, workflows: Mapping[str, Workflow]) -> None:
         self._db = db
         self._parts = parts
-        self._workflows = workflows
+        self.workflows = workflows  # by name; what a run's row says is looked up here
         self._id = uuid4()
         self._lease = timedelta(seconds=parts.settings.lease_s)
         self._queries = Queries.from_asyncpg_pool(db)
@@ -93,7 +93,7 @@ class Worker:
         row = await self._db.fetchrow(Q["claim_run"], run_id, self._id, self._lease, self._parts.clock.now())
         if row is None:
             return False
-        workflow = self._workflows[row["workflow"]]
+        workflow = self.workflows[row["workflow"]]
         state, step, signals = row["state"], workflow.step(row["step"]), row["signals"]
         job = Job(
             run_id=run_id,
@@ -112,7 +112,7 @@ class Worker:
                 outcome, attempt = await self._outcome(job, step, undoing=state == "undoing")
                 job = replace(job, data={**job.data, **getattr(outcome, "data", {})})
                 if isinstance(outcome, Wait):
-                    return await self._park(job, outcome, attempt, signals)
+                    return await self._park(job, step, outcome, attempt, signals)
                 moved = await self._move(job, workflow, step, state, outcome)
                 if moved is None:
                     return False
@@ -148,9 +148,12 @@ class Worker:
     def _over_budget(self, job: Job, step: Step) -> bool:
         return (self._parts.clock.now() - job.step_since).total_seconds() > self._budget(step)
 
-    async def _park(self, job: Job, wait: Wait, attempt: int, signals: int) -> bool:
+    async def _park(self, job: Job, step: Step, wait: Wait, attempt: int, signals: int) -> bool:
         now = self._parts.clock.now()
+        # The budget's end is looked at when it comes, not when the step would look by itself.
+        over = job.step_since + timedelta(seconds=self._budget(step) + 0.01)
         wake = now + timedelta(seconds=wait.again_in)
+        wake = min(wake, over) if over > now else wake
         row = await self._db.fetchrow(
             Q["park_run"], job.run_id, job.epoch, wait.reason, dict(job.data), attempt, signals, now, wake
         )

@@ -114,20 +114,20 @@ async def change_project(call: Call) -> Body:
     """PUT and PATCH /projects/{project}"""
     change = read(ChangeProject, call.body)
     sent = change.model_fields_set
-    project = await _project(call, call.id("project"))
+    project_id = await call.project()
     tags = [] if "tags" in sent and change.tags is None else change.tags
     customdata = {} if "customdata" in sent and change.customdata is None else change.customdata
-    await call.db.execute(Q["change_project"], project.id, change.name, tags, customdata, call.api.clock.now())
-    return objects.project(await _project(call, project.id), call.links)
+    await call.db.execute(Q["change_project"], project_id, change.name, tags, customdata, call.api.clock.now())
+    return objects.project(await _project(call, project_id), call.links)
 
 
 async def delete_project(call: Call) -> None:
     """DELETE /projects/{project}: refused while it has devices"""
-    project = await _project(call, call.id("project"))
+    project_id = await call.project()
     async with call.db.acquire() as conn, conn.transaction():
-        if not await conn.fetchval(Q["lock_project_for_delete"], project.id):
+        if not await conn.fetchval(Q["lock_project_for_delete"], project_id):
             raise not_found()
-        if not await conn.fetchval(Q["delete_project"], project.id, call.api.clock.now()):
+        if not await conn.fetchval(Q["delete_project"], project_id, call.api.clock.now()):
             raise Invalid("Cannot delete a project that has devices: delete its devices first")
 
 
@@ -139,8 +139,7 @@ async def list_user_keys(call: Call) -> Body:
 
 async def list_project_keys(call: Call) -> Body:
     """GET /projects/{project}/ssh-keys"""
-    project = await _project(call, call.id("project"))
-    found = await ssh_keys_of(call.db, project.id, call.word("search"))
+    found = await ssh_keys_of(call.db, await call.project(), call.word("search"))
     return {"ssh_keys": [objects.ssh_key(one, call.links) for one in found]}
 
 
@@ -151,8 +150,7 @@ async def create_user_key(call: Call) -> Body:
 
 async def create_project_key(call: Call) -> Body:
     """POST /projects/{project}/ssh-keys"""
-    project = await _project(call, call.id("project"))
-    return await _create_key(call, user_id=None, project_id=project.id)
+    return await _create_key(call, user_id=None, project_id=await call.project())
 
 
 async def _create_key(call: Call, *, user_id: UUID | None, project_id: UUID | None) -> Body:

@@ -15,7 +15,7 @@ from service.api.problems import Invalid, Refused, not_found, shown
 from service.api.storable import parse, why_unstorable
 from service.clock import Clock
 from service.settings import Settings
-from service.store.accounts import Principal
+from service.store.accounts import Principal, sees_project
 from service.store.notify import Hub
 from service.store.offers import Offers, read_offers
 from service.store.rows import Connection, Pool
@@ -65,6 +65,13 @@ class Call:
             return UUID(self.ids[name])
         except ValueError:
             raise not_found() from None
+
+    async def project(self) -> UUID:
+        """The path's project. Raises Refused (404) when the caller does not see it."""
+        project_id = self.id("project")
+        if not await sees_project(self.db, self.caller, project_id):
+            raise not_found()
+        return project_id
 
     def word(self, name: str) -> str | None:
         """One value of the query; None when it is missing or empty."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from uuid import UUID
 
-from images.catalogue import System
+from images.catalogue import Catalogue
 from ipam.ledger import Tenure
 from service.api.links import Links, bond0_of, eth0_of, reservation_of, short, stamp
-from service.api.objects import Object, facility, metro, operating_system, plan
-from service.store.offers import Facility, Offers
+from service.api.objects import Object, facility, operating_system, plan
+from service.store.offers import Offers
 from service.store.orders import PROVISIONING, Device, Order
 
 _PASSWORD_SHOWN_FOR = timedelta(hours=24)  # after the device became active
@@ -21,9 +23,35 @@ _ACTIONS = {
 _TYPES = {"public": "public_ipv4", "private": "private_ipv4", "ipv6": "public_ipv6"}
 
 
-def place_of(device: Device, offers: Offers) -> Facility:
-    """The facility that the device is in."""
-    return next(one for one in offers.facilities if one.id == device.order.facility_id)
+@dataclass(frozen=True, slots=True)
+class Scenery:
+    """What the devices of one answer share: each plan, place and system is rendered once for all of them."""
+
+    offers: Offers
+    links: Links
+    catalogue: Catalogue
+    facilities: dict[UUID, Object] = field(default_factory=dict)
+    plans: dict[UUID, Object] = field(default_factory=dict)
+    systems: dict[str, Object] = field(default_factory=dict)
+
+    def facility(self, id_: UUID) -> Object:
+        """The facility's object."""
+        if id_ not in self.facilities:
+            place = next(one for one in self.offers.facilities if one.id == id_)
+            self.facilities[id_] = facility(place, self.links)
+        return self.facilities[id_]
+
+    def plan(self, id_: UUID) -> Object:
+        """The plan's object."""
+        if id_ not in self.plans:
+            self.plans[id_] = plan(next(one for one in self.offers.plans if one.id == id_), self.offers, self.links)
+        return self.plans[id_]
+
+    def system(self, slug: str) -> Object:
+        """The operating system's object."""
+        if slug not in self.systems:
+            self.systems[slug] = operating_system(self.catalogue.get(slug), self.offers, self.links)
+        return self.systems[slug]
 
 
 def _block(tenure: Tenure, links: Links) -> Object:
@@ -35,9 +63,9 @@ def _block(tenure: Tenure, links: Links) -> Object:
     }
 
 
-def assignment(tenure: Tenure, device: Device, offers: Offers, links: Links) -> Object:
+def assignment(tenure: Tenure, device: Device, scenery: Scenery) -> Object:
     """An address of a device. It has no `type`, and a reservation no `assigned_to`: clients tell them apart by that."""
-    place, link = place_of(device, offers), tenure.host
+    links, place, link = scenery.links, scenery.facility(device.order.facility_id), tenure.host
     return {
         "id": str(tenure.id),
         "address_family": link.version,
@@ -60,15 +88,15 @@ def assignment(tenure: Tenure, device: Device, offers: Offers, links: Links) -> 
         "address": str(link.ip),
         "gateway": str(tenure.leaf.ip),
         "parent_block": _block(tenure, links),
-        "facility": facility(place, links),
-        "metro": metro(place, links),
+        "facility": place,
+        "metro": place["metro"],
         "href": links.href("ips", tenure.id),
     }
 
 
-def reservation(tenure: Tenure, device: Device, offers: Offers, links: Links) -> Object:
+def reservation(tenure: Tenure, device: Device, scenery: Scenery) -> Object:
     """The management block that a device's address comes from; it dies with the device."""
-    place = place_of(device, offers)
+    links, place = scenery.links, scenery.facility(device.order.facility_id)
     return {
         "id": str(reservation_of(tenure.id)),
         "type": _TYPES.get(tenure.slot, f"public_ipv{tenure.block.version}"),
@@ -94,8 +122,8 @@ def reservation(tenure: Tenure, device: Device, offers: Offers, links: Links) ->
         "project": links.to("projects", device.order.project_id),
         "project_lite": links.to("projects", device.order.project_id),
         "requested_by": None if device.order.created_by is None else links.to("users", device.order.created_by),
-        "facility": facility(place, links),
-        "metro": metro(place, links),
+        "facility": place,
+        "metro": place["metro"],
         "created_at": stamp(tenure.since),
         "href": links.href("ips", reservation_of(tenure.id)),
     }
@@ -161,12 +189,10 @@ def _password(device: Device, password: str | None, now: datetime) -> str | None
     return password if active is None or now - active < _PASSWORD_SHOWN_FOR else None
 
 
-def device_object(
-    device: Device, offers: Offers, entry: System, links: Links, *, now: datetime, password: str | None
-) -> Object:
-    """A device. `entry` is its operating system in the catalogue; `password` is shown for a day after activation."""
-    order, place = device.order, place_of(device, offers)
-    kind = next(one for one in offers.plans if one.id == order.plan_id)
+def device_object(device: Device, scenery: Scenery, *, now: datetime, password: str | None) -> Object:
+    """A device. Its password is shown until a day after activation."""
+    order, links = device.order, scenery.links
+    place = scenery.facility(order.facility_id)
     project = links.to("projects", order.project_id)
     created_by = order.created_by
     return {
@@ -178,7 +204,7 @@ def device_object(
         "tags": order.tags,
         "image_url": None,
         "billing_cycle": order.billing_cycle,
-        "user": entry.default_user,
+        "user": scenery.catalogue.get(order.operating_system).default_user,
         "iqn": f"iqn.{order.created_at:%Y-%m}.net.packet:device.{short(order.id)}",
         "locked": order.locked,
         "bonding_mode": _BALANCE_TLB,
@@ -191,15 +217,15 @@ def device_object(
         "always_pxe": order.always_pxe,
         "storage": None,
         "customdata": order.customdata,
-        "operating_system": operating_system(entry, offers, links),
-        "plan": plan(kind, offers, links),
-        "facility": facility(place, links),
-        "metro": metro(place, links),
+        "operating_system": scenery.system(order.operating_system),
+        "plan": scenery.plan(order.plan_id),
+        "facility": place,
+        "metro": place["metro"],
         "project": project,
         "project_lite": dict(project),
         "ssh_keys": [links.to("ssh-keys", id_) for id_ in order.ssh_key_ids],
         "volumes": [],
-        "ip_addresses": [assignment(tenure, device, offers, links) for tenure in device.links],
+        "ip_addresses": [assignment(tenure, device, scenery) for tenure in device.links],
         "network_ports": _ports(order, links),
         "provisioning_events": _events(device, links),
         "provisioning_percentage": _percentage(device),

@@ -17,7 +17,7 @@ from service.api.pages import meta, page_of
 from service.api.problems import Invalid, Refused, not_found, shown
 from service.api.waterfall import get_waterfall
 from service.lifecycle import DeviceState, IllegalMove
-from service.store.accounts import organizations, projects
+from service.store.accounts import organizations
 from service.store.orders import DeviceFilter, devices_page
 from service.store.orders import devices as read_devices
 from service.store.rows import Connection
@@ -31,9 +31,7 @@ async def list_devices(call: Call) -> Body:
     """GET /projects/{project}/devices, GET /organizations/{organization}/devices"""
     project_id = organization_id = None
     if "project" in call.ids:
-        project_id = call.id("project")
-        if not await projects(call.db, call.caller, [project_id]):
-            raise not_found()
+        project_id = await call.project()
     else:
         organization_id = call.id("organization")
         if not await organizations(call.db, call.caller, [organization_id]):
@@ -85,9 +83,7 @@ def _order(call: Call) -> str:
 
 async def create_device(call: Call) -> Body:
     """POST /projects/{project}/devices"""
-    project_id, device_id = call.id("project"), uuid4()
-    if not await projects(call.db, call.caller, [project_id]):
-        raise not_found()
+    project_id, device_id = await call.project(), uuid4()
     draft = draft_of(read(CreateDevice, call.body), await call.api.offers(), call.api.catalogue)
     async with call.db.acquire() as conn, conn.transaction():
         project = await conn.fetchrow(Q["lock_project"], *call.caller.scope, project_id)

@@ -8,7 +8,7 @@ from uuid import UUID
 import structlog
 
 from service.api.call import Call
-from service.api.device_objects import device_object
+from service.api.device_objects import Scenery, device_object
 from service.api.objects import Object
 from service.api.problems import not_found
 from service.secrets import SecretUnreadable, open_sealed
@@ -22,18 +22,13 @@ async def render_devices(call: Call, found: Sequence[Device], db: Connection | N
     """The objects of these devices."""
     if not found:
         return []
-    offers, now = await call.api.offers(db), call.api.clock.now()
-    return [
-        device_object(
-            device,
-            offers,
-            call.api.catalogue.get(device.order.operating_system),
-            call.links,
-            now=now,
-            password=_password(call, device),
-        )
-        for device in found
-    ]
+    scenery, now = await scenery_of(call, db), call.api.clock.now()
+    return [device_object(device, scenery, now=now, password=_password(call, device)) for device in found]
+
+
+async def scenery_of(call: Call, db: Connection | None = None) -> Scenery:
+    """What the devices of this answer share."""
+    return Scenery(await call.api.offers(db), call.links, call.api.catalogue)
 
 
 def _password(call: Call, device: Device) -> str | None:

@@ -8,7 +8,7 @@ from service.api.call import Body, Call, Route
 from service.api.objects import event
 from service.api.pages import meta, page_of
 from service.api.problems import not_found
-from service.store.accounts import organizations, projects
+from service.store.accounts import organizations
 from service.store.orders import devices, events, events_page
 
 
@@ -49,10 +49,7 @@ async def device_events(call: Call) -> Body:
 
 async def project_events(call: Call) -> Body:
     """GET /projects/{project}/events"""
-    project_id = call.id("project")
-    if not await projects(call.db, call.caller, [project_id]):
-        raise not_found()
-    return await _listed(call, project_id=project_id)
+    return await _listed(call, project_id=await call.project())
 
 
 async def organization_events(call: Call) -> Body:

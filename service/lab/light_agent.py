@@ -196,7 +196,7 @@ class _Agent:
     async def _progress(self, work: str, done: int, total: int) -> None:
         """Tell how far it is, once: the next report will say more."""
         body = {
-            "stage": "image",
+            "stage": "writing",
             "percent": 100 * done // max(total, 1),
             "bytes_done": done,
             "bytes_total": total,

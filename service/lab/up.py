@@ -6,9 +6,9 @@ import asyncio
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from service.lab.first_stage import publish_light_images, write_first_stages
 from service.lab.qemu import Firmware
 from service.lab.rack import LOOPBACK_PLAN, NAMESPACE_PLAN, Rack, RackSettings
 from service.settings import Settings, read_settings
-from service.wiring import Service, service
+from service.wiring import WORKFLOWS, Service, service
+from service.workflow import Workflow
 
 SERVICE_ADDRESS = "10.255.255.1"  # of the service, in a network namespace of its own
 
@@ -42,7 +43,8 @@ class LabSettings:
     facility: str = "ewr1"
     commit_s: float = 0.0
     image_bytes: int = _IMAGE_BYTES
-    log_level: str = "warning"
+    light: LightSettings = field(default_factory=LightSettings)  # its delays; the ports are the service's
+    workflows: Mapping[str, Workflow] = field(default_factory=lambda: WORKFLOWS)
     qemu: int = 0
     firmware: Firmware = "bios"
 
@@ -124,9 +126,10 @@ def lab_settings(state: Path, *, api_port: int, database_url: str | None, log_le
     )
 
 
-def light_settings(settings: Settings) -> LightSettings:
+def light_settings(settings: Settings, delays: LightSettings) -> LightSettings:
     """The light machines' view of the same ports."""
-    return LightSettings(
+    return replace(
+        delays,
         dhcp_port=settings.dhcp_port,
         relay_port=settings.dhcp_relay_port,
         tftp_port=settings.tftp_port,
@@ -172,7 +175,7 @@ async def running_lab(
     """Service and rack while the block runs, with every machine in the pool."""
     write_first_stages(settings.state_dir / "first-stage")
     await seeded(database_url, token)
-    async with service(settings, database_url, api_sockets=api_sockets) as running:
+    async with service(settings, database_url, api_sockets=api_sockets, workflows=asked.workflows) as running:
         if not asked.qemu:
             image_slugs = [entry.slug for entry in running.parts.catalogue if entry.engine == "image"]
             publish_light_images(running.parts.images.root, image_slugs, image_bytes=asked.image_bytes)
@@ -182,7 +185,7 @@ async def running_lab(
             plan=asked.plan,
             facility=asked.facility,
             commit_s=asked.commit_s,
-            light=light_settings(settings),
+            light=light_settings(settings, asked.light),
             addresses=NAMESPACE_PLAN if asked.qemu else LOOPBACK_PLAN,
             qemu=asked.qemu,
             firmware=asked.firmware,

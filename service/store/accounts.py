@@ -130,6 +130,11 @@ async def projects(db: Connection, principal: Principal, ids: Sequence[UUID]) ->
     return in_order([Project(**row) for row in rows], ids)
 
 
+async def sees_project(db: Connection, principal: Principal, project_id: UUID) -> bool:
+    """Whether the principal may see the project."""
+    return bool(await db.fetchval(Q["sees_project"], *principal.scope, project_id))
+
+
 async def ssh_keys_of(db: Connection, owner: UUID, search: str | None = None) -> list[SshKey]:
     """The keys of a user or a project."""
     return [SshKey(**row) for row in await db.fetch(Q["ssh_keys_of_owner"], owner, search)]

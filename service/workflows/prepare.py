@@ -38,7 +38,9 @@ async def start_prepare(
     await move_machine(conn, machine, MachineEvent.PREPARE, now=now, reason=why)
     await conn.execute(Q["give_machine"], machine_id, None)
     await conn.execute(Q["withdraw_work"], machine_id, now)
-    data = {"why": why} | ({"device": str(device_id)} if device_id else {})
+    # A preparation that failed before the port was closed still owes somebody's addresses.
+    owed = device_id or await conn.fetchval(Q["addresses_owed"], machine_id)
+    data = {"why": why} | ({"device": str(owed)} if owed else {})
     await start_run(conn, PREPARE.name, machine_id, PREPARE.steps[0].name, now=now, deadline=now + limit, data=data)
 
 

@@ -93,7 +93,7 @@ async def _no_machine(conn: Connection, device: Device) -> Outcome:
     return Wait(f"no machine of plan {device.plan} is ready in {device.facility} ({there})", 10.0)
 
 
-async def _undo_place(job: Job) -> Outcome:
+async def _give_up(job: Job) -> Outcome:
     """Give the machine back, with the device's addresses, and let the device fail with the reason."""
     device, now = await device_in(job), job.parts.clock.now()
     reason = await job.db.fetchval(Q["failure_of_run"], job.run_id)
@@ -261,8 +261,8 @@ _SEEN = (
 PROVISION = Workflow(
     "provision",
     (
-        Step("await_addresses", _await_addresses, "leaf_limit_s", overrun=_addresses_stuck),
-        Step("place", _place, "install_limit_s", undo=_undo_place),
+        Step("await_addresses", _await_addresses, "leaf_limit_s", undo=_give_up, overrun=_addresses_stuck),
+        Step("place", _place, "install_limit_s"),
         Step("start", _start, "netboot_limit_s"),
         Step("install", _install, "install_limit_s", overrun=_too_slow),
         *_SEEN,
@@ -273,7 +273,7 @@ PROVISION = Workflow(
 REINSTALL = Workflow(
     "reinstall",
     (
-        Step("begin", _begin_reinstall, "leaf_limit_s", undo=_undo_place),
+        Step("begin", _begin_reinstall, "leaf_limit_s", undo=_give_up),
         Step("start", _restart, "netboot_limit_s"),
         Step("install", _reinstall, "install_limit_s"),
         *(replace(step, overrun=None) for step in _SEEN),

@@ -49,6 +49,10 @@ FROM project AS p
 WHERE p.deleted_at IS NULL AND ($1::bool OR p.organization_id = $2) AND ($3::uuid IS NULL OR p.id = $3)
   AND p.id = ANY($4::uuid[])
 
+-- name: sees_project
+SELECT true FROM project
+WHERE id = $4 AND deleted_at IS NULL AND ($1::bool OR organization_id = $2) AND ($3::uuid IS NULL OR id = $3)
+
 -- name: lock_project
 SELECT id, organization_id FROM project
 WHERE id = $4 AND deleted_at IS NULL AND ($1::bool OR organization_id = $2) AND ($3::uuid IS NULL OR id = $3)

@@ -45,7 +45,7 @@ RETURNING machine_id
 -- name: next_work
 UPDATE agent_work SET state = 'taken', taken_at = coalesce(taken_at, $2)
 WHERE machine_id = $1 AND state IN ('offered', 'taken')
-RETURNING id, kind, spec
+RETURNING id, run_id, kind, spec
 
 -- name: work_progress
 UPDATE agent_work SET stage = $3, percent = $4, bytes_done = $5, bytes_total = $6, progress_at = $7
@@ -64,7 +64,15 @@ SELECT state FROM agent_work WHERE id = $1 AND machine_id = $2
 -- name: subject_of_run
 SELECT subject FROM run WHERE id = $1
 
--- name: device_without_event
-SELECT d.id FROM run AS r JOIN device AS d ON d.id = r.subject
-WHERE r.id = $1 AND NOT EXISTS (
-    SELECT FROM event AS e WHERE e.device_id = d.id AND e.type = $2 AND e.created_at >= r.created_at)
+-- name: add_missing_events
+WITH added AS (
+    INSERT INTO event (type, body, device_id, project_id)
+    SELECT given.type, given.body, d.id, d.project_id
+    FROM run AS r JOIN device AS d ON d.id = r.subject,
+         unnest($2::text[], $3::text[]) WITH ORDINALITY AS given (type, body, place)
+    WHERE r.id = $1 AND NOT EXISTS (
+        SELECT FROM event AS e WHERE e.device_id = d.id AND e.type = given.type AND e.created_at >= r.created_at)
+    ORDER BY given.place
+    RETURNING device_id
+)
+SELECT pg_notify('roundhouse', 'device:' || device_id) FROM added LIMIT 1

@@ -114,3 +114,10 @@ SELECT pg_notify('roundhouse', $1)
 
 -- name: device_on_machine
 SELECT device_id FROM machine WHERE id = $1
+
+-- name: addresses_owed
+SELECT (data->>'device')::uuid FROM run
+WHERE subject = $1 AND workflow = 'prepare' ORDER BY created_at DESC LIMIT 1
+
+-- name: machine_named
+SELECT id FROM machine WHERE name = $1 OR id::text = $1

@@ -34,11 +34,11 @@ WITH moved AS (
     UPDATE run SET step = $4, data = $5, state = $6, reason = NULL, attempt = 0, wake_at = $7, step_since = $7,
                    finished_at = CASE WHEN $6 IN ('done', 'failed') THEN $7::timestamptz END,
                    leased_until = CASE WHEN $6 IN ('done', 'failed') THEN NULL ELSE leased_until END,
-                   failure = coalesce($9, failure)
+                   failure = CASE WHEN $6 = 'undoing' AND $8 = 'failed' THEN $9 ELSE failure END
     WHERE id = $1 AND epoch = $2 AND finished_at IS NULL
     RETURNING id
 ), ended AS (
-    UPDATE run_step SET state = $8, finished_at = $7, reason = $9
+    UPDATE run_step SET state = $8, finished_at = $7, reason = coalesce($9, reason)
     WHERE run_id = (SELECT id FROM moved) AND step = $3
       AND attempt = (SELECT max(attempt) FROM run_step WHERE run_id = $1 AND step = $3)
 ), next AS (
@@ -79,4 +79,4 @@ FROM run_step WHERE run_id = $1 ORDER BY started_at, attempt
 SELECT true FROM run WHERE subject = $1 AND finished_at IS NULL
 
 -- name: failure_of_run
-SELECT reason FROM run_step WHERE run_id = $1 AND state = 'failed' ORDER BY finished_at DESC LIMIT 1
+SELECT failure FROM run WHERE id = $1

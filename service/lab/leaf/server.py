@@ -46,6 +46,7 @@ class LeafFaults:
     """What is wrong with the leaf; to be set at any moment. Each `…_next` is good for one commit."""
 
     refuse_next: str = ""  # refuse the commit with this message
+    refuse_always: str = ""  # and each one after it
     drop_before_commit_next: bool = False  # the session ends and nothing was committed
     drop_after_commit_next: bool = False  # the session ends after the commit and before its answer
     hang: bool = False  # answer nothing any more

@@ -186,6 +186,8 @@ class NetconfSession:
         if faults.refuse_next:
             message, faults.refuse_next = faults.refuse_next, ""
             raise EditError("operation-failed", message)
+        if faults.refuse_always:
+            raise EditError("operation-failed", faults.refuse_always)
         timeout = int(words.get("confirm-timeout") or _DEFAULT_CONFIRM_S) if "confirmed" in words else None
         if timeout is None and trial is not None and not leaf.dirty:
             leaf.end_trial()

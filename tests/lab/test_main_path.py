@@ -1,0 +1,244 @@
+"""From an order to an active machine and back, over every real protocol, and what that leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.lab.up import LabSettings
+from service.wiring import WORKFLOWS
+from service.workflow import Act, Done, Failed, Job, Outcome, Step, Workflow
+from tests.lab.world import all_ready, doubled, lab, leaves_differ, left_behind
+
+
+async def test_twenty_orders_and_releases_leave_the_leaves_as_the_database_says(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with lab(database_url, tmp_path, LabSettings(machines=20, leaves=2)) as (running, customer):
+        db, parts, rack = running.service.db, running.service.parts, running.rack
+        foreign = {name: leaf.foreign() for name, leaf in rack.leaves.items()}
+        devices = [await customer.order(number) for number in range(20)]
+        active = [await customer.until(device, "active") for device in devices]
+        assert await leaves_differ(db, parts, rack) == []
+        assert await doubled(db) == []
+        assert len({address["address"] for device in active for address in device["ip_addresses"]}) == 60
+        for device in devices:
+            assert (await customer.call("DELETE", f"/devices/{device}"))[0] == 204
+            assert (await customer.call("GET", f"/devices/{device}"))[0] == 404
+        await all_ready(db)
+        assert await leaves_differ(db, parts, rack) == []
+        assert await left_behind(db) == []
+        assert {name: leaf.foreign() for name, leaf in rack.leaves.items()} == foreign
+        assert await db.fetchval("SELECT count(*) FROM erase_certificate") == 40
+
+
+async def test_an_active_device_shows_what_was_proved(database_url: str, tmp_path: Path) -> None:
+    async with lab(database_url, tmp_path, LabSettings(machines=1, leaves=1)) as (running, customer):
+        device = await customer.until(await customer.order(), "active")
+        assert device["host_keys"][0].startswith("ssh-ed25519 ")
+        assert device["provisioning_percentage"] in (None, 100.0)
+        events = (await customer.call("GET", f"/devices/{device['id']}/events?per_page=100"))[1]["events"]
+        types = [event["type"] for event in reversed(events) if event["type"].startswith("provisioning.")]
+        assert types == [f"provisioning.{number}" for number in range(101, 111)]
+        status, waterfall = await customer.call("GET", f"/devices/{device['id']}/waterfall")
+        assert status == 200
+        assert [stage["state"] for stage in waterfall["runs"][0]["stages"]] == ["done"] * len(
+            WORKFLOWS["provision"].steps
+        )
+        machine = next(iter(running.rack.machines.values()))
+        assert machine.stage == "system"
+
+
+async def test_power_reboot_and_reinstall(database_url: str, tmp_path: Path) -> None:
+    async with lab(database_url, tmp_path, LabSettings(machines=1, leaves=1)) as (running, customer):
+        device = await customer.until(await customer.order(), "active")
+        path = f"/devices/{device['id']}/actions"
+        machine = next(iter(running.rack.machines.values()))
+
+        async def act(**body: Any) -> int:
+            return (await customer.call("POST", path, body))[0]
+
+        assert await act(type="power_off") == 202
+        await customer.until(device["id"], "inactive")
+        assert not machine.powered
+        assert await act(type="reboot") == 422
+        assert await act(type="power_on") == 202
+        await customer.until(device["id"], "active")
+        assert await act(type="reboot") == 202
+        async with asyncio.timeout(20):
+            while await running.service.db.fetchval("SELECT EXISTS (SELECT FROM run WHERE finished_at IS NULL)"):
+                await asyncio.sleep(0.05)
+        assert machine.disks[0].installed is not None
+        assert machine.disks[0].installed.host_key_public.split()[1] == device["host_keys"][0].split()[1]
+        assert await act(type="reinstall", operating_system="ubuntu_24_04") == 202
+        again = await customer.until(device["id"], "active")
+        async with asyncio.timeout(20):
+            while again["host_keys"] == device["host_keys"] or again["state"] != "active":
+                await asyncio.sleep(0.05)
+                again = await customer.until(device["id"], "active", "reinstalling")
+        assert again["operating_system"]["slug"] == "ubuntu_24_04"
+        kept = [sorted(address["address"] for address in one["ip_addresses"]) for one in (device, again)]
+        assert kept[0] == kept[1]
+        assert await act(type="dance") == 422
+
+
+async def test_custom_ipxe_boots_the_customers_script(database_url: str, tmp_path: Path) -> None:
+    async with lab(database_url, tmp_path, LabSettings(machines=1, leaves=1)) as (_, customer):
+        script = "#!ipxe\nkernel http://127.0.0.1:9/foreign\nboot\n"
+        device_id = await customer.order(operating_system="custom_ipxe", userdata=script)
+        device = await customer.until(device_id, "active")
+        assert device["operating_system"]["slug"] == "custom_ipxe"
+
+
+async def test_deleting_an_order_under_way_gives_everything_back(database_url: str, tmp_path: Path) -> None:
+    async with lab(database_url, tmp_path, LabSettings(machines=4, leaves=1, commit_s=0.5)) as (running, customer):
+        for pause in (0.0, 0.1, 0.4, 0.8):
+            device = await customer.order()
+            await asyncio.sleep(pause)
+            assert (await customer.call("DELETE", f"/devices/{device}"))[0] == 204
+        await all_ready(running.service.db)
+        assert await left_behind(running.service.db) == []
+        assert await leaves_differ(running.service.db, running.service.parts, running.rack) == []
+
+
+@pytest.mark.parametrize("fault", ["hangs", "never phones home"])
+async def test_a_machine_that_fails_is_replaced_under_the_same_order(
+    database_url: str, tmp_path: Path, fault: str
+) -> None:
+    limits = {"install_limit_s": 3, "first_boot_limit_s": 2}
+    async with lab(database_url, tmp_path, LabSettings(machines=2, leaves=1), **limits) as (running, customer):
+        db = running.service.db
+        first = await db.fetchval("SELECT name FROM machine WHERE state = 'ready' ORDER BY state_since LIMIT 1")
+        faults = running.rack.machines[first].faults
+        if fault == "hangs":
+            faults.hang_at = "install"
+        else:
+            faults.never_phones_home = True
+        device = await customer.until(await customer.order(), "active")
+        assert await db.fetchval("SELECT name FROM machine WHERE device_id = $1", device["id"]) != first
+        faults.hang_at, faults.never_phones_home = None, False
+        async with asyncio.timeout(60):
+            while await db.fetchval("SELECT state FROM machine WHERE name = $1", first) != "ready":
+                await asyncio.sleep(0.1)
+        assert await doubled(db) == []
+
+
+async def test_a_change_that_the_leaf_refuses_fails_the_order_with_the_leafs_reason(
+    database_url: str, tmp_path: Path
+) -> None:
+    limits = {"leaf_limit_s": 2}
+    async with lab(database_url, tmp_path, LabSettings(machines=1, leaves=1), **limits) as (running, customer):
+        leaf = next(iter(running.rack.leaves.values()))
+        leaf.faults.refuse_always = "mgd: license limit reached"
+        device_id = await customer.order()
+        async with asyncio.timeout(30):
+            while (device := (await customer.call("GET", f"/devices/{device_id}"))[1])["state"] != "failed":
+                await asyncio.sleep(0.1)
+        assert "license limit reached" in device["failure"]
+        db = running.service.db
+        async with asyncio.timeout(30):
+            while await db.fetchval("SELECT state FROM machine") != "quarantined":
+                await asyncio.sleep(0.1)
+        # Nobody may have the addresses while the leaf was not seen to have let go of them.
+        assert await db.fetchval("SELECT count(*) FROM tenure WHERE upper_inf(during) AND slot <> 'boot'") == 3
+        leaf.faults.refuse_always = ""
+        assert (await customer.call("POST", "/admin/v1/machines/m0001/prepare"))[0] == 202
+        await all_ready(db)
+        assert await left_behind(running.service.db) == []
+
+
+def _broken(step: Step) -> Step:
+    """The step does all its work, and then says that it failed."""
+
+    async def act(job: Job) -> Outcome:
+        outcome = await step.act(job)
+        return Failed("broken on purpose") if isinstance(outcome, Done) else outcome
+
+    return replace(step, act=act)
+
+
+def _twice(step: Step) -> Step:
+    """The step is run a second time, as by a worker that took over before its end was written down."""
+
+    def doubled_act(act: Act) -> Act:
+        async def run(job: Job) -> Outcome:
+            first = await act(job)
+            return await act(job) if isinstance(first, Done) else first
+
+        return run
+
+    return replace(step, act=doubled_act(step.act), undo=doubled_act(step.undo) if step.undo else None)
+
+
+def _with(name: str, steps: tuple[Step, ...]) -> dict[str, Workflow]:
+    return {**WORKFLOWS, name: Workflow(name, steps)}
+
+
+@pytest.mark.parametrize("broken", [step.name for step in WORKFLOWS["provision"].steps])
+async def test_an_order_that_fails_at_any_step_leaves_nothing_behind(
+    database_url: str, tmp_path: Path, broken: str
+) -> None:
+    steps = tuple(_broken(step) if step.name == broken else step for step in WORKFLOWS["provision"].steps)
+    asked = LabSettings(machines=1, leaves=1, workflows=_with("provision", steps))
+    async with lab(database_url, tmp_path, asked) as (running, customer):
+        device_id = await customer.order()
+        async with asyncio.timeout(60):
+            while (device := (await customer.call("GET", f"/devices/{device_id}"))[1])["state"] not in (
+                "failed",
+                "active",
+            ):
+                await asyncio.sleep(0.05)
+        if broken == "activate":  # it was active before the step could fail: it keeps what it has proved
+            return
+        assert (device["state"], device["failure"]) == ("failed", "broken on purpose")
+        await all_ready(running.service.db)
+        assert await left_behind(running.service.db) == []
+        assert await leaves_differ(running.service.db, running.service.parts, running.rack) == []
+
+
+@pytest.mark.parametrize("broken", [step.name for step in WORKFLOWS["prepare"].steps])
+async def test_a_machine_whose_preparation_fails_at_any_step_never_reaches_the_pool(
+    database_url: str, tmp_path: Path, broken: str
+) -> None:
+    asked = LabSettings(machines=1, leaves=1)
+    async with lab(database_url, tmp_path, asked) as (running, customer):
+        device_id = await customer.order()
+        await customer.until(device_id, "active")
+        steps = tuple(_broken(step) if step.name == broken else step for step in WORKFLOWS["prepare"].steps)
+        running.service.worker.workflows = _with("prepare", steps)
+        assert (await customer.call("DELETE", f"/devices/{device_id}"))[0] == 204
+        db = running.service.db
+        async with asyncio.timeout(60):
+            while await db.fetchval("SELECT EXISTS (SELECT FROM run WHERE finished_at IS NULL)"):
+                await asyncio.sleep(0.05)
+        machine = await db.fetchrow("SELECT state, reason FROM machine")
+        if broken == "pool":
+            assert machine["state"] == "ready"
+        else:
+            assert (machine["state"], machine["reason"]) == ("quarantined", "broken on purpose")
+
+
+async def test_every_step_run_twice_changes_nothing(database_url: str, tmp_path: Path) -> None:
+    workflows = {
+        name: Workflow(name, tuple(_twice(step) for step in workflow.steps)) for name, workflow in WORKFLOWS.items()
+    }
+    asked = LabSettings(machines=2, leaves=1, workflows=workflows)
+    async with lab(database_url, tmp_path, asked) as (running, customer):
+        db = running.service.db
+        devices = [await customer.order(number) for number in range(2)]
+        for device in devices:
+            await customer.until(device, "active")
+        assert await db.fetchval("SELECT count(*) FROM tenure WHERE upper_inf(during) AND slot <> 'boot'") == 6
+        assert await db.fetchval("SELECT count(*) FROM agent_work WHERE kind = 'install'") == 2
+        types = await db.fetch("SELECT type, count(*) FROM event WHERE device_id = $1 GROUP BY type", devices[0])
+        assert {row["count"] for row in types if row["type"] in ("provisioning.101", "provisioning.110")} == {1}
+        assert await leaves_differ(db, running.service.parts, running.rack) == []
+        for device in devices:
+            await customer.call("DELETE", f"/devices/{device}")
+        await all_ready(db)
+        assert await left_behind(db) == []
+        assert await db.fetchval("SELECT count(*) FROM erase_certificate") == 4
