@@ -179,7 +179,7 @@ def _others() -> list[str]:
 
 async def test_keys_of_every_kind_are_taken_once(world: World) -> None:
     for number, key in enumerate([fresh_key(), *_others()]):
-        made = await world.call("POST", "/ssh-keys", {"label": f"k{number}", "key": key + "\n"})
+        made = await world.call("POST", "/ssh-keys", {"label": f"key no. {number}", "key": key + "\n"})
         assert made.status == 201, made.body
         assert made.body["key"] == key and made.body["owner"] == {"href": f"/users/{world.user}"}
         again = await world.call("POST", "/ssh-keys", {"label": "again", "key": key.split(" a ")[0]})
@@ -187,8 +187,8 @@ async def test_keys_of_every_kind_are_taken_once(world: World) -> None:
         elsewhere = await world.call("POST", f"/projects/{world.project}/ssh-keys", {"label": "p", "key": key})
         assert elsewhere.status == 201, "another owner may have the same key"
     listed = (await world.call("GET", "/ssh-keys")).body["ssh_keys"]
-    assert [key["label"] for key in listed] == ["k0", "k1", "k2", "k3"]
-    assert len((await world.call("GET", "/ssh-keys?search=K2")).body["ssh_keys"]) == 1
+    assert [key["label"] for key in listed] == [f"key no. {number}" for number in range(4)]
+    assert len((await world.call("GET", "/ssh-keys?search=KEY%20NO.%202")).body["ssh_keys"]) == 1
     path = f"/ssh-keys/{listed[0]['id']}"
     assert (await world.call("PATCH", path, {"label": "new"})).body["label"] == "new"
     assert (await world.call("PUT", path, {"key": listed[1]["key"]})).status == 422
