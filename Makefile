@@ -40,7 +40,7 @@ images: setup system ## the in-RAM installer and the Debian 12 image, into var/i
 	$(BIN)/roundhouse image build debian-12
 
 qemu: images ## a real virtual machine: order, network boot, install, SSH login (UEFI=1 for UEFI)
-	$(BIN)/roundhouse lab qemu $(if $(UEFI),--firmware uefi)
+	$(BIN)/roundhouse lab demo --once --machines 0 --leaves 1 --qemu 1 $(if $(UEFI),--firmware uefi)
 
 docs: setup ## files that are made from the code
 	$(BIN)/python -m service.lifecycle > docs/lifecycle.md

@@ -1,0 +1,35 @@
+"""`roundhouse image build WHAT`: the in-RAM installer and disk images, from distribution packages into the store."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from images.build import debian, installer
+from images.build.host import BuildError
+from images.store import StoreError
+from service.settings import BadSetting, read_settings
+
+_BUILDS = {"installer": installer.build, "debian-12": debian.build}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What to build, and where to."""
+    parser.add_argument("what", choices=sorted(_BUILDS), help="nothing is done when it is there already")
+    parser.add_argument("--images", type=Path, help="the store (default: images_dir, then var/images)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Build; the exit code."""
+    try:
+        settings = read_settings()
+        store = arguments.images or Path(settings.images_dir or settings.state_dir / "images")
+        artefact = _BUILDS[arguments.what](store.resolve())
+    except (BadSetting, BuildError, StoreError) as err:
+        print(f"roundhouse image build: {err}", file=sys.stderr)
+        return 1
+    image = artefact.image
+    size = f", image {image.bytes >> 20} MiB of {image.disk_bytes >> 20} MiB" if image else ""
+    print(f"{artefact.slug}: kernel {artefact.release}, initrd {artefact.initrd.bytes >> 20} MiB{size}")
+    return 0
