@@ -9,7 +9,7 @@ from uuid import UUID
 from images.catalogue import Catalogue
 from ipam.ledger import Tenure
 from service.api.links import Links, bond0_of, eth0_of, reservation_of, short, stamp
-from service.api.objects import Object, facility, operating_system, plan
+from service.api.objects import Object, entry_of, facility, operating_system, plan
 from service.store.offers import Offers
 from service.store.orders import PROVISIONING, Device, Order
 
@@ -50,7 +50,7 @@ class Scenery:
     def system(self, slug: str) -> Object:
         """The operating system's object."""
         if slug not in self.systems:
-            self.systems[slug] = operating_system(self.catalogue.get(slug), self.offers, self.links)
+            self.systems[slug] = operating_system(entry_of(slug, self.catalogue), self.offers, self.links)
         return self.systems[slug]
 
 
@@ -204,7 +204,7 @@ def device_object(device: Device, scenery: Scenery, *, now: datetime, password: 
         "tags": order.tags,
         "image_url": None,
         "billing_cycle": order.billing_cycle,
-        "user": scenery.catalogue.get(order.operating_system).default_user,
+        "user": entry_of(order.operating_system, scenery.catalogue).default_user,
         "iqn": f"iqn.{order.created_at:%Y-%m}.net.packet:device.{short(order.id)}",
         "locked": order.locked,
         "bonding_mode": _BALANCE_TLB,

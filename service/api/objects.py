@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from images.catalogue import System
+from images.catalogue import Catalogue, System
 from service.api.links import Links, short, stamp
 from service.store.accounts import Organization, Project, SshKey, User
 from service.store.offers import Facility, Offers, Plan
@@ -64,7 +64,7 @@ def plan(one: Plan, offers: Offers, links: Links) -> Object:
 
 def operating_system(entry: System, offers: Offers, links: Links) -> Object:
     """An entry of the catalogue, with the plans whose machines it runs on."""
-    id_ = offers.system_ids[entry.slug]
+    id_ = offers.system_ids.get(entry.slug) or offers.withdrawn_ids[entry.slug]
     return {
         "id": str(id_),
         "slug": entry.slug,
@@ -77,6 +77,24 @@ def operating_system(entry: System, offers: Offers, links: Links) -> Object:
         "pricing": {},
         "href": links.href("operating-systems", id_),
     }
+
+
+def entry_of(slug: str, catalogue: Catalogue) -> System:
+    """The catalogue's entry; for one that was withdrawn while devices have it, what its slug tells."""
+    if slug in catalogue:
+        return catalogue.get(slug)
+    distro, _, version = slug.partition("_")
+    return System(
+        slug=slug,
+        name=f"{slug} (withdrawn)",
+        distro=distro,
+        version=version.replace("_", "."),
+        engine="image",
+        architectures=(),
+        default_user="root",
+        install_budget_s=0,
+        first_boot_budget_s=0,
+    )
 
 
 def runs_on(entry: System, one: Plan) -> bool:

@@ -47,6 +47,7 @@ class Offers:
     facilities: tuple[Facility, ...]
     plans: tuple[Plan, ...]
     system_ids: dict[str, UUID]  # slug → id
+    withdrawn_ids: dict[str, UUID]  # of systems that the catalogue no longer has, but devices may
 
     def facility(self, name: str) -> Facility | None:
         """The facility with that code or id."""
@@ -73,7 +74,8 @@ async def read_offers(db: Connection, slugs: Iterable[str]) -> Offers:
     return Offers(
         facilities=tuple(Facility(**row) for row in await db.fetch(Q["offered_facilities"])),
         plans=tuple(Plan(**row) for row in await db.fetch(Q["offered_plans"])),
-        system_ids={slug: ids[slug] for slug in slugs if slug in ids},
+        system_ids={slug: ids.pop(slug) for slug in slugs if slug in ids},
+        withdrawn_ids=ids,
     )
 
 

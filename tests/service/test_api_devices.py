@@ -336,3 +336,21 @@ async def test_the_waterfall_has_every_stage_with_its_budget(world: World) -> No
     assert [stage["state"] for stage in run["stages"]][:2] == ["running", "pending"]
     assert {"place", "install", "await_phone_home"} <= {stage["step"] for stage in run["stages"]}
     assert all(stage["budget_s"] > 0 for stage in run["stages"])
+
+
+async def test_a_withdrawn_system_is_still_shown_but_no_longer_sold(world: World) -> None:
+    await world.add_machines(2)
+    device = (await world.order()).body["id"]
+    await world.db.execute("INSERT INTO operating_system (slug) VALUES ('minix_3_1')")
+    await world.db.execute("UPDATE device SET operating_system = 'minix_3_1' WHERE id = $1", UUID(device))
+    shown = (await world.call("GET", f"/projects/{world.project}/devices")).body["devices"][0]["operating_system"]
+    assert (shown["slug"], shown["distro"], shown["version"], shown["provisionable_on"]) == (
+        "minix_3_1",
+        "minix",
+        "3.1",
+        [],
+    )
+    refused = await world.order(operating_system="minix_3_1")
+    assert refused.status == 422 and refused.body["errors"][0].startswith("Operating system is not valid: 'minix_3_1'")
+    listed = (await world.call("GET", "/operating-systems")).body["operating_systems"]
+    assert "minix_3_1" not in {system["slug"] for system in listed}
