@@ -44,6 +44,7 @@ qemu: images ## a real virtual machine: order, network boot, install, SSH login 
 
 docs: setup ## files that are made from the code
 	$(BIN)/python -m service.lifecycle > docs/lifecycle.md
+	$(BIN)/python -W ignore -m service.store.dump > sql/schema.sql
 
 clean: ## remove what was made
 	rm -rf $(VENV) build var *.egg-info

