@@ -1,0 +1,138 @@
+"""Assembling a whole-disk image that boots by BIOS and by UEFI, out of a folder, with no loop device and no mount.
+
+    sectors 0..2047     GPT; boot code of GRUB's boot.img in the protective MBR
+    BIOS boot, 1 MiB    GRUB's core.img
+    ESP, 64 MiB         EFI/BOOT/BOOTX64.EFI
+    root, the rest      ext4; last, so that it can grow
+"""
+
+from __future__ import annotations
+
+import shutil
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID, uuid5
+
+from images.build.host import BuildError, run
+
+MIB = 1 << 20
+_SECTOR = 512
+_CORE_SECTOR = 2048
+_ESP_MIB = 64  # below about 34 MiB, FAT32 has too few clusters to be FAT32
+_ROOT_FROM_MIB = 2 + _ESP_MIB
+_TAIL_MIB = 1  # the second copy of the partition table
+_NAMESPACE = UUID("6d1f5d0e-3c1b-5d6e-9c1e-6a0f6d0b7a11")
+_GUID_BIOS_BOOT = "21686148-6449-6E6F-744E-656564454649"
+_GUID_ESP = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"
+_GUID_LINUX_ROOT = "4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709"  # x86-64, UAPI Discoverable Partitions
+
+TOOLS = {
+    "sfdisk": "fdisk",
+    "mke2fs": "e2fsprogs",
+    "mkfs.vfat": "dosfstools",
+    "mmd": "mtools",
+    "mcopy": "mtools",
+    "zstd": "zstd",
+}
+# In each core image: enough to reach /boot/grub of the third partition of the disk that it was loaded from.
+_GRUB_PREFIX = "(,gpt3)/boot/grub"
+_GRUB_COMMON = ("part_gpt", "ext2", "normal", "configfile", "linux", "echo", "test", "serial", "terminal", "search", "ls")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The image's identifiers: derived from its slug, so that a rebuilt image is the same to its boot loader."""
+
+    disk: UUID
+    bios_boot: UUID
+    esp: UUID
+    esp_partition: UUID
+    root: UUID
+    root_partition: UUID
+
+    @property
+    def esp_serial(self) -> str:
+        """FAT's volume id, as eight hex digits."""
+        return f"{self.esp.int & 0xFFFFFFFF:08X}"
+
+
+def identity(slug: str) -> Identity:
+    """The identifiers of one image."""
+    names = ("disk", "bios_boot", "esp", "esp_partition", "root", "root_partition")
+    return Identity(*(uuid5(_NAMESPACE, f"{slug}/{name}") for name in names))
+
+
+def assemble(tree: Path, ids: Identity, scratch: Path) -> Path:
+    """Make the disk image of the system in `tree`, which has GRUB's packages installed. Raises BuildError."""
+    used_mib = int(run(["du", "-s", "--block-size=1M", tree]).split()[0])
+    # A fifth for metadata, the journal and first-boot files; the partition grows to the disk's end on installation.
+    root_mib = used_mib * 6 // 5 + 96
+    disk_mib = _ROOT_FROM_MIB + root_mib + _TAIL_MIB
+    image = scratch / "disk"
+    with image.open("wb") as file:
+        file.truncate(disk_mib * MIB)
+    run(["sfdisk", "--quiet", image], feed=_table(ids, root_mib))
+    _root(tree, ids, image, root_mib)
+    _esp(tree, ids, image, scratch)
+    _bios(tree, image)
+    return image
+
+
+def _table(ids: Identity, root_mib: int) -> str:
+    return "\n".join(
+        [
+            "label: gpt",
+            f"label-id: {ids.disk}",
+            f"start=1MiB, size=1MiB, type={_GUID_BIOS_BOOT}, uuid={ids.bios_boot}, name=bios",
+            f"start=2MiB, size={_ESP_MIB}MiB, type={_GUID_ESP}, uuid={ids.esp_partition}, name=esp",
+            f"start={_ROOT_FROM_MIB}MiB, size={root_mib}MiB, type={_GUID_LINUX_ROOT}, uuid={ids.root_partition}, name=root",
+            "",
+        ]
+    )
+
+
+def _root(tree: Path, ids: Identity, image: Path, root_mib: int) -> None:
+    # GRUB 2.06 cannot read a file system with metadata_csum_seed or orphan_file.
+    options = f"offset={_ROOT_FROM_MIB * MIB},hash_seed={ids.root},root_owner=0:0,lazy_itable_init=1,nodiscard"
+    features = "^metadata_csum_seed,^orphan_file"
+    shape = ["-t", "ext4", "-b", "4096", "-I", "256", "-i", "16384", "-J", "size=64", "-m", "1", "-O", features]
+    run(["mke2fs", "-q", "-F", *shape, "-U", str(ids.root), "-L", "root", "-E", options, "-d", tree, image, f"{root_mib}M"])
+
+
+def _grub(tree: Path, target: str, modules: tuple[str, ...]) -> bytes:
+    output = tree / "core"
+    run(["chroot", tree, "grub-mkimage", "-O", target, "-p", _GRUB_PREFIX, "-o", "/core", *_GRUB_COMMON, *modules])
+    core = output.read_bytes()
+    output.unlink()
+    return core
+
+
+def _esp(tree: Path, ids: Identity, image: Path, scratch: Path) -> None:
+    esp, loader = scratch / "esp", scratch / "bootx64.efi"
+    loader.write_bytes(_grub(tree, "x86_64-efi", ("fat", "all_video", "efi_gop")))
+    with esp.open("wb") as file:
+        file.truncate(_ESP_MIB * MIB)
+    run(["mkfs.vfat", "--invariant", "-F", "32", "-s", "1", "-i", ids.esp_serial, "-n", "ESP", esp])
+    run(["mmd", "-i", esp, "::/EFI", "::/EFI/BOOT"])
+    run(["mcopy", "-i", esp, loader, "::/EFI/BOOT/BOOTX64.EFI"])
+    with esp.open("rb") as source, image.open("r+b") as target:
+        target.seek(2 * MIB)
+        shutil.copyfileobj(source, target, MIB)
+
+
+def _bios(tree: Path, image: Path) -> None:
+    """Install GRUB's boot code as grub-bios-setup would, which wants a real disk."""
+    boot = bytearray((tree / "usr/lib/grub/i386-pc/boot.img").read_bytes())
+    core = bytearray(_grub(tree, "i386-pc", ("biosdisk",)))
+    if len(core) > MIB:
+        raise BuildError(f"GRUB's core image of {len(core)} bytes does not fit its partition")
+    # Offsets from GRUB's include/grub/i386/pc/boot.h: where core.img starts; and no test for the boot drive's number.
+    struct.pack_into("<Q", boot, 0x5C, _CORE_SECTOR)
+    boot[0x66:0x68] = b"\x90\x90"
+    # core.img's first sector ends in a block list: the rest of it follows at the next sector.
+    struct.pack_into("<Q", core, 500, _CORE_SECTOR + 1)
+    with image.open("r+b") as disk:
+        disk.write(boot[:440])  # the disk's signature and the protective partition stay
+        disk.seek(_CORE_SECTOR * _SECTOR)
+        disk.write(core)

@@ -1,0 +1,109 @@
+"""The machine that builds: its tools, its package sources, its privileges."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+# A fixed date on all that is built, so that the same packages give the same bytes.
+EPOCH = 1_704_067_200  # 2024-01-01
+
+
+class BuildError(Exception):
+    """The build cannot go on; the text says what to do about it."""
+
+
+def require(programs: Mapping[str, str]) -> None:
+    """Check that each program is there; `programs` maps its name to its Debian package. Raises BuildError."""
+    missing = sorted({package for program, package in programs.items() if which(program) is None})
+    if missing:
+        raise BuildError(f"packages are missing; as root: apt-get install {' '.join(missing)}")
+    if os.geteuid() != 0:
+        raise BuildError("root is needed: the image's files belong to root and other system users")
+
+
+def which(program: str) -> str | None:
+    """The program's path; /usr/sbin is searched whatever PATH says."""
+    return shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin:/usr/bin:/bin")
+
+
+def run(argv: Sequence[str | Path], *, feed: str | None = None, cwd: Path | None = None) -> str:
+    """Run a tool to its end; its standard output. Raises BuildError with the end of what it printed."""
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin:/usr/bin:/bin"
+    environment = {**os.environ, "PATH": path, "LC_ALL": "C.UTF-8", "SOURCE_DATE_EPOCH": str(EPOCH)}
+    # mke2fs of e2fsprogs 1.47.0 takes its clock from here, later ones from SOURCE_DATE_EPOCH.
+    environment |= {"E2FSPROGS_FAKE_TIME": str(EPOCH), "DEBIAN_FRONTEND": "noninteractive"}
+    for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"):
+        environment.pop(name, None)
+    try:
+        done = subprocess.run(
+            [str(word) for word in argv],
+            input=feed,
+            stdin=subprocess.DEVNULL if feed is None else None,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            env=environment,
+            cwd=cwd,
+            check=False,
+        )
+    except OSError as err:
+        raise BuildError(f"{argv[0]}: {err.strerror}") from err
+    if done.returncode != 0:
+        said = (done.stderr.strip() or done.stdout.strip())[-2000:]
+        raise BuildError(f"{' '.join(map(str, argv))[:300]}: exit code {done.returncode}\n{said}")
+    return done.stdout
+
+
+class Steps:
+    """Says on standard error what is being built, and how long each step took."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._began = self._last = time.monotonic()
+
+    def __call__(self, text: str) -> None:
+        """Begin the next step."""
+        self._last = time.monotonic()
+        sys.stderr.write(f"{self._what} {self._last - self._began:6.1f} s  {text}\n")
+        sys.stderr.flush()
+
+
+def apt_sources(codename: str) -> str:
+    """This machine's own Debian package sources of one release (with updates and security), as sources.list lines.
+
+    Read with apt, so that a mirror or an offline archive configured here is used. Raises BuildError when there is none.
+    """
+    listing = run(
+        ["apt-get", "indextargets", "--format", "$(REPO_URI)|$(RELEASE)|$(COMPONENT)|$(CODENAME)|$(ORIGIN)|$(SOURCESENTRY)"]
+        + ["Created-By: Packages"]
+    )
+    lines = set()
+    for row in listing.splitlines():
+        uri, release, component, name, origin, _ = row.split("|", 5)
+        if origin == "Debian" and name.split("-")[0] == codename:
+            lines.add(f"deb {uri} {release} {component}")
+    if not lines:
+        raise BuildError(f"apt knows no Debian {codename} packages: configure a source and run apt-get update")
+    return "\n".join(sorted(lines)) + "\n"
+
+
+def candidates(packages: Iterable[str]) -> dict[str, str]:
+    """The version of each package that apt would install. Raises BuildError for an unknown one."""
+    names = sorted(packages)
+    versions: dict[str, str] = {}
+    name = ""
+    for line in run(["apt-cache", "policy", *names]).splitlines():
+        if not line.startswith(" "):
+            name = line.rstrip(":")
+        elif line.strip().startswith("Candidate:"):
+            versions[name] = line.split(":", 1)[1].strip()
+    unknown = [name for name in names if versions.get(name, "(none)") == "(none)"]
+    if unknown:
+        raise BuildError(f"apt knows no {', '.join(unknown)}: run apt-get update")
+    return versions

@@ -1,0 +1,167 @@
+"""The in-RAM installer: an initramfs of busybox, a bare Python with the agent, and a few disk tools."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import stat
+import tempfile
+from pathlib import Path
+
+from images import store
+from images.build import cpio, modules
+from images.build.host import Steps, apt_sources, candidates, require, run
+
+SLUG = "installer"
+CODENAME = "bookworm"
+KERNEL_PACKAGE = "linux-image-cloud-amd64"
+_PACKAGES = ("busybox-static", "python3-minimal", "python3.11", "libzstd1", "fdisk", "e2fsprogs", "kexec-tools")
+_TOOLS = {
+    "mmdebstrap": "mmdebstrap",
+    "zstd": "zstd",
+    "chroot": "coreutils",
+    "apt-get": "apt",
+}
+
+_HERE = Path(__file__).parent
+_AGENT = _HERE.parent / "agent"
+_PROGRAMS = {"sfdisk": "sbin/sfdisk", "resize2fs": "sbin/resize2fs", "kexec": "sbin/kexec", "python3": "usr/bin/python3.11"}
+_APPLETS = (
+    *("sh", "cat", "chroot", "dmesg", "env", "find", "ip", "kill", "ls", "mkdir", "modprobe", "mount", "poweroff", "ps"),
+    *("reboot", "sleep", "sort", "switch_root", "sync", "tr", "udhcpc", "umount"),
+)
+_LIBRARIES = ("libzstd.so.1",)  # opened by the agent at run time
+_PYTHON = "usr/lib/python3.11"
+# What the agent imports; asked of the very interpreter that will run it.
+_PROBE = """
+import json, sys
+import encodings.ascii, encodings.latin_1, encodings.utf_8
+import images.agent.__main__, images.agent.install, images.agent.erase
+found = {m.__spec__.origin for m in list(sys.modules.values()) if getattr(m, "__spec__", None) and m.__spec__.has_location}
+print(json.dumps(sorted(found)))
+"""
+# Optimised to drop the docstrings; unchecked, for there is no source to compare with.
+_COMPILE = """
+import py_compile, sys
+for source, target, name in zip(*[iter(sys.argv[1:])] * 3):
+    mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    py_compile.compile(source, target, name, doraise=True, optimize=2, invalidation_mode=mode)
+"""
+
+
+def recipe(extra: tuple[str, ...] = ()) -> str:
+    """What the installer is made of, as one hash: our sources, and the versions of the packages."""
+    digest = hashlib.sha256()
+    for path in sorted([*_AGENT.glob("*.py"), *_HERE.glob("*.py"), *_HERE.glob("*.sh"), *_HERE.glob("*.cfg")]):
+        digest.update(f"{path.name}\0".encode() + path.read_bytes())
+    versions = candidates({*_PACKAGES, KERNEL_PACKAGE, *extra})
+    digest.update(json.dumps(versions, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def build(out: Path) -> store.Artefact:
+    """Build the installer into the store at `out`, or return it when nothing has changed. Raises BuildError."""
+    require(_TOOLS)
+    wanted = recipe()
+    if known := store.current(out, SLUG, wanted):
+        return known
+    steps = Steps(SLUG)
+    with tempfile.TemporaryDirectory(prefix=".build-", dir=_made(out)) as work:
+        scratch = Path(work)
+        tree = extract(scratch, steps)
+        kernel, initrd, release = pack(tree, tree, scratch, steps)
+        artefact = store.Artefact(SLUG, wanted, release, store.put_file(out, kernel), store.put_file(out, initrd), None)
+    store.publish(out, artefact)
+    steps(f"done: kernel {artefact.kernel.bytes:,} bytes, initrd {artefact.initrd.bytes:,} bytes")
+    return artefact
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def extract(scratch: Path, steps: Steps, kernel: str = KERNEL_PACKAGE) -> Path:
+    """Unpack the installer's packages, with all that they depend on, without running any of their scripts."""
+    steps("unpacking the installer's packages")
+    tree, sources = scratch / "installer", scratch / "sources.list"
+    sources.write_text(apt_sources(CODENAME), encoding="utf-8")
+    include = ",".join([*_PACKAGES, kernel])
+    run(["mmdebstrap", "--mode=root", "--variant=extract", f"--include={include}", CODENAME, tree, sources])
+    return tree
+
+
+def pack(tree: Path, kernel_tree: Path, scratch: Path, steps: Steps) -> tuple[Path, Path, str]:
+    """Make the initramfs of the userland in `tree` and the modules of the kernel in `kernel_tree`.
+
+    Returns the kernel, the initramfs (both in `scratch`) and the kernel's release.
+    """
+    steps("choosing the installer's files")
+    root = tree / "initramfs"
+    for folder in ("bin", "dev", "etc", "mnt", "proc", "run", "sys", "tmp"):
+        (root / folder).mkdir(parents=True)
+    shutil.copyfile(tree / "bin/busybox", root / "bin/busybox")
+    (root / "sbin").symlink_to("bin")  # where the kernel looks for modprobe
+    for applet in _APPLETS:
+        (root / "bin" / applet).symlink_to("busybox")
+    needed = {f"/{path}" for path in _PROGRAMS.values()} | _python(tree, root)
+    for name, path in _PROGRAMS.items():
+        shutil.copyfile(tree / path, root / "bin" / name)
+    library_folder = next(tree.glob("usr/lib/*-linux-gnu"))
+    libraries = _libraries(tree, needed)
+    for name in _LIBRARIES:
+        libraries[name] = library_folder / name
+    for name, library in libraries.items():
+        # One folder for all: the loader looks in /lib whatever path the distribution used.
+        _copy(library, root / ("lib64" if name.startswith("ld-linux") else "lib") / name)
+    for name in ("init", "bin/udhcpc.sh"):
+        shutil.copyfile(_HERE / f"{Path(name).name.removesuffix('.sh')}.sh", root / name)
+    for program in [*(root / "bin").iterdir(), *(root / "lib64").iterdir(), root / "init"]:
+        if not program.is_symlink():
+            program.chmod(0o755)
+    release = modules.collect(kernel_tree, tree, root)
+    steps("packing the initramfs")
+    console = cpio.Entry("dev/console", stat.S_IFCHR | 0o600, device=(5, 1))  # the kernel opens it for /init
+    archive, initrd, kernel = scratch / "initrd.cpio", scratch / "initrd", scratch / "kernel"
+    archive.write_bytes(cpio.encode([*cpio.walk(root), console]))
+    run(["zstd", "-q", "-19", "-T0", archive, "-o", initrd])
+    shutil.copyfile(kernel_tree / "boot" / f"vmlinuz-{release}", kernel)
+    return kernel, initrd, release
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+
+
+def _python(tree: Path, root: Path) -> set[str]:
+    """Put the agent and the modules that it imports, compiled, below `root`; the extension modules among them."""
+    package = tree / _PYTHON / "images"
+    _copy(_AGENT.parent / "__init__.py", package / "__init__.py")
+    for source in sorted(_AGENT.glob("*.py")):
+        _copy(source, package / "agent" / source.name)
+    python: list[str | Path] = ["chroot", tree, "/usr/bin/python3.11", "-I", "-S", "-E"]
+    found: list[str] = json.loads(run([*python, "-c", _PROBE]))
+    triples = []
+    for origin in found:
+        if origin.endswith(".py"):
+            triples += [origin, f"/compiled{origin}c", origin]
+        else:
+            _copy(tree / origin[1:], root / origin[1:])
+    run([*python, "-c", _COMPILE, *triples])
+    shutil.copytree(tree / "compiled/usr", root / "usr", dirs_exist_ok=True)
+    return {origin for origin in found if not origin.endswith(".py")}
+
+
+def _libraries(tree: Path, programs: set[str]) -> dict[str, Path]:
+    """The shared libraries that the programs load, by file name, as their own loader finds them in `tree`."""
+    found = {}
+    for program in sorted(programs):
+        listing = run(["chroot", tree, "/lib64/ld-linux-x86-64.so.2", "--list", program])
+        for line in listing.splitlines():
+            name, arrow, rest = line.strip().partition(" => ")
+            path = rest.split(" (")[0] if arrow else name.split(" (")[0]
+            if path.startswith("/"):
+                found[Path(path).name] = tree / path[1:]
+    return found

@@ -1,0 +1,61 @@
+"""The kernel modules that the installer carries: what it takes to reach a network, a disk and ext4."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from images.build.host import BuildError, run
+
+# Those that a kernel does not have, as a cloud kernel lacks most, are left out.
+WANTED = (
+    # virtual machines
+    *("virtio_pci", "virtio_mmio", "virtio_blk", "virtio_scsi", "virtio_net", "virtio_rng", "vmxnet3", "vmw_pvscsi"),
+    # disks
+    *("nvme", "ahci", "ata_piix", "sd_mod", "mpt3sas", "mpi3mr", "megaraid_sas", "smartpqi", "hpsa", "aacraid", "isci"),
+    # network cards
+    *("e1000", "e1000e", "igb", "igc", "ixgbe", "ixgbevf", "i40e", "iavf", "ice", "tg3", "bnx2", "bnx2x", "bnxt_en"),
+    *("mlx4_en", "mlx5_core", "qede", "qlcnic", "be2net", "enic", "cxgb4", "sfc", "ena", "gve", "atlantic", "r8169"),
+    # file systems, and the checksum that ext4 asks the kernel's crypto for by name
+    *("ext4", "crc32c_generic", "crc32c_intel"),
+)
+
+
+def collect(tree: Path, tools: Path, target: Path) -> str:
+    """Copy the wanted modules of the one kernel in `tree`, and all that they need, to `target`; the kernel's release.
+
+    `tools` is a tree with kmod, and `target` lies in it.
+
+    Raises BuildError when the tree has not exactly one kernel.
+    """
+    releases = sorted(path.name for path in (tree / "lib/modules").iterdir())
+    if len(releases) != 1:
+        raise BuildError(f"expected one kernel below {tree}, found {releases or 'none'}")
+    release = releases[0]
+    source = tree / "lib/modules" / release
+    needs = _dependencies(tree, release)
+    by_name = {Path(path).name.split(".")[0].replace("-", "_"): path for path in needs}
+    chosen: set[str] = set()
+    for name in WANTED:
+        if path := by_name.get(name):
+            chosen |= {path, *needs[path]}
+    folder = target / "lib/modules" / release
+    for name in sorted(chosen):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / name, folder / name)
+    for name in ("modules.builtin", "modules.builtin.modinfo", "modules.order"):
+        shutil.copyfile(source / name, folder / name)
+    run(["chroot", tools, "depmod", "-b", f"/{target.relative_to(tools)}", release])
+    for index in folder.glob("modules.*"):  # busybox reads the texts only
+        if index.name not in ("modules.dep", "modules.alias", "modules.softdep"):
+            index.unlink()
+    return release
+
+
+def _dependencies(tree: Path, release: str) -> dict[str, list[str]]:
+    run(["chroot", tree, "depmod", release])
+    needs = {}
+    for line in (tree / "lib/modules" / release / "modules.dep").read_text(encoding="utf-8").splitlines():
+        path, _, rest = line.partition(":")
+        needs[path] = rest.split()
+    return needs

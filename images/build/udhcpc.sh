@@ -1,0 +1,21 @@
+#!/bin/sh
+# udhcpc(8) calls this with what the DHCP server said. The link may be a /31 or a /32, so every gateway is on it.
+case $1 in
+bound | renew)
+    ip addr replace "$ip/$mask" dev "$interface"
+    if [ -n "$staticroutes" ]; then # option 121 replaces option 3 (RFC 3442)
+        set -- $staticroutes
+    else
+        set -- ${router:+0.0.0.0/0 ${router%% *}}
+    fi
+    while [ $# -ge 2 ]; do
+        if [ "$2" = 0.0.0.0 ]; then
+            ip route replace "$1" dev "$interface"
+        else
+            ip route replace "$1" via "$2" dev "$interface" onlink
+        fi
+        shift 2
+    done
+    for server in $dns; do echo "nameserver $server"; done >/etc/resolv.conf
+    ;;
+esac
