@@ -22,7 +22,7 @@ from service.boot import digest
 from service.parts import Parts
 from service.store.notify import Hub
 from service.store.rows import Connection, Pool
-from service.store.runs import signal
+from service.store.runs import signal_all
 from sql.loader import Q
 
 log = structlog.get_logger()
@@ -79,17 +79,10 @@ class Agents:
             await conn.execute(Q["end_other_sessions"], machine_id, row["id"], now)
             if isinstance(inventory := body.get("inventory"), dict):
                 await conn.execute(Q["set_inventory"], machine_id, inventory)
-            await self._signal(conn, machine_id)
+        device_id = await self._db.fetchval(Q["device_on_machine"], machine_id)
+        await signal_all(self._db, [machine_id, device_id], now=now)
         log.info("agent_hello", machine_id=str(machine_id))
         return web.json_response({"session": session, "machine": str(machine_id)})
-
-    async def _signal(self, conn: Connection, machine_id: UUID) -> None:
-        """Wake the run that is about the machine, or about its device."""
-        now = self._parts.clock.now()
-        await signal(conn, machine_id, now=now)
-        device_id = await conn.fetchval(Q["device_on_machine"], machine_id)
-        if device_id is not None:
-            await signal(conn, device_id, now=now)
 
     async def _machine_at(self, request: web.Request) -> UUID | None:
         source = source_address(request)
@@ -181,7 +174,7 @@ class Agents:
                 await conn.execute(Q["set_installed"], machine_id, True)
                 await self._passed(conn, row["run_id"], "done")
             subject = await conn.fetchval(Q["subject_of_run"], row["run_id"])
-            await signal(conn, subject, now=now)
+        await signal_all(self._db, [subject], now=now)
         log.info("agent_work_finished", machine_id=str(machine_id), kind=row["kind"], state=state, reason=reason)
         return web.Response(status=204)
 

@@ -23,7 +23,7 @@ from service.lifecycle import MachineState
 from service.parts import Parts
 from service.store.events import add_event
 from service.store.rows import Pool
-from service.store.runs import signal
+from service.store.runs import signal_all
 from sql.loader import Q
 
 log = structlog.get_logger()
@@ -149,8 +149,8 @@ class BootDecider:
             await conn.execute(Q["set_installed"], row["id"], True)
             # A customer's own script need not know us: that it was fetched is the only sign of life there will be.
             now = self._parts.clock.now()
-            if await conn.fetchval(Q["record_phone_home"], row["device_id"], now):
-                await signal(conn, row["device_id"], now=now)
+            await conn.execute(Q["record_phone_home"], row["device_id"], now)
+        await signal_all(self._db, [row["device_id"]], now=now)
         script = row["userdata"] if row["userdata"].startswith("#!ipxe") else row["ipxe_script_url"] or ""
         return Script(Target.CUSTOM_IPXE, custom=script)
 

@@ -25,7 +25,7 @@ from service.parts import Parts
 from service.secrets import open_sealed
 from service.store.notify import Hub
 from service.store.rows import Connection, Pool
-from service.store.runs import signal
+from service.store.runs import signal_all
 from sql.loader import Q
 
 log = structlog.get_logger()
@@ -88,9 +88,10 @@ class LeafActor:
                         failures += 1
                         log.exception("leaf_actor_error", leaf_id=str(self._leaf_id))
                         await self._close()
+                    pause = _LOOK_S
                     if failures:
-                        await asyncio.sleep(self._parts.jitter.around(_RETRY_S[min(failures, len(_RETRY_S)) - 1]))
-                    elif await watch.changed(_LOOK_S):
+                        pause = self._parts.jitter.around(_RETRY_S[min(failures, len(_RETRY_S)) - 1])
+                    if await watch.changed(pause):
                         await asyncio.sleep(_GATHER_S)
         finally:
             await self._close()
@@ -107,12 +108,11 @@ class LeafActor:
                 leaf, ports = await desired_leaf(conn, self._leaf_id, row["name"], self._parts)
             if all(port["applied"] >= port["generation"] for port in ports) and row["state"] != "unknown":
                 return
-            async with asyncio.TaskGroup() as tasks:
-                keeper = tasks.create_task(self._keep_lease())
-                try:
-                    applied = await self._apply(row, leaf, ports, epoch)
-                finally:
-                    keeper.cancel()
+            keeper = asyncio.create_task(self._keep_lease())
+            try:
+                applied = await self._apply(row, leaf, ports, epoch)
+            finally:
+                keeper.cancel()
             await self._mark_applied(ports, epoch)
             row = await self._db.fetchrow(Q["leaf_by_id"], self._leaf_id)
             log.info(
@@ -161,22 +161,18 @@ class LeafActor:
         ids, generations = [port["id"] for port in ports], [port["generation"] for port in ports]
         async with self._db.acquire() as conn, conn.transaction():
             rows = await conn.fetch(Q["mark_ports_applied"], epoch, ids, generations)
-            await self._signal(conn, rows)
             await conn.execute(Q["set_leaf_state"], self._leaf_id, epoch, "in_sync", None)
+        await self._signal(rows)
 
     async def _mark_faulty(self, ports: Sequence[Any], epoch: int, fault: str) -> None:
         ids, generations = [port["id"] for port in ports], [port["generation"] for port in ports]
-        async with self._db.acquire() as conn, conn.transaction():
-            await self._signal(conn, await conn.fetch(Q["mark_ports_faulty"], epoch, ids, generations, fault))
+        await self._signal(await self._db.fetch(Q["mark_ports_faulty"], epoch, ids, generations, fault))
 
-    async def _signal(self, conn: Connection, rows: Sequence[Any]) -> None:
+    async def _signal(self, rows: Sequence[Any]) -> None:
         """Wake the runs that wait for these ports: their devices' and their machines'."""
-        now = self._parts.clock.now()
-        for row in rows:
-            machine_id = await conn.fetchval(Q["machine_on_port"], row["id"])
-            for subject in (row["device_id"], machine_id):
-                if subject is not None:
-                    await signal(conn, subject, now=now)
+        on_ports = await self._db.fetch(Q["machines_on_ports"], [row["id"] for row in rows])
+        subjects = [row["device_id"] for row in rows] + [row["id"] for row in on_ports]
+        await signal_all(self._db, subjects, now=self._parts.clock.now())
 
 
 async def run_leaf_actors(db: Pool, parts: Parts, hub: Hub) -> None:

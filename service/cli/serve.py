@@ -18,6 +18,7 @@ from service.settings import BadSetting, Settings, read_settings
 from service.store.embedded import PostgresNotStarted, embedded_postgres
 from service.store.rows import open_pool
 from service.wiring import migrate_database, service
+from sql.loader import Q
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,10 +78,12 @@ async def seeded(database_url: str, token: str | None) -> str | None:
     db = await open_pool(database_url, size=2)
     try:
         async with db.acquire() as conn, conn.transaction():
-            if token is None and await conn.fetchval("SELECT EXISTS (SELECT FROM api_token)"):
+            slugs = [entry.slug for entry in load_catalogue()]
+            await conn.execute(Q["seed_operating_systems"], slugs)  # the catalogue may have grown since
+            if token is None and await conn.fetchval(Q["any_token"]):
                 return None
             made = token or secrets.token_urlsafe(24)
-            await seed(conn, token=made, operating_systems=[entry.slug for entry in load_catalogue()])
+            await seed(conn, token=made, operating_systems=slugs)
             return made
     finally:
         db.terminate()

@@ -17,7 +17,7 @@ from service.metadata.document import EC2_VERSION, Subject, ec2_answer, metadata
 from service.parts import Parts
 from service.store.events import add_event
 from service.store.rows import Pool
-from service.store.runs import signal
+from service.store.runs import signal_all
 from sql.loader import Q
 
 log = structlog.get_logger()
@@ -109,10 +109,9 @@ class Metadata:
     async def _home(self, device_id: UUID) -> None:
         """The installed system is up. The first call counts, each further one changes nothing."""
         now = self._parts.clock.now()
-        async with self._db.acquire() as conn, conn.transaction():
-            if await conn.fetchval(Q["record_phone_home"], device_id, now):
-                await signal(conn, device_id, now=now)
-                log.info("phone_home", device_id=str(device_id))
+        if await self._db.fetchval(Q["record_phone_home"], device_id, now):
+            await signal_all(self._db, [device_id], now=now)
+            log.info("phone_home", device_id=str(device_id))
 
     async def _user_event(self, request: web.Request) -> web.Response:
         """A customer's own event, `{"state", "code", "message"}`; curl sends it with a form's content type."""

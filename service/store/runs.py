@@ -6,14 +6,14 @@ too many finds nothing to claim.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from pgqueuer.queries import Queries
 
-from service.store.rows import Connection
+from service.store.rows import Connection, Pool
 from sql.loader import Q
 
 ENTRYPOINT = "run"
@@ -52,6 +52,18 @@ async def signal(conn: Connection, subject: UUID, *, now: datetime) -> None:
     rows = await conn.fetch(Q["signal_run"], subject, now)
     # A key of its own for each signal: the hint that is being worked off may have been too early to see this one.
     await hint(Queries.from_asyncpg_connection(conn), {f"{row['id']}:{row['signals']}": row["id"] for row in rows})
+
+
+async def signal_all(db: Pool, subjects: Iterable[UUID | None], *, now: datetime) -> None:
+    """As `signal`, in transactions of its own, after the one that wrote the news.
+
+    A worker locks its run first and other rows then; whoever holds such a row must not wait for a run. A signal that
+    is lost between the two costs the wait's next look and nothing more.
+    """
+    for subject in subjects:
+        if subject is not None:
+            async with db.acquire() as conn, conn.transaction():
+                await signal(conn, subject, now=now)
 
 
 async def supersede(conn: Connection, subject: UUID, *, now: datetime, reason: str) -> None:

@@ -48,6 +48,8 @@ async def _close_port(job: Job) -> Outcome:
     machine = await machine_in(job)
     async with job.transaction() as conn:
         await set_port(conn, machine.port_id, "quarantine", None, now=job.parts.clock.now())
+        # Also when that is no news: after a failed attempt the leaf's actor waits before it tries again.
+        await conn.execute(Q["notify"], f"leaf:{machine.leaf_id}")
     return Done()
 
 

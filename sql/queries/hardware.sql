@@ -12,8 +12,8 @@ WHERE m.id = $1
 -- name: machine_of_device
 SELECT id FROM machine WHERE device_id = $1
 
--- name: machine_on_port
-SELECT id FROM machine WHERE port_id = $1
+-- name: machines_on_ports
+SELECT id FROM machine WHERE port_id = ANY($1::uuid[])
 
 -- name: pick_machine
 SELECT m.id, m.state FROM machine AS m

@@ -34,3 +34,6 @@ ON CONFLICT (slug) DO NOTHING
 
 -- name: seed_operating_systems
 INSERT INTO operating_system (slug) SELECT unnest($1::text[]) ON CONFLICT (slug) DO NOTHING
+
+-- name: any_token
+SELECT EXISTS (SELECT FROM api_token)
