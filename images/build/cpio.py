@@ -11,7 +11,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One file, folder, link or device. Everything belongs to root and has no date, so that equal input is equal output."""
+    """One file, folder, link or device. All belongs to root and has no date: equal input is equal output."""
 
     name: str  # without a leading slash
     mode: int  # with the file type's bits

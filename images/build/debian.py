@@ -50,7 +50,9 @@ def build(out: Path) -> store.Artefact:
         packed = scratch / "disk.zst"
         run(["zstd", "-q", "-6", "-T0", raw, "-o", packed])
         image = store.put_image(out, packed, raw.stat().st_size)
-        artefact = store.Artefact(SLUG, wanted, release, store.put_file(out, kernel), store.put_file(out, initrd), image)
+        artefact = store.Artefact(
+            SLUG, wanted, release, store.put_file(out, kernel), store.put_file(out, initrd), image
+        )
     store.publish(out, artefact)
     steps(f"done: image {image.bytes:,} bytes for {image.disk_bytes:,} on the disk")
     return artefact
@@ -64,8 +66,10 @@ def _bootstrap(scratch: Path, steps: Steps) -> Path:
     filters += [f"--dpkgopt=path-include={path}" for path in _KEPT]
     include = ",".join(_PACKAGES)
     run(
-        ["mmdebstrap", "--mode=root", "--variant=minbase", f"--include={include}", *filters]
-        + [installer.CODENAME, tree, sources]
+        [
+            *("mmdebstrap", "--mode=root", "--variant=minbase", f"--include={include}", *filters),
+            *(installer.CODENAME, tree, sources),
+        ]
     )
     return tree
 

@@ -1,9 +1,9 @@
 """Assembling a whole-disk image that boots by BIOS and by UEFI, out of a folder, with no loop device and no mount.
 
-    sectors 0..2047     GPT; boot code of GRUB's boot.img in the protective MBR
-    BIOS boot, 1 MiB    GRUB's core.img
-    ESP, 64 MiB         EFI/BOOT/BOOTX64.EFI
-    root, the rest      ext4; last, so that it can grow
+sectors 0..2047     GPT; boot code of GRUB's boot.img in the protective MBR
+BIOS boot, 1 MiB    GRUB's core.img
+ESP, 64 MiB         EFI/BOOT/BOOTX64.EFI
+root, the rest      ext4; last, so that it can grow
 """
 
 from __future__ import annotations
@@ -37,7 +37,19 @@ TOOLS = {
 }
 # In each core image: enough to reach /boot/grub of the third partition of the disk that it was loaded from.
 _GRUB_PREFIX = "(,gpt3)/boot/grub"
-_GRUB_COMMON = ("part_gpt", "ext2", "normal", "configfile", "linux", "echo", "test", "serial", "terminal", "search", "ls")
+_GRUB_COMMON = (
+    "part_gpt",
+    "ext2",
+    "normal",
+    "configfile",
+    "linux",
+    "echo",
+    "test",
+    "serial",
+    "terminal",
+    "search",
+    "ls",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +98,8 @@ def _table(ids: Identity, root_mib: int) -> str:
             f"label-id: {ids.disk}",
             f"start=1MiB, size=1MiB, type={_GUID_BIOS_BOOT}, uuid={ids.bios_boot}, name=bios",
             f"start=2MiB, size={_ESP_MIB}MiB, type={_GUID_ESP}, uuid={ids.esp_partition}, name=esp",
-            f"start={_ROOT_FROM_MIB}MiB, size={root_mib}MiB, type={_GUID_LINUX_ROOT}, uuid={ids.root_partition}, name=root",
+            f"start={_ROOT_FROM_MIB}MiB, size={root_mib}MiB, type={_GUID_LINUX_ROOT}, "
+            f"uuid={ids.root_partition}, name=root",
             "",
         ]
     )
@@ -97,7 +110,24 @@ def _root(tree: Path, ids: Identity, image: Path, root_mib: int) -> None:
     options = f"offset={_ROOT_FROM_MIB * MIB},hash_seed={ids.root},root_owner=0:0,lazy_itable_init=1,nodiscard"
     features = "^metadata_csum_seed,^orphan_file"
     shape = ["-t", "ext4", "-b", "4096", "-I", "256", "-i", "16384", "-J", "size=64", "-m", "1", "-O", features]
-    run(["mke2fs", "-q", "-F", *shape, "-U", str(ids.root), "-L", "root", "-E", options, "-d", tree, image, f"{root_mib}M"])
+    run(
+        [
+            "mke2fs",
+            "-q",
+            "-F",
+            *shape,
+            "-U",
+            str(ids.root),
+            "-L",
+            "root",
+            "-E",
+            options,
+            "-d",
+            tree,
+            image,
+            f"{root_mib}M",
+        ]
+    )
 
 
 def _grub(tree: Path, target: str, modules: tuple[str, ...]) -> bytes:

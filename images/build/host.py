@@ -80,8 +80,13 @@ def apt_sources(codename: str) -> str:
     Read with apt, so that a mirror or an offline archive configured here is used. Raises BuildError when there is none.
     """
     listing = run(
-        ["apt-get", "indextargets", "--format", "$(REPO_URI)|$(RELEASE)|$(COMPONENT)|$(CODENAME)|$(ORIGIN)|$(SOURCESENTRY)"]
-        + ["Created-By: Packages"]
+        [
+            "apt-get",
+            "indextargets",
+            "--format",
+            "$(REPO_URI)|$(RELEASE)|$(COMPONENT)|$(CODENAME)|$(ORIGIN)|$(SOURCESENTRY)",
+            "Created-By: Packages",
+        ]
     )
     lines = set()
     for row in listing.splitlines():

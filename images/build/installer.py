@@ -26,9 +26,29 @@ _TOOLS = {
 
 _HERE = Path(__file__).parent
 _AGENT = _HERE.parent / "agent"
-_PROGRAMS = {"sfdisk": "sbin/sfdisk", "resize2fs": "sbin/resize2fs", "kexec": "sbin/kexec", "python3": "usr/bin/python3.11"}
+_PROGRAMS = {
+    "sfdisk": "sbin/sfdisk",
+    "resize2fs": "sbin/resize2fs",
+    "kexec": "sbin/kexec",
+    "python3": "usr/bin/python3.11",
+}
 _APPLETS = (
-    *("sh", "cat", "chroot", "dmesg", "env", "find", "ip", "kill", "ls", "mkdir", "modprobe", "mount", "poweroff", "ps"),
+    *(
+        "sh",
+        "cat",
+        "chroot",
+        "dmesg",
+        "env",
+        "find",
+        "ip",
+        "kill",
+        "ls",
+        "mkdir",
+        "modprobe",
+        "mount",
+        "poweroff",
+        "ps",
+    ),
     *("reboot", "sleep", "sort", "switch_root", "sync", "tr", "udhcpc", "umount"),
 )
 _LIBRARIES = ("libzstd.so.1",)  # opened by the agent at run time
@@ -38,7 +58,8 @@ _PROBE = """
 import json, sys
 import encodings.ascii, encodings.latin_1, encodings.utf_8
 import images.agent.__main__, images.agent.install, images.agent.erase
-found = {m.__spec__.origin for m in list(sys.modules.values()) if getattr(m, "__spec__", None) and m.__spec__.has_location}
+specs = [getattr(module, "__spec__", None) for module in list(sys.modules.values())]
+found = {spec.origin for spec in specs if spec and spec.has_location}
 print(json.dumps(sorted(found)))
 """
 # Optimised to drop the docstrings; unchecked, for there is no source to compare with.
