@@ -17,7 +17,7 @@ log = structlog.get_logger()
 
 ScriptFor = Callable[[IPv4Address, Mapping[str, str]], Awaitable[Script | None]]
 
-_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 

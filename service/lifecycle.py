@@ -150,7 +150,7 @@ class Exit:
 
 
 WAITING: dict[DeviceState | MachineState | LeafState, Exit] = {
-    _D.QUEUED: Exit("install_limit_s", _DE.GAVE_UP),
+    _D.QUEUED: Exit("place_limit_s", _DE.GAVE_UP),
     _D.PROVISIONING: Exit("install_limit_s", _DE.GAVE_UP),
     _D.REINSTALLING: Exit("install_limit_s", _DE.GAVE_UP),
     _D.POWERING_OFF: Exit("netboot_limit_s", _DE.GAVE_UP),

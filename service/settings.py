@@ -36,11 +36,13 @@ class Settings:
     lease_s: float = 10.0  # a run whose worker was not heard of for so long goes to another
     leaf_confirm_s: int = 120  # a leaf takes a change back by itself when nobody confirms it for so long
     order_limit_s: int = 300  # the promise
-    install_limit_s: int = 1800  # a machine that has not finished by then is given up
+    place_limit_s: int = 240  # for a machine to become free
+    port_limit_s: int = 240  # for the leaf to take an order's port; the order fails with the leaf's reason then
+    install_limit_s: int = 240  # an image on the slowest known disks; then another machine is taken
     netboot_limit_s: int = 600  # firmware self-test and network boot on the slowest known servers
-    first_boot_limit_s: int = 600  # from the hand-over to the phone-home, a firmware self-test included
+    first_boot_limit_s: int = 240  # from the hand-over to the phone-home, a firmware self-test included
     prove_limit_s: int = 120  # from the phone-home until SSH shows the host key
-    leaf_limit_s: int = 900  # a leaf that does not take a change within this is given up for this order
+    leaf_limit_s: int = 900  # for the leaf to take a port away; the machine goes to quarantine then
     erase_limit_s: int = 86400  # overwriting a large disk takes hours
     cool_down_s: int = 3600  # before an address that came back is given out again
     log_level: str = "info"

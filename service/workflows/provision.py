@@ -252,7 +252,7 @@ async def _reinstall(job: Job) -> Outcome:
 
 
 _SEEN = (
-    Step("await_network", _await_network, "leaf_limit_s", overrun=_network_too_slow),
+    Step("await_network", _await_network, "port_limit_s", overrun=_network_too_slow),
     Step("await_phone_home", _await_phone_home, "first_boot_limit_s", overrun=_too_slow),
     Step("prove", _prove, "prove_limit_s", overrun=_too_slow),
     Step("activate", _activate, "leaf_limit_s"),
@@ -262,7 +262,7 @@ PROVISION = Workflow(
     "provision",
     (
         Step("await_addresses", _await_addresses, "leaf_limit_s", undo=_give_up, overrun=_addresses_stuck),
-        Step("place", _place, "install_limit_s"),
+        Step("place", _place, "place_limit_s"),
         Step("start", _start, "netboot_limit_s"),
         Step("install", _install, "install_limit_s", overrun=_too_slow),
         *_SEEN,

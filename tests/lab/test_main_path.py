@@ -130,7 +130,7 @@ async def test_a_machine_that_fails_is_replaced_under_the_same_order(
 async def test_a_change_that_the_leaf_refuses_fails_the_order_with_the_leafs_reason(
     database_url: str, tmp_path: Path
 ) -> None:
-    limits = {"leaf_limit_s": 2}
+    limits = {"leaf_limit_s": 2, "port_limit_s": 2}
     async with lab(database_url, tmp_path, LabSettings(machines=1, leaves=1), **limits) as (running, customer):
         leaf = next(iter(running.rack.leaves.values()))
         leaf.faults.refuse_always = "mgd: license limit reached"
