@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.roundhouse
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system run test check unit qemu images docs bench clean
+.PHONY: help setup system run test check unit postgresql15 qemu images docs clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is %d.%d" % sys.version_info[:2]) if sys.version_info < (3, 11) else None'
@@ -32,6 +32,9 @@ check: setup ## formatting, lints, types, import contracts
 
 unit: setup ## the tests (PYTEST=… passes options)
 	$(BIN)/pytest $(PYTEST)
+
+postgresql15: setup ## the tests of database and service once more, on Debian's PostgreSQL 15
+	./.ci/with-postgresql-15 $(BIN)/pytest tests/ipam tests/service tests/lab/test_main_path.py -k "not embedded"
 
 test: check unit ## everything the gate runs
 
