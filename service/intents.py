@@ -36,7 +36,7 @@ async def order_device(conn: Connection, device_id: UUID, *, settings: Settings,
         prefixes = await prefixes_for(conn, slot, device.facility)
         if not await has_room(conn, prefixes, now=now, cool_down=cool_down):
             raise PrefixExhausted(f"{device.facility} has no {slot} address left")
-    await _start(conn, PROVISION, device_id, now=now, limit=_limit(settings))
+    await _start(conn, PROVISION, device_id, {}, now=now, limit=_limit(settings))
 
 
 async def delete_device(conn: Connection, device_id: UUID, *, settings: Settings, clock: Clock) -> None:
@@ -70,9 +70,9 @@ async def act(
     match action:
         case "reinstall":
             await move_device(conn, device, DeviceEvent.REINSTALL, now=now)
-            if operating_system is not None:
-                await conn.execute(Q["change_operating_system"], device_id, operating_system, now)
-            await _start(conn, REINSTALL, device_id, now=now, limit=_limit(settings))
+            # The device shows the new system when its old one begins to go.
+            data = {"operating_system": operating_system or device.operating_system}
+            await _start(conn, REINSTALL, device_id, data, now=now, limit=_limit(settings))
         case "power_off":
             await move_device(conn, device, DeviceEvent.POWER_OFF, now=now)
             await _start_power(conn, device, action, now=now, settings=settings)
@@ -91,8 +91,11 @@ def _limit(settings: Settings) -> timedelta:
     return timedelta(seconds=settings.order_limit_s)
 
 
-async def _start(conn: Connection, workflow: Workflow, device_id: UUID, *, now: datetime, limit: timedelta) -> None:
-    await start_run(conn, workflow.name, device_id, workflow.steps[0].name, now=now, deadline=now + limit)
+async def _start(
+    conn: Connection, workflow: Workflow, device_id: UUID, data: dict[str, str], *, now: datetime, limit: timedelta
+) -> None:
+    first = workflow.steps[0].name
+    await start_run(conn, workflow.name, device_id, first, now=now, deadline=now + limit, data=data)
 
 
 async def _start_power(conn: Connection, device: Device, action: str, *, now: datetime, settings: Settings) -> None:

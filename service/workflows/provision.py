@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
 from ipam.errors import IpamError
 from ipam.ledger import Tenure, held_by, take
 from ipam.prefixes import prefixes_for
+from service.artefacts import NotBuilt
 from service.lifecycle import DeviceEvent, MachineEvent, MachineState
 from service.store.course import Device, device_by_id, move_device
 from service.store.events import add_event
@@ -99,6 +99,13 @@ async def _give_up(job: Job) -> Outcome:
     reason = await job.db.fetchval(Q["failure_of_run"], job.run_id)
     async with job.transaction() as conn:
         machine = await machine_of_device(conn, device.id)
+        if machine is not None and machine.state is MachineState.IN_USE and device.state == "reinstalling":
+            # A reinstall that never began: the device runs on as it was.
+            await move_device(conn, device, DeviceEvent.PROVED, now=now, failure=reason)
+            await add_event(
+                conn, "instance.reinstall", f"Not reinstalled: {reason}", device_id=device.id, state="failed"
+            )
+            return Done()
         if machine is not None:
             limit = timedelta(seconds=job.parts.settings.erase_limit_s)
             await start_prepare(conn, machine.id, device.id, f"its order failed: {reason}", now=now, limit=limit)
@@ -135,9 +142,22 @@ async def _addresses_stuck(job: Job) -> Outcome:
     return Failed("the leaf of the machine that failed does not let go of its addresses")
 
 
+def _image_missing(job: Job, slug: str) -> Failed | None:
+    """No machine is to blame, and none is tried, where the order's image was never built."""
+    if job.parts.catalogue.get(slug).engine != "image":
+        return None
+    try:
+        job.parts.images.image(slug)
+    except NotBuilt as err:
+        return Failed(str(err))
+    return None
+
+
 async def _start(job: Job) -> Outcome:
     """A machine of the warm pool waits in the installer already; a cold one is started."""
     machine, device = await placed(job), await device_in(job)
+    if (missing := _image_missing(job, device.operating_system)) is not None:
+        return missing
     entry = job.parts.catalogue.get(device.operating_system)
     warm = await agent_alive(job.db, machine.id, now=job.parts.clock.now())
     outcome: Outcome = Done()
@@ -149,25 +169,24 @@ async def _start(job: Job) -> Outcome:
     return outcome
 
 
-async def _install(job: Job) -> Outcome:
+async def _install_once(job: Job, slot: str) -> Outcome:
+    """Have the agent install; its host keys become the device's."""
     machine, device = await placed(job), await device_in(job)
     if job.parts.catalogue.get(device.operating_system).engine == "ipxe":
         return Done()
     spec = await install_spec(job, device, machine)
-    slot = f"install.{len(job.data.get('tried', []))}"
     outcome = await work_step(job, machine, slot, "install", spec, reboot_step="start")
-    if isinstance(outcome, Failed):
-        return await _replace(job, outcome.reason)
     if isinstance(outcome, Done):
-        keys = job_keys(dict(outcome.data[slot]))
+        told = outcome.data[slot].get("host_keys", [])
+        keys = [key for key in told if isinstance(key, str) and key.startswith("ssh-")]
         await job.db.execute(Q["set_host_keys"], device.id, keys, job.parts.clock.now())
         return Done({"host_keys": keys})
     return outcome
 
 
-def job_keys(result: dict[str, Any]) -> list[str]:
-    """The host keys that an install reported, those of a known type only."""
-    return [key for key in result.get("host_keys", []) if isinstance(key, str) and key.startswith("ssh-")]
+async def _install(job: Job) -> Outcome:
+    outcome = await _install_once(job, f"install.{len(job.data.get('tried', []))}")
+    return await _replace(job, outcome.reason) if isinstance(outcome, Failed) else outcome
 
 
 async def _too_slow(job: Job) -> Outcome:
@@ -226,11 +245,15 @@ async def _begin_reinstall(job: Job) -> Outcome:
     machine = await machine_of_device(job.db, job.subject)
     if machine is None:
         return Failed("the device has no machine")
+    slug = str(job.data["operating_system"])
+    if (missing := _image_missing(job, slug)) is not None:
+        return missing
     async with job.transaction() as conn:
         if machine.state is MachineState.IN_USE:
             await move_machine(conn, machine, MachineEvent.REINSTALL, now=job.parts.clock.now())
             await conn.execute(Q["set_installed"], machine.id, False)
             await conn.execute(Q["forget_phone_home"], job.subject)
+            await conn.execute(Q["change_operating_system"], job.subject, slug, job.parts.clock.now())
     return Done({"machine": str(machine.id)})
 
 
@@ -239,16 +262,7 @@ async def _restart(job: Job) -> Outcome:
 
 
 async def _reinstall(job: Job) -> Outcome:
-    machine, device = await placed(job), await device_in(job)
-    if job.parts.catalogue.get(device.operating_system).engine == "ipxe":
-        return Done()
-    spec = await install_spec(job, device, machine)
-    outcome = await work_step(job, machine, "install", "install", spec, reboot_step="start")
-    if isinstance(outcome, Done):
-        keys = job_keys(dict(outcome.data["install"]))
-        await job.db.execute(Q["set_host_keys"], device.id, keys, job.parts.clock.now())
-        return Done({"host_keys": keys})
-    return outcome
+    return await _install_once(job, "install")
 
 
 _SEEN = (

@@ -86,6 +86,23 @@ async def test_power_reboot_and_reinstall(database_url: str, tmp_path: Path) -> 
         assert await act(type="dance") == 422
 
 
+async def test_a_reinstall_without_an_image_leaves_the_device_as_it_was(database_url: str, tmp_path: Path) -> None:
+    async with lab(database_url, tmp_path, LabSettings(machines=1, leaves=1)) as (running, customer):
+        device = await customer.until(await customer.order(), "active")
+        index = tmp_path / "images" / "index.json"
+        index.write_text(index.read_text().replace('"ubuntu_22_04"', '"withdrawn"'))
+        path, body = f"/devices/{device['id']}/actions", {"type": "reinstall", "operating_system": "ubuntu_22_04"}
+        assert (await customer.call("POST", path, body))[0] == 202
+        async with asyncio.timeout(20):
+            while await running.service.db.fetchval("SELECT EXISTS (SELECT FROM run WHERE finished_at IS NULL)"):
+                await asyncio.sleep(0.05)
+        again = await customer.until(device["id"], "active")
+        assert "ubuntu_22_04 is not in" in again["failure"]
+        assert again["host_keys"] == device["host_keys"]
+        assert again["operating_system"]["slug"] == "debian_12"
+        assert next(iter(running.rack.machines.values())).stage == "system"
+
+
 async def test_custom_ipxe_boots_the_customers_script(database_url: str, tmp_path: Path) -> None:
     async with lab(database_url, tmp_path, LabSettings(machines=1, leaves=1)) as (_, customer):
         script = "#!ipxe\nkernel http://127.0.0.1:9/foreign\nboot\n"
