@@ -79,11 +79,12 @@ def _configure(tree: Path, ids: disk.Identity, release: str) -> None:
     _write(tree, "etc/fstab", f"UUID={ids.root} / ext4 errors=remount-ro 0 1\n{_esp_mount(ids)}\n")
     _write(tree, "etc/default/grub.d/roundhouse.cfg", _grub_defaults())
     _write(tree, "boot/grub/grub.cfg", _grub_config(ids, release))
-    _write(tree, "etc/cloud/cloud-init.disabled", "")
     _write(tree, "etc/machine-id", "")
     for path in [*(tree / "etc/ssh").glob("ssh_host_*"), tree / "var/lib/dbus/machine-id", tree / "etc/hostname"]:
         path.unlink(missing_ok=True)
     run(["chroot", tree, "systemctl", "enable", "--quiet", "systemd-networkd.service", "ssh.service"])
+    # It looks for LVM snapshots, of which there are none, for four seconds of a slow machine's start.
+    run(["chroot", tree, "systemctl", "disable", "--quiet", "e2scrub_reap.service"])
 
 
 def _esp_mount(ids: disk.Identity) -> str:

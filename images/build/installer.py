@@ -55,11 +55,12 @@ _LIBRARIES = ("libzstd.so.1",)  # opened by the agent at run time
 _PYTHON = "usr/lib/python3.11"
 # What the agent imports; asked of the very interpreter that will run it.
 _PROBE = """
-import json, sys
+import json, os, sys
 import encodings.ascii, encodings.latin_1, encodings.utf_8
 import images.agent.__main__, images.agent.install, images.agent.erase
 specs = [getattr(module, "__spec__", None) for module in list(sys.modules.values())]
 found = {spec.origin for spec in specs if spec and spec.has_location}
+found.add(os.__file__)  # frozen into the interpreter, which still looks for the file to find its library
 print(json.dumps(sorted(found)))
 """
 # Optimised to drop the docstrings; unchecked, for there is no source to compare with.

@@ -1,0 +1,135 @@
+"""What the agent writes into a new system: judged by reading it, and by running the phone-home script."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from images.agent import configure
+from images.agent.cmdline import boot_mac, parse
+from images.protocol import InstallSpec
+
+
+def spec() -> InstallSpec:
+    return {
+        "image": {"url": "http://192.0.2.1/i", "sha256": "0" * 64, "bytes": 1, "disk_bytes": 1},
+        "disk": None,
+        "hostname": "web1.example.net",
+        "ssh_keys": ["ssh-ed25519 AAAA one\n", "ssh-ed25519 BBBB two"],
+        "password_hash": "$6$salt$hash",
+        "network": {
+            "mac": "52:54:00:00:01:01",
+            "addresses": [
+                {"address": "198.51.100.5/31", "gateway": "198.51.100.4", "public": True},
+                {"address": "10.1.0.5/31", "gateway": "10.1.0.4", "public": False},
+                {"address": "2001:db8::3/127", "gateway": "2001:db8::2", "public": True},
+            ],
+            "private_subnets": ["10.0.0.0/8"],
+            "nameservers": ["192.0.2.53"],
+        },
+        "metadata_url": "http://192.0.2.1",
+        "phone_home_url": "http://192.0.2.1/phone-home",
+        "instance_id": "5f2c9a10",
+        "userdata": "",
+        "handover": ["switch_root"],
+    }
+
+
+def routes(unit: str) -> dict[str, str]:
+    """Destination and gateway of each [Route] section."""
+    found = {}
+    for section in unit.split("[Route]\n")[1:]:
+        words = dict(line.split("=", 1) for line in section.strip().splitlines() if "=" in line)
+        assert words["GatewayOnLink"] == "yes"
+        found[words["Destination"]] = words["Gateway"]
+    return found
+
+
+def test_private_subnets_go_by_the_private_gateway_and_all_else_by_the_public_one() -> None:
+    unit = configure.network_unit(spec()["network"])
+    assert "MACAddress=52:54:00:00:01:01\n" in unit
+    assert {line for line in unit.splitlines() if line.startswith("Address=")} == {
+        "Address=198.51.100.5/31",
+        "Address=10.1.0.5/31",
+        "Address=2001:db8::3/127",
+    }
+    assert routes(unit) == {"0.0.0.0/0": "198.51.100.4", "10.0.0.0/8": "10.1.0.4", "::/0": "2001:db8::2"}
+
+
+def test_a_machine_without_a_public_address_uses_its_private_gateway() -> None:
+    network = spec()["network"]
+    network["addresses"] = [network["addresses"][1]]
+    assert routes(configure.network_unit(network)) == {"0.0.0.0/0": "10.1.0.4"}
+
+
+def test_cloud_init_runs_only_for_user_data() -> None:
+    plain = {file.path: file for file in configure.files(spec())}
+    assert "/etc/cloud/cloud-init.disabled" in plain
+    assert plain["/etc/machine-id"].text == ""
+    assert plain["/root/.ssh/authorized_keys"].text == "ssh-ed25519 AAAA one\nssh-ed25519 BBBB two\n"
+    assert plain["/root/.ssh/authorized_keys"].mode == 0o600
+    asked = spec()
+    asked["userdata"] = "#cloud-config\n{}"
+    seeded = {file.path: file for file in configure.files(asked)}
+    assert "/etc/cloud/cloud-init.disabled" not in seeded
+    assert seeded["/var/lib/cloud/seed/nocloud/user-data"].text == "#cloud-config\n{}"
+    meta = json.loads(seeded["/var/lib/cloud/seed/nocloud/meta-data"].text)
+    assert (meta["instance-id"], meta["local-hostname"]) == ("5f2c9a10", "web1.example.net")
+
+
+def test_the_root_password_is_replaced_and_nothing_else() -> None:
+    shadow = "root:*:19723:0:99999:7:::\ndaemon:*:19723:0:99999:7:::\n"
+    assert configure.with_root_password(shadow, "$6$a$b") == (
+        "root:$6$a$b:19723:0:99999:7:::\ndaemon:*:19723:0:99999:7:::\n"
+    )
+    assert configure.with_root_password(shadow, "") == shadow
+
+
+def test_the_phone_home_script_repeats_its_call_until_it_is_heard(tmp_path: Path) -> None:
+    heard: list[tuple[str, str, str, bytes]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            heard.append((self.command, self.path, self.headers["Content-Type"], body))
+            self.send_response(503 if len(heard) == 1 else 200)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Silence."""
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}/phone-home?a=%20'b"
+    text = configure.phone_home_script(url, "it's 100 %").replace("/var/lib/roundhouse", str(tmp_path / "state"))
+    script = tmp_path / "phone-home"
+    script.write_text(text)
+    subprocess.run(["bash", script], check=True, timeout=30)
+    server.shutdown()
+    server.server_close()
+    assert [call[:3] for call in heard] == [("PUT", "/phone-home?a=%20'b", "application/json")] * 2
+    assert json.loads(heard[1][3]) == {"instance_id": "it's 100 %"}
+    assert (tmp_path / "state" / "phoned-home").exists()
+
+
+def test_phoning_home_needs_plain_http() -> None:
+    with pytest.raises(ValueError, match="https"):
+        configure.phone_home_script("https://192.0.2.1/", "i")
+
+
+def test_the_command_line_names_service_token_card_and_console() -> None:
+    arguments = parse(
+        "initrd=initrd quiet console=tty0 console=ttyS0,115200 roundhouse.url=http://192.0.2.1:8080/ "
+        "roundhouse.token=a=b BOOTIF=01-52-54-00-00-01-0A"
+    )
+    assert (arguments.url, arguments.token) == ("http://192.0.2.1:8080", "a=b")
+    assert arguments.mac == "52:54:00:00:01:0a"
+    assert arguments.console == ("quiet", "console=tty0", "console=ttyS0,115200")
+    assert boot_mac("52:54:00:00:01:0A") == "52:54:00:00:01:0a"
+    with pytest.raises(ValueError, match=r"roundhouse\.token"):
+        parse("roundhouse.url=http://192.0.2.1")
