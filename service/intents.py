@@ -99,7 +99,5 @@ async def _start(
 
 
 async def _start_power(conn: Connection, device: Device, action: str, *, now: datetime, settings: Settings) -> None:
-    deadline = now + timedelta(seconds=settings.netboot_limit_s)
-    await start_run(
-        conn, POWER.name, device.id, POWER.steps[0].name, now=now, deadline=deadline, data={"action": action}
-    )
+    limit = timedelta(seconds=settings.netboot_limit_s)
+    await _start(conn, POWER, device.id, {"action": action}, now=now, limit=limit)

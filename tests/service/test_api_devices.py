@@ -304,11 +304,14 @@ async def test_actions_are_checked_against_the_state(world: World) -> None:
     wish = {"type": "reinstall", "operating_system": "ubuntu_24_04", "userdata": "#cloud-config\n"}
     assert (await world.call("POST", path, wish)).status == 202
     shown = (await world.call("GET", f"/devices/{device}")).body
+    # The old system is shown until it begins to go.
     assert (shown["state"], shown["operating_system"]["slug"], shown["userdata"]) == (
         "reinstalling",
-        "ubuntu_24_04",
+        "debian_12",
         "#cloud-config\n",
     )
+    wished = await world.db.fetchval("SELECT data->>'operating_system' FROM run WHERE finished_at IS NULL")
+    assert wished == "ubuntu_24_04"
 
 
 async def test_waiting_ends_when_the_state_comes(world: World) -> None:
