@@ -23,7 +23,15 @@ _PLACES: tuple[tuple[str, ...], ...] = (
     ("firewall", "family", "inet6", "filter"),
 )
 _ORDERED = {"term"}  # the order of a filter's terms is its meaning
-_SILENT = {"filter-name"}  # words that `set` statements leave out
+# What `set` statements leave out, as parent and child.
+_SILENT = {
+    ("interfaces", "interface"),
+    ("prefix-list", "prefix-list-item"),
+    ("server-group", "server-group"),
+    ("server-group", "address"),
+    ("active-server-group", "active-server-group"),
+    ("input", "filter-name"),
+}
 
 
 def tag_of(element: Element) -> str:
@@ -115,17 +123,14 @@ def set_lines(objects: dict[Key, Element]) -> list[str]:
     """The objects as Junos `set` statements, sorted by object."""
     lines: list[str] = []
     for key in sorted(objects):
-        words = ["set"]
-        for tag in key[:-2]:
-            if words[-1] != tag:
-                words.append(tag)
-        lines.extend(_statements(objects[key], words))
+        above = key[:-2]
+        lines.extend(_statements(objects[key], ["set", *above], above[-1]))
     return lines
 
 
-def _statements(element: Element, words: list[str]) -> Iterator[str]:
+def _statements(element: Element, words: list[str], parent: str) -> Iterator[str]:
     tag = tag_of(element)
-    here = words if tag == words[-1] or tag in _SILENT else [*words, tag]
+    here = words if (parent, tag) in _SILENT else [*words, tag]
     if name := name_of(element):
         here = [*here, _quoted(name)]
     children = [child for child in element if tag_of(child) != "name"]
@@ -134,7 +139,7 @@ def _statements(element: Element, words: list[str]) -> Iterator[str]:
         yield " ".join([*here, _quoted(text)] if text else here)
         return
     for child in children:
-        yield from _statements(child, here)
+        yield from _statements(child, here, tag)
 
 
 def _quoted(text: str) -> str:

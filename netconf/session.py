@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from tempfile import NamedTemporaryFile
 from typing import Any, TypeVar
 
 import ncclient.transport.session
@@ -43,7 +44,8 @@ _VALIDATE = "urn:ietf:params:netconf:capability:validate:"
 class LeafAddress:
     """Where a leaf's NETCONF is, who we are there, and the host key that it must show (OpenSSH form).
 
-    `namespace` is that of its configuration's top level; Junos wants none.
+    With a `private_key` (its file's text, without a passphrase) the password is not used. `namespace` is that of the
+    configuration's top level; Junos wants none.
     """
 
     host: str
@@ -52,6 +54,7 @@ class LeafAddress:
     password: str = field(repr=False)
     host_key: str
     namespace: str = ""
+    private_key: str = field(default="", repr=False)
 
 
 def _errors(reply: Element) -> list[Element]:
@@ -81,7 +84,8 @@ def _raise_for(reply: Element, *, must_say_ok: bool) -> None:
         first = errors[0]
         reason = "; ".join(_words(error, "error-message") or _words(error, "error-tag") or "error" for error in errors)
         if _words(first, "error-tag") in ("lock-denied", "in-use") or "locked by" in reason.lower():
-            raise LockedByOther(reason)
+            holder = next((one.text for one in first.iter(f"{{{NETCONF}}}session-id")), None)
+            raise LockedByOther(f"session {holder}: {reason}" if holder else reason)
         raise Refused(reason, _words(first, "error-path"))
     said = {tag_of(element) for element in reply.iter() if isinstance(element.tag, str)}
     if must_say_ok and not said & {"ok", "commit-success", "load-success"}:
@@ -147,10 +151,15 @@ class LeafSession:
         return etree.Element("configuration") if found is None else found
 
     async def lock(self) -> None:
-        """Lock the candidate."""
+        """Lock the candidate. Raises LockedByOther when somebody holds it or has left uncommitted changes in it."""
         operation = _operation("lock")
         _sub(_sub(operation, "target"), "candidate")
-        await self.rpc(operation)
+        try:
+            await self.rpc(operation)
+        except Refused as err:
+            # Each server has its own tag for a dirty candidate, and Junos none: whatever it says, our change had no
+            # part in it and must not be blamed for it.
+            raise LockedByOther(err.reason) from err
 
     async def unlock(self) -> None:
         """Unlock the candidate."""
@@ -216,19 +225,34 @@ def _in_namespace(element: Element, namespace: str) -> Element:
     return made
 
 
+@contextmanager
+def _key_file(private_key: str) -> Iterator[str | None]:
+    """The key as a file that only we can read, while the block runs: ncclient takes keys by their path only."""
+    if not private_key:
+        yield None
+        return
+    with NamedTemporaryFile("w", prefix="leaf-key-") as file:  # made with mode 0600
+        file.write(private_key)
+        file.flush()
+        yield file.name
+
+
 def _connect(address: LeafAddress) -> Any:
-    connection = manager.connect(
-        host=address.host,
-        port=address.port,
-        username=address.username,
-        password=address.password,
-        hostkey_b64=address.host_key.split()[1],
-        allow_agent=False,
-        look_for_keys=False,
-        timeout=_READ_S,
-        keepalive=10,
-        device_params={"name": "default"},
-    )
+    with _key_file(address.private_key) as key_file:
+        connection = manager.connect(
+            host=address.host,
+            port=address.port,
+            username=address.username,
+            # Beside a key it would be taken for the key's passphrase.
+            password=None if key_file else address.password,
+            key_filename=key_file,
+            hostkey_b64=address.host_key.split()[1],
+            allow_agent=False,
+            look_for_keys=False,
+            timeout=_READ_S,
+            keepalive=10,
+            device_params={"name": "default"},
+        )
     connection.raise_mode = RaiseMode.NONE
     return connection
 

@@ -117,13 +117,16 @@ async def _unlock(session: LeafSession) -> None:
 
 
 async def _load(session: LeafSession, change: Element, wanted: Mapping[Key, Element]) -> None:
-    """Load the change and see that it is in the candidate; some servers lose it when they validate."""
+    """Load the change and see that it is in the candidate.
+
+    After a validate it is loaded once more, whatever the candidate reads as: netconfd goes on showing the change and
+    commits nothing of it.
+    """
     await session.edit_candidate(change)
     if session.validates:
         await session.validate()
-        if _differences(wanted, owned_objects(await session.get_config("candidate"))):
-            await session.discard_changes()
-            await session.edit_candidate(change)
+        await session.discard_changes()
+        await session.edit_candidate(change)
     lost = _differences(wanted, owned_objects(await session.get_config("candidate")))
     if lost:
         raise Unverified(lost)

@@ -1,0 +1,135 @@
+"""A leaf whose NETCONF server is not ours: Debian's netconfd behind OpenSSH, with the model beside this file."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import asyncssh
+
+from netconf.session import LeafAddress
+
+NAMESPACE = "urn:roundhouse:test:leaf"
+_NETCONFD, _SUBSYSTEM, _SSHD = "/usr/sbin/netconfd", "/usr/sbin/netconf-subsystem", "/usr/sbin/sshd"
+_SSHD_RUN = Path("/run/sshd")  # compiled in; a sshd that is root does not start without it
+_STARTUP = '<nc:config xmlns:nc="urn:ietf:params:xml:ns:netconf:base:1.0">{}</nc:config>'
+_SSHD_CONFIG = """\
+ListenAddress 127.0.0.1:{port}
+HostKey {directory}/host
+AuthorizedKeysFile {directory}/client.pub
+PidFile none
+UsePAM no
+StrictModes no
+PermitRootLogin prohibit-password
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+Subsystem netconf {subsystem} --ncxserver-sockname={port}@{directory}/socket
+"""
+
+
+def why_not() -> str:
+    """What keeps netconfd from being run here, or nothing."""
+    missing = [path for path in (_NETCONFD, _SUBSYSTEM, _SSHD) if not os.access(path, os.X_OK)]
+    return f"not installed: {', '.join(missing)} (Debian: netconfd, openssh-server)" if missing else ""
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@asynccontextmanager
+async def _running(log: Path, *command: str) -> AsyncIterator[None]:
+    environment = {**os.environ, "HOME": str(log.parent)}
+    with log.open("wb") as output:
+        process = await asyncio.create_subprocess_exec(*command, stdout=output, stderr=output, env=environment)
+    try:
+        yield
+    finally:
+        # Asked to end, netconfd takes a second to; it has nothing to save here.
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+@asynccontextmanager
+async def _sshd_run() -> AsyncIterator[None]:
+    made = os.geteuid() == 0 and not _SSHD_RUN.exists()
+    if made:
+        _SSHD_RUN.mkdir(mode=0o755)
+    try:
+        yield
+    finally:
+        if made:
+            _SSHD_RUN.rmdir()
+
+
+async def _answers(directory: Path, port: int) -> None:
+    for _ in range(200):
+        try:
+            _, writer = await asyncio.open_unix_connection(str(directory / "socket"))
+            writer.close()
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.close()
+        except OSError:
+            await asyncio.sleep(0.05)
+        else:
+            return
+    logs = "\n".join(path.read_text(errors="replace")[-2000:] for path in sorted(directory.glob("*.log")))
+    raise AssertionError(f"netconfd or sshd did not start:\n{logs}")
+
+
+@asynccontextmanager
+async def netconfd(configuration: str) -> AsyncIterator[LeafAddress]:
+    """A netconfd that runs `configuration` (XML) at first, with its own sshd, while the block runs."""
+    # Not below pytest's own directories: their paths are too long for a Unix socket.
+    directory = Path(tempfile.mkdtemp(prefix="netconfd-"))
+    port = _free_port()
+    host, client = (asyncssh.generate_private_key("ssh-ed25519") for _ in range(2))
+    host.write_private_key(directory / "host")
+    (directory / "host").chmod(0o600)
+    client.write_public_key(directory / "client.pub")
+    (directory / "startup.xml").write_text(_STARTUP.format(configuration))
+    shutil.copy(Path(__file__).with_name("roundhouse-leaf.yang"), directory)
+    config = _SSHD_CONFIG.format(port=port, directory=directory, subsystem=_SUBSYSTEM)
+    (directory / "sshd_config").write_text(config)
+    async with AsyncExitStack() as stack:
+        stack.callback(shutil.rmtree, directory)
+        await stack.enter_async_context(_sshd_run())
+        await stack.enter_async_context(
+            _running(
+                directory / "netconfd.log",
+                _NETCONFD,
+                f"--ncxserver-sockname={directory}/socket",
+                f"--port={port}",
+                f"--superuser={getpass.getuser()}",
+                f"--startup={directory}/startup.xml",
+                f"--modpath={directory}:/usr/share/yuma/modules",
+                "--module=roundhouse-leaf",
+                "--target=candidate",
+                "--access-control=off",
+                "--log-level=warn",
+            )
+        )
+        await stack.enter_async_context(
+            _running(directory / "sshd.log", _SSHD, "-D", "-e", "-f", str(directory / "sshd_config"))
+        )
+        await _answers(directory, port)
+        yield LeafAddress(
+            "127.0.0.1",
+            port,
+            getpass.getuser(),
+            password="",
+            host_key=host.export_public_key().decode().strip(),
+            namespace=NAMESPACE,
+            private_key=client.export_private_key().decode(),
+        )

@@ -1,0 +1,43 @@
+"""The `set` statements read as an operator would type them on Junos."""
+
+from __future__ import annotations
+
+from netconf.desired import Profile
+from netconf.transaction import desired_lines
+from tests.netconf.test_transaction import leaf_of, port
+
+_QUARANTINED = """\
+set firewall family inet filter rh4-xe-0/0/1 interface-specific
+set firewall family inet filter rh4-xe-0/0/1 term dhcp from destination-port 67
+set firewall family inet filter rh4-xe-0/0/1 term dhcp from protocol udp
+set firewall family inet filter rh4-xe-0/0/1 term dhcp from source-address 0.0.0.0/32
+set firewall family inet filter rh4-xe-0/0/1 term dhcp then accept
+set firewall family inet filter rh4-xe-0/0/1 term boot from destination-address 192.0.2.10/32
+set firewall family inet filter rh4-xe-0/0/1 term boot from source-address 10.64.0.3/32
+set firewall family inet filter rh4-xe-0/0/1 term boot then accept
+set firewall family inet filter rh4-xe-0/0/1 term spoof then count spoof
+set firewall family inet filter rh4-xe-0/0/1 term spoof then discard
+set forwarding-options dhcp-relay group rh active-server-group rh
+set forwarding-options dhcp-relay group rh forward-only
+set forwarding-options dhcp-relay group rh interface xe-0/0/1.0
+set forwarding-options dhcp-relay group rh relay-option-82 circuit-id
+set forwarding-options dhcp-relay group rh relay-option-82 remote-id hostname-only
+set forwarding-options dhcp-relay server-group rh 192.0.2.10
+set interfaces xe-0/0/1 description "rh g=1 m1"
+set interfaces xe-0/0/1 mtu 9216
+set interfaces xe-0/0/1 unit 0 family inet address 10.64.0.2/31 primary
+set interfaces xe-0/0/1 unit 0 family inet filter input rh4-xe-0/0/1
+set protocols router-advertisement interface xe-0/0/1.0 default-lifetime 0"""
+
+
+def test_a_quarantined_port_as_set_statements() -> None:
+    assert desired_lines(leaf_of(port(1, Profile.QUARANTINE))) == _QUARANTINED.splitlines()
+
+
+def test_prefix_lists_as_set_statements() -> None:
+    lines = desired_lines(leaf_of(port(1, Profile.ACTIVE)))
+    assert [line for line in lines if "policy-options" in line] == [
+        "set policy-options prefix-list rh4-own-xe-0/0/1 10.65.0.3/32",
+        "set policy-options prefix-list rh4-own-xe-0/0/1 198.51.100.3/32",
+        "set policy-options prefix-list rh6-own-xe-0/0/1 2001:db8:0:2::1/128",
+    ]
