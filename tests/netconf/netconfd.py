@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import getpass
 import os
+import pwd
 import shutil
 import socket
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import asyncssh
@@ -61,16 +62,19 @@ async def _running(log: Path, *command: str) -> AsyncIterator[None]:
         await process.wait()
 
 
-@asynccontextmanager
-async def _sshd_run() -> AsyncIterator[None]:
-    made = os.geteuid() == 0 and not _SSHD_RUN.exists()
-    if made:
-        _SSHD_RUN.mkdir(mode=0o755)
+@contextmanager
+def _machine_as_found() -> Iterator[None]:
+    """Two directories that must be where they are: there while the block runs, gone after it if they were not before."""
+    netconfd_home = Path(pwd.getpwuid(os.geteuid()).pw_dir) / ".yuma"  # it does not ask $HOME; it stays empty
+    new = [path for path in (netconfd_home, _SSHD_RUN) if not path.exists()]
+    if os.geteuid() == 0:
+        _SSHD_RUN.mkdir(mode=0o755, exist_ok=True)
     try:
         yield
     finally:
-        if made:
-            _SSHD_RUN.rmdir()
+        for path in new:
+            with suppress(OSError):  # never made, or in use by now
+                path.rmdir()
 
 
 async def _answers(directory: Path, port: int) -> None:
@@ -99,12 +103,15 @@ async def netconfd(configuration: str) -> AsyncIterator[LeafAddress]:
     (directory / "host").chmod(0o600)
     client.write_public_key(directory / "client.pub")
     (directory / "startup.xml").write_text(_STARTUP.format(configuration))
+    # Found here, its count of commits is kept here; otherwise in the real home.
+    (directory / ".yuma").mkdir()
+    (directory / ".yuma" / "startup-cfg-txid.txt").write_text("1\n")
     shutil.copy(Path(__file__).with_name("roundhouse-leaf.yang"), directory)
     config = _SSHD_CONFIG.format(port=port, directory=directory, subsystem=_SUBSYSTEM)
     (directory / "sshd_config").write_text(config)
     async with AsyncExitStack() as stack:
         stack.callback(shutil.rmtree, directory)
-        await stack.enter_async_context(_sshd_run())
+        stack.enter_context(_machine_as_found())
         await stack.enter_async_context(
             _running(
                 directory / "netconfd.log",
