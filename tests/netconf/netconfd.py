@@ -64,7 +64,7 @@ async def _running(log: Path, *command: str) -> AsyncIterator[None]:
 
 @contextmanager
 def _machine_as_found() -> Iterator[None]:
-    """Two directories that must be where they are: there while the block runs, gone after it if they were not before."""
+    """Two directories that must be where they are: there while the block runs, gone after it unless found."""
     netconfd_home = Path(pwd.getpwuid(os.geteuid()).pw_dir) / ".yuma"  # it does not ask $HOME; it stays empty
     new = [path for path in (netconfd_home, _SSHD_RUN) if not path.exists()]
     if os.geteuid() == 0:
