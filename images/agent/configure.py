@@ -124,12 +124,15 @@ mkdir -p {_STAMP.rpartition("/")[0]} && touch {_STAMP}
 
 _CLOUD_CONFIG = """\
 # The installer has written the network, the host name and the host keys; cloud-init is left the user data.
+# The image comes with its package sources, and without locales.
 datasource_list: [NoCloud]
 network: {config: disabled}
 preserve_hostname: true
 ssh_deletekeys: false
 ssh_genkeytypes: []
 disable_root: false
+locale: false
+apt: {preserve_sources_list: true}
 """
 
 

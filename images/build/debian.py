@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from images import store
 from images.build import disk, installer
-from images.build.host import EPOCH, Steps, apt_sources, require, run
+from images.build.host import EPOCH, BuildError, Steps, apt_sources, recipe, require, run
 
 SLUG = "debian_12"
 _PACKAGES = (
@@ -22,24 +23,37 @@ _PACKAGES = (
 _EXCLUDED = ("/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/lintian/*")
 _KEPT = ("/usr/share/locale/locale.alias",)
 _COMMAND_LINE = "console=tty0 console=ttyS0,115200"
+_HERE = Path(__file__).parent
+_SOURCES = ("debian.py", "disk.py")
 _TOOLS = {"mmdebstrap": "mmdebstrap", "apt-get": "apt", "du": "coreutils", **disk.TOOLS}
 
 
 def build(out: Path) -> store.Artefact:
     """Build the image into the store at `out`, or return it when nothing has changed. Raises BuildError.
 
-    Its kernel and initrd are an installer with the image's own kernel, so that the machine can go on by switch_root.
+    It is installed by an installer with the image's own kernel, so that the machine can go on by switch_root. An
+    installer that changed while the image did not is exchanged alone.
     """
     require(_TOOLS)
-    wanted = installer.recipe(_PACKAGES)
-    if known := store.current(out, SLUG, wanted):
-        return known
+    base = installer.build(out)
+    wanted = recipe((_HERE / name for name in _SOURCES), _PACKAGES)
+    known = store.current(out, SLUG, wanted)
+    if known is None or known.release != base.release:
+        artefact = replace(base, slug=SLUG, recipe=wanted, image=_image(out, base.release))
+    else:
+        artefact = replace(known, kernel=base.kernel, initrd=base.initrd)
+    if artefact != known:
+        store.publish(out, artefact)
+    return artefact
+
+
+def _image(out: Path, release: str) -> store.StoredImage:
     steps = Steps(SLUG)
-    out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".build-", dir=out) as work:
         scratch = Path(work)
         tree = _bootstrap(scratch, steps)
-        kernel, initrd, release = installer.pack(installer.extract(scratch, steps), tree, scratch, steps)
+        if not (tree / "lib/modules" / release).is_dir():
+            raise BuildError(f"{installer.KERNEL_PACKAGE} is no longer {release}: run the build again")
         steps("configuring the system")
         ids = disk.identity(SLUG)
         _configure(tree, ids, release)
@@ -50,12 +64,8 @@ def build(out: Path) -> store.Artefact:
         packed = scratch / "disk.zst"
         run(["zstd", "-q", "-6", "-T0", raw, "-o", packed])
         image = store.put_image(out, packed, raw.stat().st_size)
-        artefact = store.Artefact(
-            SLUG, wanted, release, store.put_file(out, kernel), store.put_file(out, initrd), image
-        )
-    store.publish(out, artefact)
     steps(f"done: image {image.bytes:,} bytes for {image.disk_bytes:,} on the disk")
-    return artefact
+    return image
 
 
 def _bootstrap(scratch: Path, steps: Steps) -> Path:

@@ -38,17 +38,8 @@ TOOLS = {
 # In each core image: enough to reach /boot/grub of the third partition of the disk that it was loaded from.
 _GRUB_PREFIX = "(,gpt3)/boot/grub"
 _GRUB_COMMON = (
-    "part_gpt",
-    "ext2",
-    "normal",
-    "configfile",
-    "linux",
-    "echo",
-    "test",
-    "serial",
-    "terminal",
-    "search",
-    "ls",
+    *("part_gpt", "ext2", "normal", "configfile", "linux", "echo"),
+    *("test", "serial", "terminal", "search", "ls"),
 )
 
 
@@ -110,24 +101,8 @@ def _root(tree: Path, ids: Identity, image: Path, root_mib: int) -> None:
     options = f"offset={_ROOT_FROM_MIB * MIB},hash_seed={ids.root},root_owner=0:0,lazy_itable_init=1,nodiscard"
     features = "^metadata_csum_seed,^orphan_file"
     shape = ["-t", "ext4", "-b", "4096", "-I", "256", "-i", "16384", "-J", "size=64", "-m", "1", "-O", features]
-    run(
-        [
-            "mke2fs",
-            "-q",
-            "-F",
-            *shape,
-            "-U",
-            str(ids.root),
-            "-L",
-            "root",
-            "-E",
-            options,
-            "-d",
-            tree,
-            image,
-            f"{root_mib}M",
-        ]
-    )
+    name = ["-U", str(ids.root), "-L", "root", "-E", options]
+    run(["mke2fs", "-q", "-F", *shape, *name, "-d", tree, image, f"{root_mib}M"])
 
 
 def _grub(tree: Path, target: str, modules: tuple[str, ...]) -> bytes:

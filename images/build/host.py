@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -112,3 +114,12 @@ def candidates(packages: Iterable[str]) -> dict[str, str]:
     if unknown:
         raise BuildError(f"apt knows no {', '.join(unknown)}: run apt-get update")
     return versions
+
+
+def recipe(sources: Iterable[Path], packages: Iterable[str]) -> str:
+    """One hash of what a build is made of: our own files, and the versions that apt has of the packages."""
+    digest = hashlib.sha256()
+    for path in sorted(sources):
+        digest.update(f"{path.name}\0".encode() + path.read_bytes())
+    digest.update(json.dumps(candidates(packages), sort_keys=True).encode())
+    return digest.hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import stat
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from images import store
 from images.build import cpio, modules
-from images.build.host import Steps, apt_sources, candidates, require, run
+from images.build.host import Steps, apt_sources, recipe, require, run
 
 SLUG = "installer"
 CODENAME = "bookworm"
@@ -26,6 +25,7 @@ _TOOLS = {
 
 _HERE = Path(__file__).parent
 _AGENT = _HERE.parent / "agent"
+_SOURCES = ("cpio.py", "init.sh", "installer.py", "modules.py", "udhcpc.sh")
 _PROGRAMS = {
     "sfdisk": "sbin/sfdisk",
     "resize2fs": "sbin/resize2fs",
@@ -33,23 +33,8 @@ _PROGRAMS = {
     "python3": "usr/bin/python3.11",
 }
 _APPLETS = (
-    *(
-        "sh",
-        "cat",
-        "chroot",
-        "dmesg",
-        "env",
-        "find",
-        "ip",
-        "kill",
-        "ls",
-        "mkdir",
-        "modprobe",
-        "mount",
-        "poweroff",
-        "ps",
-    ),
-    *("reboot", "sleep", "sort", "switch_root", "sync", "tr", "udhcpc", "umount"),
+    *("sh", "cat", "chroot", "dmesg", "env", "find", "ip", "kill", "ls", "mkdir", "modprobe"),
+    *("mount", "poweroff", "ps", "reboot", "sleep", "sort", "switch_root", "sync", "tr", "udhcpc", "umount"),
 )
 _LIBRARIES = ("libzstd.so.1",)  # opened by the agent at run time
 _PYTHON = "usr/lib/python3.11"
@@ -72,27 +57,17 @@ for source, target, name in zip(*[iter(sys.argv[1:])] * 3):
 """
 
 
-def recipe(extra: tuple[str, ...] = ()) -> str:
-    """What the installer is made of, as one hash: our sources, and the versions of the packages."""
-    digest = hashlib.sha256()
-    for path in sorted([*_AGENT.glob("*.py"), *_HERE.glob("*.py"), *_HERE.glob("*.sh"), *_HERE.glob("*.cfg")]):
-        digest.update(f"{path.name}\0".encode() + path.read_bytes())
-    versions = candidates({*_PACKAGES, KERNEL_PACKAGE, *extra})
-    digest.update(json.dumps(versions, sort_keys=True).encode())
-    return digest.hexdigest()
-
-
 def build(out: Path) -> store.Artefact:
     """Build the installer into the store at `out`, or return it when nothing has changed. Raises BuildError."""
     require(_TOOLS)
-    wanted = recipe()
+    sources = [*_AGENT.glob("*.py"), *(_HERE / name for name in _SOURCES)]
+    wanted = recipe(sources, {*_PACKAGES, KERNEL_PACKAGE})
     if known := store.current(out, SLUG, wanted):
         return known
     steps = Steps(SLUG)
     with tempfile.TemporaryDirectory(prefix=".build-", dir=_made(out)) as work:
         scratch = Path(work)
-        tree = extract(scratch, steps)
-        kernel, initrd, release = pack(tree, tree, scratch, steps)
+        kernel, initrd, release = _pack(_extract(scratch, steps), scratch, steps)
         artefact = store.Artefact(SLUG, wanted, release, store.put_file(out, kernel), store.put_file(out, initrd), None)
     store.publish(out, artefact)
     steps(f"done: kernel {artefact.kernel.bytes:,} bytes, initrd {artefact.initrd.bytes:,} bytes")
@@ -104,21 +79,18 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def extract(scratch: Path, steps: Steps, kernel: str = KERNEL_PACKAGE) -> Path:
+def _extract(scratch: Path, steps: Steps) -> Path:
     """Unpack the installer's packages, with all that they depend on, without running any of their scripts."""
     steps("unpacking the installer's packages")
     tree, sources = scratch / "installer", scratch / "sources.list"
     sources.write_text(apt_sources(CODENAME), encoding="utf-8")
-    include = ",".join([*_PACKAGES, kernel])
+    include = ",".join([*_PACKAGES, KERNEL_PACKAGE])
     run(["mmdebstrap", "--mode=root", "--variant=extract", f"--include={include}", CODENAME, tree, sources])
     return tree
 
 
-def pack(tree: Path, kernel_tree: Path, scratch: Path, steps: Steps) -> tuple[Path, Path, str]:
-    """Make the initramfs of the userland in `tree` and the modules of the kernel in `kernel_tree`.
-
-    Returns the kernel, the initramfs (both in `scratch`) and the kernel's release.
-    """
+def _pack(tree: Path, scratch: Path, steps: Steps) -> tuple[Path, Path, str]:
+    """Make the initramfs of what is in `tree`: the kernel and the initramfs, both in `scratch`, and the release."""
     steps("choosing the installer's files")
     root = tree / "initramfs"
     for folder in ("bin", "dev", "etc", "mnt", "proc", "run", "sys", "tmp"):
@@ -142,13 +114,13 @@ def pack(tree: Path, kernel_tree: Path, scratch: Path, steps: Steps) -> tuple[Pa
     for program in [*(root / "bin").iterdir(), *(root / "lib64").iterdir(), root / "init"]:
         if not program.is_symlink():
             program.chmod(0o755)
-    release = modules.collect(kernel_tree, tree, root)
+    release = modules.collect(tree, root)
     steps("packing the initramfs")
     console = cpio.Entry("dev/console", stat.S_IFCHR | 0o600, device=(5, 1))  # the kernel opens it for /init
     archive, initrd, kernel = scratch / "initrd.cpio", scratch / "initrd", scratch / "kernel"
     archive.write_bytes(cpio.encode([*cpio.walk(root), console]))
     run(["zstd", "-q", "-19", "-T0", archive, "-o", initrd])
-    shutil.copyfile(kernel_tree / "boot" / f"vmlinuz-{release}", kernel)
+    shutil.copyfile(tree / "boot" / f"vmlinuz-{release}", kernel)
     return kernel, initrd, release
 
 

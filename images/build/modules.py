@@ -21,10 +21,10 @@ WANTED = (
 )
 
 
-def collect(tree: Path, tools: Path, target: Path) -> str:
+def collect(tree: Path, target: Path) -> str:
     """Copy the wanted modules of the one kernel in `tree`, and all that they need, to `target`; the kernel's release.
 
-    `tools` is a tree with kmod, and `target` lies in it.
+    `tree` has kmod, too, and `target` lies in it.
 
     Raises BuildError when the tree has not exactly one kernel.
     """
@@ -45,7 +45,7 @@ def collect(tree: Path, tools: Path, target: Path) -> str:
         shutil.copyfile(source / name, folder / name)
     for name in ("modules.builtin", "modules.builtin.modinfo", "modules.order"):
         shutil.copyfile(source / name, folder / name)
-    run(["chroot", tools, "depmod", "-b", f"/{target.relative_to(tools)}", release])
+    run(["chroot", tree, "depmod", "-b", f"/{target.relative_to(tree)}", release])
     for index in folder.glob("modules.*"):  # busybox reads the texts only
         if index.name not in ("modules.dep", "modules.alias", "modules.softdep"):
             index.unlink()
