@@ -75,7 +75,8 @@ def _interface(interfaces: Element, port: Port) -> None:
     family = _add(_named(interface, "unit", "0"), "family")
     links = _links(port)
     for version, name in ((4, "inet"), (6, "inet6")):
-        if found := _of_version(links, version):
+        # IPv6 is on without an address, too: a port that has none sends no router advertisement.
+        if (found := _of_version(links, version)) or version == 6:
             protocol = _add(family, name)
             _add(_path(protocol, "filter", "input"), "filter-name", f"{OWNER}{version}-{port.name}")
             for link in found:
@@ -102,15 +103,14 @@ def _filters(inet: Element, inet6: Element, leaf: Leaf, port: Port) -> None:
         _dhcp_term(entry)
         _boot_term(entry, leaf, port)
         _own_terms(entry, port, 4)
-    if _of_version(links, 6):
-        entry = _named(inet6, "filter", f"{OWNER}6-{port.name}")
-        _add(entry, "interface-specific")
-        term = _named(entry, "term", "neighbour")
-        source = _add(term, "from")
-        for prefix in ("fe80::/10", "::/128"):
-            _named(source, "source-address", prefix)
-        _path(term, "then", "accept")
-        _own_terms(entry, port, 6)
+    entry = _named(inet6, "filter", f"{OWNER}6-{port.name}")
+    _add(entry, "interface-specific")
+    term = _named(entry, "term", "neighbour")
+    source = _add(term, "from")
+    for prefix in ("fe80::/10", "::/128"):
+        _named(source, "source-address", prefix)
+    _path(term, "then", "accept")
+    _own_terms(entry, port, 6)
 
 
 def _dhcp_term(entry: Element) -> None:
@@ -124,13 +124,13 @@ def _dhcp_term(entry: Element) -> None:
 
 def _boot_term(entry: Element, leaf: Leaf, port: Port) -> None:
     boot = [link for link in port.links if link.role is LinkRole.BOOT]
-    if not boot:
+    reach = leaf.boot_services + (leaf.mirrors if port.profile is Profile.PROVISIONING else ())
+    if not boot or not reach:  # a term without a destination would accept every one
         return
     term = _named(entry, "term", "boot")
     source = _add(term, "from")
     for link in boot:
         _named(source, "source-address", f"{link.host.ip}/32")
-    reach = leaf.boot_services + (leaf.mirrors if port.profile is Profile.PROVISIONING else ())
     for network in reach:
         _named(source, "destination-address", str(network))
     _path(term, "then", "accept")

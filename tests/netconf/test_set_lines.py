@@ -17,6 +17,12 @@ set firewall family inet filter rh4-xe-0/0/1 term boot from source-address 10.64
 set firewall family inet filter rh4-xe-0/0/1 term boot then accept
 set firewall family inet filter rh4-xe-0/0/1 term spoof then count spoof
 set firewall family inet filter rh4-xe-0/0/1 term spoof then discard
+set firewall family inet6 filter rh6-xe-0/0/1 interface-specific
+set firewall family inet6 filter rh6-xe-0/0/1 term neighbour from source-address ::/128
+set firewall family inet6 filter rh6-xe-0/0/1 term neighbour from source-address fe80::/10
+set firewall family inet6 filter rh6-xe-0/0/1 term neighbour then accept
+set firewall family inet6 filter rh6-xe-0/0/1 term spoof then count spoof
+set firewall family inet6 filter rh6-xe-0/0/1 term spoof then discard
 set forwarding-options dhcp-relay group rh active-server-group rh
 set forwarding-options dhcp-relay group rh forward-only
 set forwarding-options dhcp-relay group rh interface xe-0/0/1.0
@@ -27,6 +33,7 @@ set interfaces xe-0/0/1 description "rh g=1 m1"
 set interfaces xe-0/0/1 mtu 9216
 set interfaces xe-0/0/1 unit 0 family inet address 10.64.0.2/31 primary
 set interfaces xe-0/0/1 unit 0 family inet filter input rh4-xe-0/0/1
+set interfaces xe-0/0/1 unit 0 family inet6 filter input rh6-xe-0/0/1
 set protocols router-advertisement interface xe-0/0/1.0 default-lifetime 0"""
 
 
