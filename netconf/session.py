@@ -38,6 +38,14 @@ _COMMIT_S = 180  # 60 s and more were seen on loaded switches
 _DEFAULT: Any = {None: NETCONF}
 _PERSIST = "urn:ietf:params:netconf:capability:confirmed-commit:1.1"
 _VALIDATE = "urn:ietf:params:netconf:capability:validate:"
+# What Junos wraps its answers to a load or a commit in, one for each routing engine.
+_ENVELOPES = {
+    "commit-results",
+    "load-configuration-results",
+    "multi-routing-engine-item",
+    "multi-routing-engine-results",
+    "routing-engine",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +65,19 @@ class LeafAddress:
     private_key: str = field(default="", repr=False)
 
 
+def _statements(reply: Element) -> Iterator[Element]:
+    """What the leaf itself says in a reply, and none of the configuration in it, whose statements may have any name."""
+    for element in reply:
+        if isinstance(element.tag, str):
+            yield element
+            if tag_of(element) in _ENVELOPES:
+                yield from _statements(element)
+
+
 def _errors(reply: Element) -> list[Element]:
-    """Every error in a reply at any depth; warnings are none (RFC 6241 §4.3, Junos' own forms)."""
+    """Every error in a reply, in Junos' envelopes too; warnings are none (RFC 6241 §4.3, Junos' own forms)."""
     found = []
-    for element in reply.iter():
-        if not isinstance(element.tag, str):
-            continue
+    for element in _statements(reply):
         match tag_of(element):
             case "rpc-error" | "error":
                 severity = next((child.text for child in element if tag_of(child) == "error-severity"), "error")
@@ -87,7 +102,7 @@ def _raise_for(reply: Element, *, must_say_ok: bool) -> None:
             holder = next((one.text for one in first.iter(f"{{{NETCONF}}}session-id")), None)
             raise LockedByOther(f"session {holder}: {reason}" if holder else reason)
         raise Refused(reason, _words(first, "error-path"))
-    said = {tag_of(element) for element in reply.iter() if isinstance(element.tag, str)}
+    said = {tag_of(element) for element in _statements(reply)}
     if must_say_ok and not said & {"ok", "commit-success", "load-success"}:
         raise Refused(f"the leaf said neither yes nor no: {sorted(said)}")
 

@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv4Network, ip_interface
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from lxml import etree
 
 from netconf.desired import Leaf, Link, LinkRole, Port, Profile
 from netconf.errors import LockedByOther, OutcomeUnknown, Refused, Unreachable, Unverified
@@ -58,6 +59,15 @@ async def test_a_leaf_becomes_what_is_desired_in_one_commit_and_then_needs_none(
     assert (again.changed, leaf.commits) == (False, 1)
     assert leaf.trial is None
     assert leaf.foreign() == foreign
+
+
+@pytest.mark.parametrize("statement", ["error", "rpc-error", "load-error-count"])
+async def test_a_statement_that_is_called_like_an_error_is_configuration(leaf: VirtualLeaf, statement: str) -> None:
+    leaf.running.append(etree.fromstring(f"<event-options><{statement}>1</{statement}></event-options>"))
+    foreign, wanted = leaf.foreign(), leaf_of(port(0, Profile.ACTIVE))
+    async with open_session(address(leaf)) as session:
+        assert (await apply(session, wanted)).changed
+    assert (leaf.set_lines(), leaf.foreign()) == (desired_lines(wanted), foreign)
 
 
 async def test_the_cable_sees_what_runs(leaf: VirtualLeaf) -> None:
