@@ -114,8 +114,9 @@ class LeafSession:
         self.address = address
         self._thread = thread
         self._connection = connection
-        # What a session before this one left half done is ended by the first transaction.
-        self.fresh = True
+        # Whether a trial commit may be pending that nobody is going to confirm, a former session's or one of ours
+        # that went wrong. The next transaction ends it before it believes what is running.
+        self.unsettled = True
 
     @property
     def persists(self) -> bool:
@@ -207,6 +208,7 @@ class LeafSession:
         _sub(operation, "confirm-timeout").text = str(timeout_s)
         if persist is not None:
             _sub(operation, "persist").text = persist
+        self.unsettled = True  # whatever is answered, if anything
         await self.rpc(operation, timeout_s=_COMMIT_S)
 
     async def confirm(self, persist: str | None) -> None:
@@ -215,12 +217,14 @@ class LeafSession:
         if persist is not None:
             _sub(operation, "persist-id").text = persist
         await self.rpc(operation, timeout_s=_COMMIT_S)
+        self.unsettled = False
 
     async def cancel_commit(self, persist: str) -> None:
         """Take the pending commit back at once (confirmed-commit 1.1)."""
         operation = _operation("cancel-commit")
         _sub(operation, "persist-id").text = persist
         await self.rpc(operation, timeout_s=_COMMIT_S)
+        self.unsettled = False
 
 
 def _operation(tag: str) -> Element:

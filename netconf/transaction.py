@@ -56,7 +56,7 @@ async def apply(session: LeafSession, desired: Leaf, *, confirm_timeout_s: int =
     wanted = owned_objects(configuration(desired))
     # The same name each time, so that a trial which outlived its controller can be ended by the next one.
     persist = f"roundhouse-{desired.name}" if session.persists else None
-    if session.fresh:
+    if session.unsettled:
         await _recover(session, persist)
     running = owned_objects(await session.get_config("running"))
     change = edit(wanted, running)
@@ -74,24 +74,29 @@ async def apply(session: LeafSession, desired: Leaf, *, confirm_timeout_s: int =
 
 
 async def _recover(session: LeafSession, persist: str | None) -> None:
-    """End a trial commit that an earlier controller of ours did not live to confirm.
+    """End a trial commit that was not confirmed: an earlier controller's, or this session's own.
 
     Where trials have names it is taken back, and what is running says what is left to do. Elsewhere any commit
-    confirms it (Junos), and the comparison that follows finds what was wrong in it.
+    confirms it (Junos), and the comparison that follows finds what was wrong in it; but what cut the leaf off is left
+    to its timer.
     """
-    try:
-        if persist is not None:
+    if persist is not None:
+        try:
             await session.cancel_commit(persist)
-        else:
-            await _lock(session)
-            try:
-                await session.discard_changes()
-                await session.confirm(None)
-            finally:
-                await _unlock(session)
-    except Refused:
-        log.debug("no_trial_commit_left", persist=persist)
-    session.fresh = False
+        except Refused:
+            log.debug("no_trial_commit_left", persist=persist)
+            session.unsettled = False
+        return
+    async with open_session(session.address):
+        await _lock(session)
+        try:
+            await session.discard_changes()
+            await session.confirm(None)
+        except Refused as err:
+            # A leaf without a trial would have said yes: nothing that runs now can be relied on.
+            raise Unverified([f"a trial that may be pending cannot be ended: {err}"]) from err
+        finally:
+            await _unlock(session)
 
 
 async def _lock(session: LeafSession) -> None:

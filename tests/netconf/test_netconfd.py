@@ -187,6 +187,18 @@ async def test_a_trial_whose_controller_died_is_not_taken_for_done(address: Leaf
         assert await read_owned(session) == desired_lines(wanted)
 
 
+async def test_a_trial_of_the_same_session_is_not_taken_for_done_either(address: LeafAddress) -> None:
+    wanted = leaf_of(port(0, Profile.ACTIVE))
+    trial_s = 2
+    async with open_session(address) as session:
+        await apply(session, leaf_of())  # what an earlier session left is settled
+        await load(session, wanted)
+        await session.commit_confirmed(trial_s, "roundhouse-leaf1")
+        await apply(session, wanted)
+        await asyncio.sleep(trial_s + 0.5)
+        assert await read_owned(session) == desired_lines(wanted)
+
+
 async def test_a_trial_that_nobody_takes_up_is_taken_back_by_the_server(address: LeafAddress) -> None:
     """What the test before this one relies on."""
     async with open_session(address) as session:

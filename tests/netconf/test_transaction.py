@@ -18,6 +18,7 @@ from netconf.render import configuration
 from netconf.session import LeafAddress, open_session
 from netconf.transaction import apply, desired_lines, read_owned
 from service.lab.leaf import VirtualLeaf
+from service.lab.leaf import session as leaf_session
 
 PORTS = [f"xe-0/0/{number}" for number in range(8)]
 _BASES = {
@@ -142,6 +143,74 @@ async def test_a_trial_whose_controller_died_is_not_taken_for_done(leaf: Virtual
         await apply(session, wanted)
     await asyncio.sleep(2.2)
     assert leaf.set_lines() == desired_lines(wanted)
+
+
+def without_named_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have virtual leaves offer confirmed-commit 1.0 only, as Junos does."""
+    offered = tuple(one for one in leaf_session._CAPABILITIES if not one.endswith("confirmed-commit:1.1"))
+    monkeypatch.setattr(leaf_session, "_CAPABILITIES", offered)
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["named", "nameless"])
+async def test_a_trial_whose_confirmation_failed_is_not_taken_for_done_by_the_same_session(
+    leaf: VirtualLeaf, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    if not named:
+        without_named_trials(monkeypatch)
+    wanted = leaf_of(port(0, Profile.ACTIVE))
+    refusals = ["mgd: commit failed: daemon not responding"]
+
+    def refuse_the_next_commit() -> None:
+        if refusals:
+            leaf.faults.refuse_next = refusals.pop()
+
+    # The port changes with the trial commit, so the next one is the confirmation.
+    leaf.port_view(PORTS[0]).watch(refuse_the_next_commit)
+    async with open_session(address(leaf)) as session:
+        assert session.persists is named
+        with pytest.raises(Unverified, match="confirmation was refused"):
+            await apply(session, wanted)
+        pending = leaf.trial
+        assert pending is not None
+        assert await read_owned(session) == desired_lines(wanted)
+        await apply(session, wanted)
+    assert (leaf.set_lines(), leaf.trial) == (desired_lines(wanted), None)
+
+
+async def test_a_trial_is_not_done_while_the_leaf_refuses_to_keep_it(
+    leaf: VirtualLeaf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_named_trials(monkeypatch)
+    wanted = leaf_of(port(0, Profile.ACTIVE))
+
+    def refuse_from_now_on() -> None:
+        leaf.faults.refuse_always = "mgd: commit failed: daemon not responding"
+
+    leaf.port_view(PORTS[0]).watch(refuse_from_now_on)
+    async with open_session(address(leaf)) as session:
+        for _ in range(3):
+            with pytest.raises(Unverified, match="daemon not responding"):
+                await apply(session, wanted)
+
+
+async def test_a_trial_that_cut_the_leaf_off_and_cannot_be_taken_back_is_neither_done_nor_confirmed(
+    leaf: VirtualLeaf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_named_trials(monkeypatch)
+    wanted = leaf_of(port(0, Profile.ACTIVE))
+    async with open_session(address(leaf)) as session:
+        # The leaf lets nobody in once something was committed; so what the session begins with comes before.
+        await apply(session, leaf_of())
+        leaf.commits, leaf.faults.black_hole = 0, True
+        with pytest.raises(Unverified, match="cannot be reached after the change"):
+            await apply(session, wanted)
+        with pytest.raises(Unreachable):
+            await apply(session, wanted)
+        pending = leaf.trial
+        assert pending is not None
+        leaf.faults.black_hole = False
+        await apply(session, wanted)
+    assert (leaf.set_lines(), leaf.trial) == (desired_lines(wanted), None)
 
 
 async def test_a_foreign_lock_is_waited_for_and_named(leaf: VirtualLeaf) -> None:
