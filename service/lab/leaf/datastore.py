@@ -17,13 +17,14 @@ _LEAF_LISTS = {"permissions", "export", "import", "protocol", "destination-port"
 
 
 class EditError(Exception):
-    """The edit or the commit is not allowed; `tag` is the RFC 6241 appendix A error-tag."""
+    """The call is not allowed; `tag` is the RFC 6241 appendix A error-tag, `bad_element` the parameter at fault."""
 
-    def __init__(self, tag: str, message: str, path: str = "") -> None:
+    def __init__(self, tag: str, message: str, path: str = "", *, bad_element: str = "") -> None:
         super().__init__(message)
         self.tag = tag
         self.message = message
         self.path = path
+        self.bad_element = bad_element
 
 
 def without_namespaces(element: Element) -> Element:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import re
 from typing import TYPE_CHECKING
 
 import asyncssh
@@ -173,6 +174,9 @@ class NetconfSession:
         leaf, faults = self._leaf, self._leaf.faults
         self._need_free()
         words = {tag_of(one): (one.text or "").strip() for one in operation}
+        confirm_s = _DEFAULT_CONFIRM_S
+        if "confirm-timeout" in words:
+            confirm_s = _positive("confirm-timeout", words["confirm-timeout"])
         trial = leaf.trial
         if trial is not None and trial.persist is not None and words.get("persist-id") != trial.persist:
             raise EditError("in-use", "a confirmed commit is pending under another persist-id")
@@ -188,7 +192,7 @@ class NetconfSession:
             raise EditError("operation-failed", message)
         if faults.refuse_always:
             raise EditError("operation-failed", faults.refuse_always)
-        timeout = int(words.get("confirm-timeout") or _DEFAULT_CONFIRM_S) if "confirmed" in words else None
+        timeout = confirm_s if "confirmed" in words else None
         if timeout is None and trial is not None and not leaf.dirty:
             leaf.end_trial()
             return
@@ -207,16 +211,25 @@ class NetconfSession:
         self._leaf.roll_back()
 
     def _kill(self, operation: Element) -> None:
-        number = int(next(((one.text or "0") for one in operation if tag_of(one) == "session-id"), "0"))
+        text = next(((one.text or "").strip() for one in operation if tag_of(one) == "session-id"), "")
+        number = _positive("session-id", text)
         victim = self._leaf.sessions.get(number)
         if victim is None or victim is self:
-            raise EditError("invalid-value", f"no other session {number}")
+            raise EditError("invalid-value", f"no other session {number}", bad_element="session-id")
         victim.drop()
 
 
 def _named_child(operation: Element, tag: str, default: str) -> str:
     holder = next((one for one in operation if tag_of(one) == tag), None)
     return default if holder is None or not len(holder) else tag_of(holder[0])
+
+
+def _positive(tag: str, text: str) -> int:
+    """A parameter of the range that RFC 6241's model gives confirm-timeout and session-id: uint32, 1 and up."""
+    number = int(text) if re.fullmatch("[0-9]{1,10}", text) else 0
+    if not 1 <= number < 2**32:
+        raise EditError("invalid-value", f"{tag} is no number from 1 to {2**32 - 1}: {text[:40]!r}", bad_element=tag)
+    return number
 
 
 def _error(err: EditError) -> Element:
@@ -230,4 +243,7 @@ def _error(err: EditError) -> Element:
     ):
         if text:
             etree.SubElement(error, f"{{{NETCONF}}}{tag}").text = text
+    if err.bad_element:
+        info = etree.SubElement(error, f"{{{NETCONF}}}error-info")
+        etree.SubElement(info, f"{{{NETCONF}}}bad-element").text = err.bad_element
     return error

@@ -1,0 +1,105 @@
+"""What the virtual leaf answers to calls that our own client never makes, read off the wire."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import asyncssh
+import pytest
+from lxml import etree
+
+from netconf.errors import Unreachable
+from netconf.owned import NETCONF
+from netconf.render import Element
+from netconf.session import LeafAddress, open_session
+from service.lab.leaf import VirtualLeaf
+
+Call = Callable[[str], Awaitable[Element]]
+_IN = {"nc": NETCONF}
+_END = b"]]>]]>"
+_HELLO = (
+    f'<hello xmlns="{NETCONF}"><capabilities><capability>urn:ietf:params:netconf:base:1.0</capability></capabilities>'
+    "</hello>"
+)
+
+
+@pytest.fixture
+async def leaf() -> AsyncIterator[VirtualLeaf]:
+    made = await VirtualLeaf.start("leaf1", ["xe-0/0/0"], username="rh", password="secret")
+    yield made
+    await made.stop()
+
+
+@pytest.fixture
+async def call(leaf: VirtualLeaf) -> AsyncIterator[Call]:
+    """A session that sends an operation as it stands and gives back the whole reply."""
+    async with (
+        asyncssh.connect(
+            leaf.address,
+            leaf.port,
+            username="rh",
+            password="secret",
+            known_hosts=asyncssh.import_known_hosts(f"[{leaf.address}]:{leaf.port} {leaf.host_key}\n"),
+            config=None,
+            client_keys=None,
+        ) as connection,
+        connection.create_process(subsystem="netconf", encoding=None) as process,
+    ):
+
+        async def receive() -> Element:
+            message: bytes = await process.stdout.readuntil(_END)
+            return etree.fromstring(message.removesuffix(_END))
+
+        async def send(operation: str) -> Element:
+            process.stdin.write(f'<rpc xmlns="{NETCONF}" message-id="1">{operation}</rpc>'.encode() + _END)
+            return await receive()
+
+        await receive()
+        process.stdin.write(_HELLO.encode() + _END)
+        yield send
+
+
+def said(reply: Element) -> tuple[str | None, str | None]:
+    """The error's tag, and the element that it is about."""
+    return (
+        reply.findtext("nc:rpc-error/nc:error-tag", namespaces=_IN),
+        reply.findtext("nc:rpc-error/nc:error-info/nc:bad-element", namespaces=_IN),
+    )
+
+
+async def still_answers(call: Call) -> bool:
+    return (await call("<discard-changes/>")).find("nc:ok", _IN) is not None
+
+
+_NO_NUMBERS = ["soon", "0", "-5", "1.5", "1_0", "", "4294967296", "9" * 5000]
+
+
+@pytest.mark.parametrize("value", _NO_NUMBERS, ids=lambda value: value[:12] or "empty")
+async def test_a_confirm_timeout_that_is_none_is_refused_by_name(leaf: VirtualLeaf, call: Call, value: str) -> None:
+    reply = await call(f"<commit><confirmed/><confirm-timeout>{value}</confirm-timeout></commit>")
+    assert said(reply) == ("invalid-value", "confirm-timeout")
+    assert (leaf.commits, leaf.trial) == (0, None)
+    assert await still_answers(call)
+
+
+@pytest.mark.parametrize("timeout", ["", "<confirm-timeout>4294967295</confirm-timeout>"], ids=["default", "longest"])
+async def test_a_confirmed_commit_with_a_good_timeout_is_on_trial(leaf: VirtualLeaf, call: Call, timeout: str) -> None:
+    reply = await call(f"<commit><confirmed/>{timeout}</commit>")
+    assert reply.find("nc:ok", _IN) is not None
+    assert leaf.trial is not None
+
+
+@pytest.mark.parametrize("value", [*_NO_NUMBERS, "999"], ids=lambda value: value[:12] or "empty")
+async def test_a_session_id_that_is_nobodys_is_refused_by_name(call: Call, value: str) -> None:
+    reply = await call(f"<kill-session><session-id>{value}</session-id></kill-session>")
+    assert said(reply) == ("invalid-value", "session-id")
+    assert await still_answers(call)
+
+
+async def test_another_session_is_killed_by_its_number(leaf: VirtualLeaf, call: Call) -> None:
+    async with open_session(LeafAddress(leaf.address, leaf.port, "rh", "secret", leaf.host_key)) as victim:
+        reply = await call(f"<kill-session><session-id> {victim.session_id} </session-id></kill-session>")
+        assert reply.find("nc:ok", _IN) is not None
+        with pytest.raises(Unreachable):
+            await victim.discard_changes()
+    assert await still_answers(call)
