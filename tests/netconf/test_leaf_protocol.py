@@ -103,3 +103,24 @@ async def test_another_session_is_killed_by_its_number(leaf: VirtualLeaf, call: 
         while int(victim.session_id) in leaf.sessions:
             await asyncio.sleep(0.01)
     assert await still_answers(call)
+
+
+_EDIT = (
+    "<edit-config><target>{}</target><config><configuration><system><host-name>other</host-name></system>"
+    "</configuration></config></edit-config>"
+)
+
+
+@pytest.mark.parametrize("target", ["running", "startup"])
+async def test_only_the_candidate_can_be_edited(leaf: VirtualLeaf, call: Call, target: str) -> None:
+    running = etree.tostring(leaf.running)
+    assert said(await call(_EDIT.format(f"<{target}/>"))) == ("operation-not-supported", target)
+    assert etree.tostring(leaf.candidate) == etree.tostring(leaf.running) == running
+    assert not leaf.dirty
+    assert (await call(_EDIT.format("<candidate/>"))).find("nc:ok", _IN) is not None
+    assert leaf.candidate.findtext("system/host-name") == "other"
+
+
+async def test_an_edit_without_a_target_is_refused(leaf: VirtualLeaf, call: Call) -> None:
+    assert said(await call(_EDIT.format(""))) == ("missing-element", "target")
+    assert not leaf.dirty

@@ -161,6 +161,11 @@ class NetconfSession:
         leaf.lock_holder = self.number
 
     def _edit(self, operation: Element) -> None:
+        target = _named_child(operation, "target", "")
+        if not target:
+            raise EditError("missing-element", "the edit has no target", bad_element="target")
+        if target != "candidate":  # writable-running is not among the capabilities
+            raise EditError("operation-not-supported", f"{target} cannot be edited", bad_element=target)
         self._need_free()
         default = next((one.text for one in operation if tag_of(one) == "default-operation"), "merge") or "merge"
         config = next(one for one in operation if tag_of(one) == "config")
