@@ -1,35 +1,46 @@
-"""Who holds which block, and who held it when. A tenure is opened by `take`, closed by `give_back`, never changed.
+"""Who holds which block, and who held it when. A tenure is opened by `take` or `hold` and closed by `give_back`.
 
-Allocation never scans: a prefix remembers how far it was ever used (its cursor) and which blocks came back; taking
-one is a row from either, under the lock of that prefix's row.
+Allocation never scans: free space is kept as aligned blocks, and taking some is a look at the smallest that fit, the
+longest free first, under the lock of the prefix's row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_interface, ip_network
+from ipaddress import IPv4Interface, IPv6Interface, ip_network
 from typing import Any
 from uuid import UUID
 
-from ipam.errors import PrefixExhausted
+from ipam.errors import BadBlock, BlockTaken, PrefixClosed, PrefixExhausted
 from ipam.prefixes import Prefix
+from ipam.space import Carved, Network, carve, cut_out, inside, joined
 from sql.loader import Q
 
 
 @dataclass(frozen=True, slots=True)
 class Tenure:
-    """One owner's hold of one block. `until` is None while it lasts."""
+    """One owner's hold of one block. `until` is None while it lasts.
+
+    kind `held`: taken out of a prefix. `routed`: a part of the held tenure `within`, led to one device. `anycast`: the
+    same, led to many devices at once. `note` is what the ledger says beside: machine, leaf, port, mac, hostname.
+    """
 
     id: UUID
+    vrf_id: int
     prefix_id: int
-    block: IPv4Network | IPv6Network
+    block: Network
+    kind: str
     owner: UUID
     slot: str
+    project_id: UUID | None
+    within: UUID | None
     since: datetime
     until: datetime | None
-    note: dict[str, Any]
+    opened_by: str
+    closed_by: str | None
+    note: Mapping[str, Any]
 
     @property
     def leaf(self) -> IPv4Interface | IPv6Interface:
@@ -44,17 +55,135 @@ class Tenure:
     def _side(self, offset: int) -> IPv4Interface | IPv6Interface:
         # A host that owns a whole /64 still has a /127 towards its leaf (RFC 6164).
         length = 127 if self.block.version == 6 else self.block.prefixlen
-        return ip_interface(f"{self.block.network_address + offset}/{length}")
+        address = int(self.block.network_address) + offset
+        if self.block.version == 4:
+            return IPv4Interface((address, length))
+        return IPv6Interface((address, length))
 
 
-def _tenure(row: Any) -> Tenure:
-    return Tenure(**(dict(row) | {"block": ip_network(str(row["block"]))}))
+@dataclass(frozen=True, slots=True)
+class Want:
+    """A block that somebody wants: the same owner and slot always get the same one while they hold it.
+
+    `by` is who asks, for the ledger: "user:<uuid>", "run:<uuid>".
+    """
+
+    owner: UUID
+    slot: str
+    by: str
+    project_id: UUID | None = None
+    note: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _nth(prefix: Any, number: int) -> IPv4Network | IPv6Network:
-    whole = ip_network(str(prefix["cidr"]))
-    step = 2 ** (whole.max_prefixlen - prefix["block_length"])
-    return ip_network((int(whole.network_address) + number * step, prefix["block_length"]))
+def tenure_of(row: Any) -> Tenure:
+    """A tenure from a row that has its columns."""
+    return Tenure(**row)
+
+
+async def take_all(
+    conn: Any,
+    prefixes: Sequence[Prefix],
+    wants: Sequence[Want],
+    *,
+    now: datetime,
+    cool_down: timedelta,
+    length: int | None = None,
+) -> list[Tenure | None]:
+    """A block for each want, from the first prefix that has one; None for those that found none.
+
+    Call it in a transaction. `length` is the mask length of the blocks, by default what the prefixes hand out. Blocks
+    that came back less than `cool_down` ago are left alone. Owner and slot are different for each want.
+    """
+    found: dict[tuple[UUID, str], Tenure] = {}
+    missing = list(wants)
+    for prefix in prefixes:
+        if not missing:
+            break
+        # A statement of its own: the next ones then see what the former holder of the lock did.
+        locked = await conn.fetchrow(Q["lock_prefix"], prefix.id)
+        found |= await _held_already(conn, missing)
+        missing = [want for want in missing if (want.owner, want.slot) not in found]
+        if locked["standing"] != "active" or not missing:
+            continue
+        size = prefix.block_length if length is None else length
+        carved = await _find(conn, locked, size, len(missing), now - cool_down)
+        for tenure in await _open(conn, locked, carved, missing, now):
+            found[tenure.owner, tenure.slot] = tenure
+        missing = missing[len(carved.taken) :]
+    return [found.get((want.owner, want.slot)) for want in wants]
+
+
+async def _held_already(conn: Any, wants: Sequence[Want]) -> dict[tuple[UUID, str], Tenure]:
+    owners, slots = [want.owner for want in wants], [want.slot for want in wants]
+    rows = await conn.fetch(Q["open_tenures_of_slots"], owners, slots)
+    return {(row["owner"], row["slot"]): tenure_of(row) for row in rows}
+
+
+async def _find(conn: Any, locked: Any, length: int, count: int, free_before: datetime) -> Carved:
+    shortest = locked["cidr"].prefixlen
+    if not shortest <= length <= locked["block_length"]:
+        return Carved([], [], [])
+    rows = await conn.fetch(Q["next_free_blocks"], locked["id"], length, shortest, free_before, count)
+    carved = carve((row["block"] for row in rows), length, count)
+    if len(carved.taken) < count and length < locked["block_length"] and await _join(conn, locked, length, free_before):
+        rows = await conn.fetch(Q["next_free_blocks"], locked["id"], length, shortest, free_before, count)
+        carved = carve((row["block"] for row in rows), length, count)
+    return carved
+
+
+async def _join(conn: Any, locked: Any, length: int, free_before: datetime) -> bool:
+    """Join neighbours that have cooled down; False when no more have since the last time, or none fit together."""
+    if not await conn.fetchval(Q["cooled_since"], locked["id"], locked["joined_at"], free_before):
+        return False
+    rows = await conn.fetch(Q["cooled_blocks"], locked["id"], free_before, length)
+    made = joined([row["block"] for row in rows])
+    parts = [(part, whole) for whole, pieces in made.items() for part in pieces]
+    await conn.execute(Q["join_blocks"], locked["id"], [part for part, _ in parts], [whole for _, whole in parts])
+    await conn.execute(Q["mark_joined"], locked["id"], free_before)
+    return bool(parts)
+
+
+async def _open(conn: Any, locked: Any, carved: Carved, wants: Sequence[Want], now: datetime) -> list[Tenure]:
+    given = list(zip(carved.taken, wants, strict=False))
+    if not given:
+        return []
+    rows = await conn.fetch(
+        Q["open_tenures"],
+        locked["id"],
+        carved.used_up,
+        [piece for piece, _ in carved.left],
+        [source for _, source in carved.left],
+        locked["vrf_id"],
+        locked["cidr"],
+        now,
+        [block for block, _ in given],
+        [want.owner for _, want in given],
+        [want.slot for _, want in given],
+        [want.project_id for _, want in given],
+        [want.by for _, want in given],
+        [dict(want.note) for _, want in given],
+    )
+    # Blocks come back in the order in which they went, but only the block itself says so for certain.
+    ids = {row["block"]: row["id"] for row in rows}
+    return [
+        Tenure(
+            id=ids[block],
+            vrf_id=locked["vrf_id"],
+            prefix_id=locked["id"],
+            block=block,
+            kind="held",
+            owner=want.owner,
+            slot=want.slot,
+            project_id=want.project_id,
+            within=None,
+            since=now,
+            until=None,
+            opened_by=want.by,
+            closed_by=None,
+            note=want.note,
+        )
+        for block, want in given
+    ]
 
 
 async def take(
@@ -64,39 +193,87 @@ async def take(
     slot: str,
     *,
     now: datetime,
+    by: str,
     cool_down: timedelta = timedelta(0),
-    note: dict[str, Any] | None = None,
+    length: int | None = None,
+    project_id: UUID | None = None,
+    note: Mapping[str, Any] | None = None,
 ) -> Tenure:
-    """A block for `owner` and `slot` from the first prefix that has one; the same owner and slot get the same block.
+    """One block, as `take_all` takes them. Raises PrefixExhausted, which says what is free, or PrefixClosed."""
+    want = Want(owner, slot, by, project_id, note or {})
+    (found,) = await take_all(conn, prefixes, [want], now=now, cool_down=cool_down, length=length)
+    if found is None:
+        raise await no_block(conn, prefixes, slot, now=now, cool_down=cool_down, length=length)
+    return found
 
-    Call it in a transaction. Blocks that came back less than `cool_down` ago are left alone. Raises PrefixExhausted.
-    """
-    if (held := await conn.fetchrow(Q["tenure_of_slot"], owner, slot)) is not None:
-        return _tenure(held)
+
+async def no_block(
+    conn: Any, prefixes: Sequence[Prefix], slot: str, *, now: datetime, cool_down: timedelta, length: int | None
+) -> PrefixExhausted | PrefixClosed:
+    """Why `take` found nothing: which prefix, what was asked, what is free."""
+    told, closed = [], 0
     for prefix in prefixes:
-        # A statement of its own: the next ones then see what the former holder of the lock did.
-        locked = await conn.fetchrow(Q["lock_prefix"], prefix.id)
-        if (held := await conn.fetchrow(Q["tenure_of_slot"], owner, slot)) is not None:
-            return _tenure(held)
-        block = await _free_block(conn, locked, now - cool_down)
-        if block is not None:
-            row = await conn.fetchrow(
-                Q["open_tenure"], locked["vrf_id"], prefix.id, block, owner, slot, note or {}, now
-            )
-            return _tenure(row)
-    asked = ", ".join(str(prefix.cidr) for prefix in prefixes)
-    lengths = ", ".join(sorted({f"/{prefix.block_length}" for prefix in prefixes}))
-    raise PrefixExhausted(f"{asked} has no free {lengths} for {slot}")
+        size = prefix.block_length if length is None else length
+        locked = await conn.fetchrow(Q["share_prefix"], prefix.id)
+        if locked["standing"] != "active":
+            closed += 1
+            told.append(f"{prefix.cidr} is {locked['standing']}")
+            continue
+        if not prefix.cidr.prefixlen <= size <= prefix.block_length:
+            told.append(f"{prefix.cidr} hands out /{prefix.cidr.prefixlen} to /{prefix.block_length}, not /{size}")
+            continue
+        row = await conn.fetchrow(Q["why_no_block"], prefix.id, now - cool_down, size)
+        largest = "nothing" if row["largest"] is None else f"a /{row['largest']} at most"
+        text = f"{prefix.cidr} has no free /{size}: {largest} is free"
+        if row["cooling"]:
+            text += f", {row['cooling']} blocks cool down"
+        if row["next"] is not None:
+            text += f" (the next until {row['next'] + cool_down:%Y-%m-%d %H:%M:%S} UTC)"
+        if row["tagged"]:
+            text += f", {row['tagged']} are tagged for abuse"
+        told.append(text)
+    kind = PrefixClosed if closed == len(told) else PrefixExhausted
+    return kind(f"{'; '.join(told)} (asked for: {slot})")
 
 
-async def _free_block(conn: Any, locked: Any, free_before: datetime) -> IPv4Network | IPv6Network | None:
-    if (back := await conn.fetchval(Q["take_free_block"], locked["id"], free_before)) is not None:
-        return ip_network(str(back))
-    whole = ip_network(str(locked["cidr"]))
-    if locked["cursor"] >= 2 ** (locked["block_length"] - whole.prefixlen):
-        return None
-    await conn.execute(Q["advance_cursor"], locked["id"])
-    return _nth(locked, locked["cursor"])
+async def hold(
+    conn: Any,
+    prefix: Prefix,
+    block: Network,
+    owner: UUID,
+    slot: str,
+    *,
+    now: datetime,
+    by: str,
+    project_id: UUID | None = None,
+    note: Mapping[str, Any] | None = None,
+) -> Tenure:
+    """A block that the caller names, whether it has cooled down or not; in a transaction.
+
+    The same owner and slot get what they hold already. Raises BadBlock, BlockTaken (which names the holder) or
+    PrefixClosed.
+    """
+    want = Want(owner, slot, by, project_id, note or {})
+    locked = await conn.fetchrow(Q["lock_prefix"], prefix.id)
+    held = await _held_already(conn, [want])
+    if (tenure := held.get((owner, slot))) is not None:
+        if tenure.block != block:
+            raise BlockTaken(f"{owner} holds {tenure.block} as {slot} already, and asked for {block}")
+        return tenure
+    if locked["standing"] != "active":
+        raise PrefixClosed(f"{prefix.cidr} is {locked['standing']}")
+    if prefix.role == "container" or not inside(block, locked["cidr"]) or block.prefixlen > prefix.block_length:
+        raise BadBlock(
+            f"{block} is no block of {prefix.cidr}, which hands out /{prefix.cidr.prefixlen} to /{prefix.block_length}"
+            f" as {prefix.role}"
+        )
+    rows = await conn.fetch(Q["free_blocks_touching"], prefix.id, block)
+    carved = cut_out([row["block"] for row in rows], block)
+    if carved is None:
+        holders = await holding(conn, block, now, vrf_ids=[prefix.vrf_id])
+        told = ", ".join(f"{tenure.block} by {tenure.owner} as {tenure.slot}" for tenure in holders[:3])
+        raise BlockTaken(f"{block} of {prefix.cidr} is not free: {told or 'a part of it is tagged'}")
+    return (await _open(conn, locked, carved, [want], now))[0]
 
 
 async def has_room(conn: Any, prefixes: Sequence[Prefix], *, now: datetime, cool_down: timedelta) -> bool:
@@ -104,25 +281,46 @@ async def has_room(conn: Any, prefixes: Sequence[Prefix], *, now: datetime, cool
     return bool(await conn.fetchval(Q["prefixes_have_room"], [prefix.id for prefix in prefixes], now - cool_down))
 
 
-async def give_back(conn: Any, owner: UUID, *, now: datetime) -> list[IPv4Network | IPv6Network]:
-    """End all tenures of `owner`; doing it again ends nothing more. Returns the blocks that became free."""
-    return [ip_network(str(row["block"])) for row in await conn.fetch(Q["close_tenures"], owner, now)]
+async def give_back(conn: Any, owner: UUID, *, now: datetime, by: str) -> list[Network]:
+    """End all tenures of `owner`, in a transaction; doing it again ends nothing more. Returns what became free.
+
+    Raises BlockTaken while a part of what the owner holds is led to a device.
+    """
+    # The prefix's row is shared first: who tags a block for abuse waits, or is seen below.
+    await conn.fetch(Q["share_prefixes_of_owner"], owner)
+    if (part := await conn.fetchrow(Q["parts_of_owner"], owner)) is not None:
+        raise BlockTaken(f"{part['block']} is led to {part['owner']}; take it away from there first")
+    return [row["block"] for row in await conn.fetch(Q["close_tenures"], owner, now, by)]
 
 
 async def held_by(conn: Any, owner: UUID) -> list[Tenure]:
     """What `owner` holds now, by slot."""
-    return [_tenure(row) for row in await conn.fetch(Q["tenures_of_owner"], owner)]
+    return [tenure_of(row) for row in await conn.fetch(Q["tenures_of_owner"], owner)]
 
 
 async def held_by_all(conn: Any, owners: Sequence[UUID]) -> dict[UUID, list[Tenure]]:
     """What each of `owners` holds now; an owner without blocks has an empty list."""
     found: dict[UUID, list[Tenure]] = {owner: [] for owner in owners}
     for row in await conn.fetch(Q["tenures_of_owners"], list(owners)):
-        found[row["owner"]].append(_tenure(row))
+        found[row["owner"]].append(tenure_of(row))
     return found
 
 
-async def holder(conn: Any, address: str, at: datetime) -> Tenure | None:
-    """The tenure that `address` was part of at that time, if any."""
-    row = await conn.fetchrow(Q["tenure_holding"], address, at)
-    return None if row is None else _tenure(row)
+def networks_around(block: Network) -> list[Network]:
+    """Every aligned block that `block` lies in, itself among them."""
+    return [block.supernet(new_prefix=length) for length in range(block.prefixlen + 1)]
+
+
+async def holding(conn: Any, block: Network, at: datetime, *, vrf_ids: Sequence[int]) -> list[Tenure]:
+    """The tenures that `block` or a part of it belonged to at that time, the widest first and holders before routes."""
+    planes = [vrf_id * 2 + routed for vrf_id in vrf_ids for routed in (0, 1)]
+    rows = list(await conn.fetch(Q["tenures_held4" if block.version == 4 else "tenures_held6"], planes, block, at))
+    rows += await conn.fetch(Q["tenures_anycast"], list(vrf_ids), networks_around(block), at)
+    found = [tenure_of(row) for row in rows]
+    return sorted(found, key=lambda tenure: (tenure.kind != "held", tenure.block.prefixlen, tenure.block))
+
+
+async def holder(conn: Any, address: str, at: datetime, *, vrf_ids: Sequence[int]) -> Tenure | None:
+    """The innermost tenure that `address` was part of at that time: whom it was led to, or who held it."""
+    found = await holding(conn, ip_network(address), at, vrf_ids=vrf_ids)
+    return found[-1] if found else None

@@ -88,7 +88,7 @@ class Agents:
         source = source_address(request)
         if source is None:
             return None
-        row = await self._db.fetchrow(Q["machine_at_source"], str(source))
+        row = await self._db.fetchrow(Q["machine_at_source"], source)
         return row["machine_id"] if row is not None and row["slot"] == "boot" else None
 
     async def _agent(self, request: web.Request) -> UUID:

@@ -106,7 +106,7 @@ class BootDecider:
         return f"{port['leaf']} {port['name']} has no boot link"
 
     async def _link_of_address(self, address: IPv4Address) -> Tenure | str:
-        row = await self._db.fetchrow(Q["boot_link_of_address"], str(address))
+        row = await self._db.fetchrow(Q["boot_link_of_address"], address)
         if row is None:
             return f"{address} is in no boot link"
         return next(link for link in await held_by(self._db, row["owner"]) if link.slot == "boot")
@@ -124,7 +124,7 @@ class BootDecider:
 
     async def script_for(self, source: IPv4Address, _parameters: Mapping[str, str]) -> Script | None:
         """The iPXE script of the machine at that boot link; None for anyone else."""
-        at = await self._db.fetchrow(Q["machine_at_source"], str(source))
+        at = await self._db.fetchrow(Q["machine_at_source"], source)
         if at is None or at["slot"] != "boot":
             return None
         row = await self._db.fetchrow(Q["boot_state"], at["machine_id"])

@@ -33,7 +33,9 @@ async def order_device(conn: Connection, device_id: UUID, *, settings: Settings,
     device, now = await device_by_id(conn, device_id), clock.now()
     cool_down = timedelta(seconds=settings.cool_down_s)
     for slot in SLOTS:
-        prefixes = await prefixes_for(conn, slot, device.facility)
+        prefixes = await prefixes_for(
+            conn, slot, device.facility, organization_id=device.organization_id, project_id=device.project_id
+        )
         if not await has_room(conn, prefixes, now=now, cool_down=cool_down):
             raise PrefixExhausted(f"{device.facility} has no {slot} address left")
     await _start(conn, PROVISION, device_id, {}, now=now, limit=_limit(settings))

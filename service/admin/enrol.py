@@ -31,7 +31,9 @@ class PrefixEntry(_Model):
     """A prefix that the facility hands out from, in blocks of `block_length`."""
 
     cidr: str
-    role: Literal["boot", "public", "private", "ipv6", "elastic", "loopback", "uplink", "management", "infrastructure"]
+    role: Literal[
+        "boot", "public", "private", "ipv6", "elastic", "anycast", "loopback", "uplink", "management", "infrastructure"
+    ]
     block_length: int
 
 
@@ -73,8 +75,8 @@ class EnrolmentRefused(ValueError):
     """The inventory names something that does not exist."""
 
 
-async def enrol(conn: Connection, inventory: Inventory, parts: Parts) -> dict[str, int]:
-    """Write the inventory down, in the caller's transaction; returns what it holds, by kind.
+async def enrol(conn: Connection, inventory: Inventory, parts: Parts, *, by: str) -> dict[str, int]:
+    """Write the inventory down, in the caller's transaction; returns what it holds, by kind. `by` is for the ledger.
 
     Raises EnrolmentRefused or ipam.errors.IpamError.
     """
@@ -89,7 +91,7 @@ async def enrol(conn: Connection, inventory: Inventory, parts: Parts) -> dict[st
         if await conn.fetchval(Q["enrol_leaf"], *row) is None:
             raise EnrolmentRefused(f"facility {inventory.facility!r} does not exist")
     for machine in inventory.machines:
-        await _enrol_machine(conn, inventory.facility, machine, parts)
+        await _enrol_machine(conn, inventory.facility, machine, parts, by=by)
     await conn.execute(Q["notify"], "leaves")
     return {
         "prefixes": len(inventory.prefixes),
@@ -98,14 +100,14 @@ async def enrol(conn: Connection, inventory: Inventory, parts: Parts) -> dict[st
     }
 
 
-async def _enrol_machine(conn: Connection, facility: str, machine: MachineEntry, parts: Parts) -> None:
+async def _enrol_machine(conn: Connection, facility: str, machine: MachineEntry, parts: Parts, *, by: str) -> None:
     now = parts.clock.now()
     port_id = await conn.fetchval(Q["enrol_port"], machine.leaf, machine.port)
     if port_id is None:
         raise EnrolmentRefused(f"machine {machine.name}: leaf {machine.leaf!r} does not exist")
     boot = await prefixes_for(conn, "boot", facility)
-    note = {"machine": machine.name, "leaf": machine.leaf, "port": machine.port}
-    await take(conn, boot, port_id, "boot", now=now, note=note)
+    note = {"machine": machine.name, "leaf": machine.leaf, "port": machine.port, "mac": machine.mac}
+    await take(conn, boot, port_id, "boot", now=now, by=by, note=note)
     row = await conn.fetchrow(
         Q["enrol_machine"],
         facility,

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from ipam.errors import IpamError
 from service.admin.enrol import EnrolmentRefused, Inventory, enrol
+from service.api.call import CALLER
 from service.api.problems import Invalid, not_found, reasons
 from service.lifecycle import IllegalMove
 from service.parts import Parts
@@ -54,7 +55,7 @@ class Operations:
             raise Invalid(*reasons(err)) from None
         try:
             async with self._db.acquire() as conn, conn.transaction():
-                counts = await enrol(conn, inventory, self._parts)
+                counts = await enrol(conn, inventory, self._parts, by=request[CALLER].actor)
         except (EnrolmentRefused, IpamError) as err:
             raise Invalid(str(err)) from None
         except asyncpg.UniqueViolationError as err:

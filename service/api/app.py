@@ -13,7 +13,7 @@ from aiohttp import web
 from images.catalogue import Catalogue
 from service.admin.read import ADMIN_ROUTES
 from service.api import account_routes, capacity_routes, device_routes, event_routes, ip_routes, offer_routes
-from service.api.call import Api, Body, Call, Route, RouteTable, split_path
+from service.api.call import CALLER, Api, Body, Call, Route, RouteTable, split_path
 from service.api.expand import exclude, include, paths_of
 from service.api.links import Links
 from service.api.loaders import loaders
@@ -32,7 +32,6 @@ log = structlog.get_logger()
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 API = web.AppKey("api", Api)
-CALLER = web.RequestKey("caller", Principal)
 CONSOLE = "/console"
 
 _READS = "You are not authorized: this token may only read"

@@ -9,6 +9,8 @@ from functools import cached_property
 from typing import Any
 from uuid import UUID
 
+from aiohttp import web
+
 from images.catalogue import Catalogue
 from service.api.links import PREFIX, Links
 from service.api.problems import Invalid, Refused, not_found, shown
@@ -21,6 +23,7 @@ from service.store.offers import Offers, read_offers
 from service.store.rows import Connection, Pool
 
 Body = dict[str, Any]
+CALLER = web.RequestKey("caller", Principal)
 _SLASHES = re.compile(r"/{2,}")
 
 

@@ -52,8 +52,7 @@ class Metadata:
 
     async def _subject(self, request: web.Request) -> Subject | None:
         source = source_address(request)
-        address = str(source) if source is not None else request.remote
-        at = await self._db.fetchrow(Q["machine_at_source"], address) if address else None
+        at = await self._db.fetchrow(Q["machine_at_source"], source) if source is not None else None
         row = None if at is None else await self._db.fetchrow(Q["metadata_subject"], at["machine_id"])
         if row is None:
             return None

@@ -25,6 +25,11 @@ class Principal:
     staff: bool
 
     @property
+    def actor(self) -> str:
+        """Who did it, for whatever is written down."""
+        return f"user:{self.user_id}" if self.user_id is not None else f"project:{self.project_id}"
+
+    @property
     def scope(self) -> tuple[bool, UUID, UUID | None]:
         """The first three arguments of every query that shows only what the principal may see."""
         return self.staff, self.organization_id, self.project_id

@@ -19,6 +19,7 @@ class Device:
 
     id: UUID
     project_id: UUID
+    organization_id: UUID
     facility_id: UUID
     facility: str
     plan_id: UUID

@@ -17,6 +17,7 @@ def _network(links: list[Tenure], machine: Machine, nameservers: str) -> Network
         "addresses": [
             {"address": str(link.host), "gateway": str(link.leaf.ip), "public": link.slot != "private"}
             for link in links
+            if link.kind == "held"  # elastic blocks are the customer's to configure
         ],
         "private_subnets": ["10.0.0.0/8"],
         "nameservers": [name.strip() for name in nameservers.split(",") if name.strip()],

@@ -70,7 +70,7 @@ async def _await_port(job: Job) -> Outcome:
 async def _give_addresses_back(job: Job) -> Outcome:
     if device := job.data.get("device"):
         async with job.transaction() as conn:
-            await give_back(conn, UUID(device), now=job.parts.clock.now())
+            await give_back(conn, UUID(device), now=job.parts.clock.now(), by=f"run:{job.run_id}")
     return Done()
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
+from ipam.elastic import rehome
 from ipam.errors import IpamError
 from ipam.ledger import Tenure, held_by, take
 from ipam.prefixes import prefixes_for
@@ -47,20 +48,38 @@ async def placed(job: Job) -> Machine:
     return await machine_by_id(job.db, UUID(job.data["machine"]))
 
 
+def whereabouts(device: Device, machine: Machine) -> dict[str, str]:
+    """What the ledger says of a device's addresses beside: where they lead."""
+    return {
+        "device": str(device.id),
+        "hostname": device.hostname,
+        "machine": machine.name,
+        "leaf": machine.leaf,
+        "port": machine.port,
+        "mac": machine.mac,
+    }
+
+
 async def _take_links(conn: Connection, job: Job, device: Device, machine: Machine) -> list[Tenure]:
-    note = {"machine": str(machine.id), "port": str(machine.port_id), "mac": machine.mac}
-    return [
+    now, by, note = job.parts.clock.now(), f"run:{job.run_id}", whereabouts(device, machine)
+    links = [
         await take(
             conn,
-            await prefixes_for(conn, slot, device.facility),
+            await prefixes_for(
+                conn, slot, device.facility, organization_id=device.organization_id, project_id=device.project_id
+            ),
             device.id,
             slot,
-            now=job.parts.clock.now(),
+            now=now,
+            by=by,
             cool_down=timedelta(seconds=job.parts.settings.cool_down_s),
-            note=note | {"project": str(device.project_id)},
+            project_id=device.project_id,
+            note=note,
         )
         for slot in SLOTS
     ]
+    await rehome(conn, device.id, note, now=now, by=by)
+    return links
 
 
 async def _place(job: Job) -> Outcome:

@@ -9,14 +9,18 @@ FROM machine AS m JOIN leaf_port AS o ON o.id = m.port_id JOIN leaf AS l ON l.id
 WHERE m.mac = $1::macaddr
 
 -- name: boot_link_of_address
-SELECT t.id, t.prefix_id, t.block, t.owner, t.slot, lower(t.during) AS since, upper(t.during) AS until, t.note
-FROM tenure AS t WHERE t.block >>= $1::inet AND upper_inf(t.during) AND t.slot = 'boot'
+SELECT t.owner
+FROM vrf AS v JOIN tenure AS t ON span4(t.plane, t.block) && span4(v.id::bigint * 2, $1::cidr)
+WHERE v.name = 'default' AND family(t.block) = 4 AND t.kind <> 'anycast' AND t.corrected_at IS NULL
+  AND upper_inf(t.during) AND t.slot = 'boot'
 
 -- name: machine_at_source
 SELECT m.id AS machine_id, m.device_id, t.slot
-FROM tenure AS t
+FROM vrf AS v
+JOIN tenure AS t ON span4(t.plane, t.block) && span4(v.id::bigint * 2, $1::cidr)
 JOIN machine AS m ON CASE WHEN t.slot = 'boot' THEN m.port_id = t.owner ELSE m.device_id = t.owner END
-WHERE t.block >>= $1::inet AND upper_inf(t.during)
+WHERE v.name = 'default' AND family(t.block) = 4 AND t.kind <> 'anycast' AND t.corrected_at IS NULL
+  AND upper_inf(t.during)
 
 -- name: boot_state
 SELECT m.id, m.name, m.state, m.installed, m.arch, d.id AS device_id, d.state AS device_state, d.operating_system,

@@ -22,7 +22,8 @@ WITH matching AS (
            OR starts_with(d.id::text, lower($13))
            OR lower($13) = ANY(SELECT lower(unnest(d.tags)))
            OR d.operating_system = ANY($14::text[])
-           OR EXISTS (SELECT FROM tenure AS t WHERE t.owner = d.id AND upper_inf(t.during) AND t.block >>= $15::inet))
+           OR EXISTS (SELECT FROM tenure AS t WHERE t.owner = d.id AND upper_inf(t.during) AND t.corrected_at IS NULL
+                     AND t.block >>= $15::inet))
 )
 SELECT (SELECT count(*) FROM matching) AS total,
        array(SELECT id FROM matching
@@ -95,13 +96,13 @@ WHERE ($1::bool OR (p.organization_id = $2 AND NOT e.private)) AND ($3::uuid IS 
 -- name: devices_of_tenures
 SELECT t.id, t.owner AS device_id
 FROM tenure AS t JOIN device AS d ON d.id = t.owner JOIN project AS p ON p.id = d.project_id
-WHERE t.id = ANY($4::uuid[]) AND upper_inf(t.during) AND d.deleted_at IS NULL
+WHERE t.id = ANY($4::uuid[]) AND upper_inf(t.during) AND t.corrected_at IS NULL AND d.deleted_at IS NULL
   AND ($1::bool OR p.organization_id = $2) AND ($3::uuid IS NULL OR p.id = $3)
 
 -- name: tenures_of_project
 WITH matching AS (
     SELECT t.id, d.created_at, t.slot
-    FROM device AS d JOIN tenure AS t ON t.owner = d.id AND upper_inf(t.during)
+    FROM device AS d JOIN tenure AS t ON t.owner = d.id AND upper_inf(t.during) AND t.corrected_at IS NULL
     WHERE d.project_id = $1 AND d.deleted_at IS NULL AND t.slot = ANY($2::text[])
 )
 SELECT (SELECT count(*) FROM matching) AS total,
