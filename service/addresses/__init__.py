@@ -1,0 +1,1 @@
+"""The address manager over HTTP: /ipam/v1, for staff and customers alike."""
