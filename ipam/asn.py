@@ -103,7 +103,12 @@ async def take_asn(
 
 async def give_back_asns(conn: Any, owner: UUID, *, now: datetime, by: str) -> list[int]:
     """End all of the owner's holds of AS numbers, in a transaction; returns the numbers that became free."""
-    return [row["asn"] for row in await conn.fetch(Q["close_asn_tenures"], owner, now, by)]
+    return [row["asn"] for row in await conn.fetch(Q["close_asn_tenures"], owner, now, by, None)]
+
+
+async def give_back_asn(conn: Any, asn: int, *, now: datetime, by: str) -> bool:
+    """End the hold of one AS number, in a transaction; False when nobody holds it."""
+    return bool(await conn.fetch(Q["close_asn_tenures"], None, now, by, asn))
 
 
 async def asns_at(conn: Any, at: datetime, *, pool: str | None = None, asn: int | None = None) -> list[AsnTenure]:

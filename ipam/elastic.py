@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 import asyncpg
 
 from ipam.errors import BadBlock, BlockTaken, NoTenure, PrefixClosed
-from ipam.ledger import Tenure, tenure_of
+from ipam.ledger import Tenure, give_back_one, tenure_of
 from ipam.space import Network, inside
 from sql.loader import Q
 
@@ -266,12 +266,7 @@ async def unroute(conn: Any, tenure_id: UUID, *, now: datetime, by: str) -> Tenu
 async def release(conn: Any, tenure_id: UUID, *, now: datetime, by: str) -> Tenure:
     """Give a reservation back; its block cools down. In a transaction.
 
-    Raises NoTenure, BadBlock, or BlockTaken while a part of it is led to a device.
+    Raises NoTenure, PrefixClosed, BadBlock, or BlockTaken while a part of it is led to a device.
     """
-    await conn.fetchrow(Q["share_prefix_of_tenure"], tenure_id)
-    held = await _reservation(conn, tenure_id)
-    for part in await parts_of(conn, [held.id]):
-        raise BlockTaken(f"{part.block} of {held.block} is led to {part.owner}; take it away from there first")
-    moment = await _close(conn, held, now=now, by=by)
-    await conn.execute(Q["free_again"], held.prefix_id, held.block, moment)
-    return held
+    await _reservation(conn, tenure_id)
+    return await give_back_one(conn, tenure_id, now=now, by=by)

@@ -13,7 +13,7 @@ from ipaddress import IPv4Interface, IPv6Interface, ip_network
 from typing import Any
 from uuid import UUID
 
-from ipam.errors import BadBlock, BlockTaken, PrefixClosed, PrefixExhausted
+from ipam.errors import BadBlock, BlockTaken, NoTenure, PrefixClosed, PrefixExhausted
 from ipam.prefixes import Prefix
 from ipam.space import Carved, Network, carve, cut_out, inside, joined
 from sql.loader import Q
@@ -293,6 +293,41 @@ async def give_back(conn: Any, owner: UUID, *, now: datetime, by: str) -> list[N
     return [row["block"] for row in await conn.fetch(Q["close_tenures"], owner, now, by)]
 
 
+async def give_back_one(conn: Any, tenure_id: UUID, *, now: datetime, by: str) -> Tenure:
+    """End one held tenure, in a transaction; its block cools down. Returns it as it was.
+
+    Raises NoTenure, BadBlock, or BlockTaken while a part of it is led to a device.
+    """
+    await conn.fetchrow(Q["share_prefix_of_tenure"], tenure_id)
+    rows = await conn.fetch(Q["lock_tenures"], [tenure_id])
+    if not rows:
+        raise NoTenure(f"there is no tenure {tenure_id} now")
+    held = tenure_of(rows[0])
+    if held.kind != "held":
+        raise BadBlock(f"{held.block} is {held.kind}, a part of what another tenure holds")
+    for part in await conn.fetch(Q["parts_routed"], [tenure_id]):
+        raise BlockTaken(f"{part['block']} of {held.block} is led to {part['owner']}; take it away from there first")
+    moment = await conn.fetchval(Q["close_tenure"], tenure_id, now, by)
+    await conn.execute(Q["free_again"], held.prefix_id, held.block, moment)
+    return held
+
+
+async def tenure_by_id(conn: Any, tenure_id: UUID) -> Tenure | None:
+    """A tenure, open or ended."""
+    row = await conn.fetchrow(Q["tenure_by_id"], tenure_id)
+    return None if row is None else tenure_of(row)
+
+
+async def tenures_in(
+    conn: Any, prefix_id: int, *, offset: int, limit: int | None, slot: str = "%"
+) -> tuple[int, list[Tenure]]:
+    """How many tenures live in a prefix and below it now, and some of them in address order; `slot` is as in LIKE."""
+    ids = [row["id"] for row in await conn.fetch(Q["prefix_and_below"], prefix_id)]
+    total = await conn.fetchval(Q["count_tenures_of_prefix"], ids, slot)
+    rows = await conn.fetch(Q["tenures_of_prefix"], ids, offset, limit, slot)
+    return total, [tenure_of(row) for row in rows]
+
+
 async def held_by(conn: Any, owner: UUID) -> list[Tenure]:
     """What `owner` holds now, by slot."""
     return [tenure_of(row) for row in await conn.fetch(Q["tenures_of_owner"], owner)]
@@ -314,9 +349,10 @@ def networks_around(block: Network) -> list[Network]:
 async def holding(conn: Any, block: Network, at: datetime, *, vrf_ids: Sequence[int]) -> list[Tenure]:
     """The tenures that `block` or a part of it belonged to at that time, the widest first and holders before routes."""
     planes = [vrf_id * 2 + routed for vrf_id in vrf_ids for routed in (0, 1)]
-    rows = list(await conn.fetch(Q["tenures_held4" if block.version == 4 else "tenures_held6"], planes, block, at))
-    rows += await conn.fetch(Q["tenures_anycast"], list(vrf_ids), networks_around(block), at)
-    found = [tenure_of(row) for row in rows]
+    query = Q["tenures_at4" if block.version == 4 else "tenures_at6"]
+    found = [
+        tenure_of(row) for row in await conn.fetch(query, planes, list(vrf_ids), block, at, networks_around(block))
+    ]
     return sorted(found, key=lambda tenure: (tenure.kind != "held", tenure.block.prefixlen, tenure.block))
 
 

@@ -217,6 +217,12 @@ async def set_status(conn: Any, prefix_id: int, status: str) -> Prefix:
         return await prefix_by_id(conn, prefix_id)
 
 
+async def smallest_around(conn: Any, vrf_id: int, cidr: str) -> Prefix | None:
+    """The smallest prefix that `cidr` lies in, itself left out."""
+    row = await conn.fetchrow(Q["prefix_around"], vrf_id, cidr)
+    return None if row is None else await prefix_by_id(conn, row["id"])
+
+
 async def describe(conn: Any, prefix_id: int, *, description: str | None, facility: str | None) -> Prefix:
     """Change what a prefix says of itself; None leaves a field as it is. Raises NoPrefix."""
     await conn.execute(Q["describe_prefix"], prefix_id, description, facility)

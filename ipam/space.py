@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, collapse_addresses
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_address, summarize_address_range
 from typing import TypeAlias
+
+from ipam.errors import BadBlock
 
 Network: TypeAlias = IPv4Network | IPv6Network
 
@@ -68,6 +70,14 @@ def without(whole: Network, part: Network) -> list[Network]:
 def inside(inner: Network, outer: Network) -> bool:
     """Whether one block lies in another, or is it."""
     return inner.version == outer.version and inner.subnet_of(outer)  # type: ignore[arg-type]
+
+
+def blocks_between(first: str, last: str) -> list[Network]:
+    """The fewest aligned blocks that make up the addresses from `first` to `last`. Raises BadBlock."""
+    try:
+        return list(summarize_address_range(ip_address(first), ip_address(last)))
+    except (ValueError, TypeError) as err:
+        raise BadBlock(f"{first} to {last} is no range of addresses: {err}") from None
 
 
 def joined(free: Sequence[Network]) -> dict[Network, list[Network]]:

@@ -1,5 +1,65 @@
 -- Made from the migrations by `make docs`; do not edit.
 
+CREATE TABLE public.prefix (
+    id bigint NOT NULL,
+    vrf_id integer NOT NULL,
+    parent_id bigint,
+    parent_cidr cidr,
+    cidr cidr NOT NULL,
+    role text NOT NULL,
+    facility text,
+    block_length integer NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    scope bigint GENERATED ALWAYS AS (COALESCE(parent_id, (- (vrf_id)::bigint))) STORED,
+    description text DEFAULT ''::text NOT NULL,
+    status text DEFAULT 'active'::text NOT NULL,
+    standing text DEFAULT 'active'::text NOT NULL,
+    organization_id uuid,
+    project_id uuid,
+    parent_role text,
+    joined_at timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    CONSTRAINT prefix_block_length CHECK (((block_length >= masklen((cidr)::inet)) AND (block_length <=
+CASE family((cidr)::inet)
+    WHEN 4 THEN 32
+    ELSE 128
+END))),
+    CONSTRAINT prefix_has_one_owner CHECK ((num_nonnulls(organization_id, project_id) <= 1)),
+    CONSTRAINT prefix_has_whole_parent CHECK ((num_nonnulls(parent_id, parent_cidr, parent_role) = ANY (ARRAY[0, 3]))),
+    CONSTRAINT prefix_inside_parent CHECK (((parent_cidr IS NULL) OR ((cidr)::inet << (parent_cidr)::inet))),
+    CONSTRAINT prefix_parent_role_check CHECK ((parent_role = 'container'::text)),
+    CONSTRAINT prefix_role_check CHECK ((role = ANY (ARRAY['container'::text, 'boot'::text, 'public'::text, 'private'::text, 'ipv6'::text, 'elastic'::text, 'anycast'::text, 'loopback'::text, 'uplink'::text, 'management'::text, 'infrastructure'::text]))),
+    CONSTRAINT prefix_standing_check CHECK ((standing = ANY (ARRAY['active'::text, 'draining'::text, 'frozen'::text, 'retired'::text]))),
+    CONSTRAINT prefix_status_check CHECK ((status = ANY (ARRAY['active'::text, 'draining'::text, 'frozen'::text, 'retired'::text])))
+);
+
+CREATE TABLE public.prefix_grant (
+    id uuid NOT NULL,
+    prefix_id bigint NOT NULL,
+    "right" public.prefix_right NOT NULL,
+    organization_id uuid,
+    project_id uuid,
+    user_id uuid,
+    granted_by text NOT NULL,
+    granted_at timestamp with time zone NOT NULL,
+    revoked_by text,
+    revoked_at timestamp with time zone,
+    CONSTRAINT prefix_grant_names_one CHECK ((num_nonnulls(organization_id, project_id, user_id) = 1)),
+    CONSTRAINT prefix_grant_revoked CHECK (((num_nonnulls(revoked_by, revoked_at) = ANY (ARRAY[0, 2])) AND (revoked_at >= granted_at)))
+);
+
+CREATE TABLE public.abuse_tag (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    vrf_id integer NOT NULL,
+    block cidr NOT NULL,
+    tag text NOT NULL,
+    reason text DEFAULT ''::text NOT NULL,
+    set_by text NOT NULL,
+    set_at timestamp with time zone NOT NULL,
+    cleared_by text,
+    cleared_at timestamp with time zone,
+    CONSTRAINT abuse_tag_tag_check CHECK ((tag ~ '^[a-z0-9][a-z0-9-]{0,62}$'::text))
+);
+
 CREATE TABLE public.agent_session (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     machine_id uuid NOT NULL,
@@ -45,6 +105,95 @@ CREATE TABLE public.api_token (
     CONSTRAINT api_token_speaks_for_one CHECK ((num_nonnulls(user_id, project_id) = 1))
 );
 
+CREATE TABLE public.asn_pool (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    first bigint NOT NULL,
+    last bigint NOT NULL,
+    facility text,
+    cursor bigint NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT asn_pool_first_check CHECK ((first >= 1)),
+    CONSTRAINT asn_pool_last_check CHECK ((last <= '4294967294'::bigint)),
+    CONSTRAINT asn_pool_name_check CHECK ((name ~ '^[a-z0-9][a-z0-9-]{0,62}$'::text)),
+    CONSTRAINT asn_pool_order CHECK (((first <= last) AND ((cursor >= first) AND (cursor <= (last + 1)))))
+);
+
+ALTER TABLE public.asn_pool ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.asn_pool_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.asn_tenure (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    pool_id bigint NOT NULL,
+    pool_first bigint NOT NULL,
+    pool_last bigint NOT NULL,
+    asn bigint NOT NULL,
+    owner uuid NOT NULL,
+    slot text NOT NULL,
+    note jsonb DEFAULT '{}'::jsonb NOT NULL,
+    opened_by text NOT NULL,
+    closed_by text,
+    during tstzrange NOT NULL,
+    CONSTRAINT asn_tenure_during_check CHECK (((NOT isempty(during)) AND lower_inc(during) AND (NOT lower_inf(during)))),
+    CONSTRAINT asn_tenure_in_pool CHECK (((asn >= pool_first) AND (asn <= pool_last)))
+);
+
+CREATE TABLE public.bgp_config (
+    version bigint NOT NULL,
+    id uuid NOT NULL,
+    project_id uuid NOT NULL,
+    deployment_type text NOT NULL,
+    asn bigint NOT NULL,
+    md5 bytea,
+    use_case text,
+    status text NOT NULL,
+    requested_at timestamp with time zone NOT NULL,
+    set_by text NOT NULL,
+    during tstzrange NOT NULL,
+    CONSTRAINT bgp_config_asn_check CHECK (((asn >= 1) AND (asn <= '4294967294'::bigint))),
+    CONSTRAINT bgp_config_deployment_type_check CHECK ((deployment_type = ANY (ARRAY['local'::text, 'global'::text]))),
+    CONSTRAINT bgp_config_during_check CHECK (((NOT isempty(during)) AND (NOT lower_inf(during)))),
+    CONSTRAINT bgp_config_status_check CHECK ((status = ANY (ARRAY['requested'::text, 'enabled'::text])))
+);
+
+ALTER TABLE public.bgp_config ALTER COLUMN version ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.bgp_config_version_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE public.bgp_session (
+    version bigint NOT NULL,
+    id uuid NOT NULL,
+    device_id uuid NOT NULL,
+    address_family text NOT NULL,
+    default_route boolean NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    set_by text NOT NULL,
+    ended_by text,
+    during tstzrange NOT NULL,
+    CONSTRAINT bgp_session_address_family_check CHECK ((address_family = ANY (ARRAY['ipv4'::text, 'ipv6'::text]))),
+    CONSTRAINT bgp_session_during_check CHECK (((NOT isempty(during)) AND (NOT lower_inf(during))))
+);
+
+ALTER TABLE public.bgp_session ALTER COLUMN version ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.bgp_session_version_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE public.device (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     project_id uuid NOT NULL,
@@ -74,6 +223,49 @@ CREATE TABLE public.device (
     deadline timestamp with time zone NOT NULL,
     active_at timestamp with time zone,
     deleted_at timestamp with time zone
+);
+
+CREATE TABLE public.ip_label (
+    id uuid NOT NULL,
+    details text,
+    tags text[] DEFAULT '{}'::text[] NOT NULL,
+    customdata jsonb DEFAULT '{}'::jsonb NOT NULL,
+    manageable boolean DEFAULT true NOT NULL,
+    request_key uuid,
+    request bytea,
+    released_at timestamp with time zone,
+    released_by text,
+    CONSTRAINT ip_label_released CHECK ((num_nonnulls(released_at, released_by) = ANY (ARRAY[0, 2]))),
+    CONSTRAINT ip_label_request CHECK ((num_nonnulls(request_key, request) = ANY (ARRAY[0, 2])))
+);
+
+CREATE TABLE public.tenure (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    vrf_id integer NOT NULL,
+    prefix_id bigint NOT NULL,
+    block cidr NOT NULL,
+    owner uuid NOT NULL,
+    slot text NOT NULL,
+    note jsonb DEFAULT '{}'::jsonb NOT NULL,
+    during tstzrange NOT NULL,
+    kind text DEFAULT 'held'::text NOT NULL,
+    project_id uuid,
+    within uuid,
+    opened_by text DEFAULT 'unknown'::text NOT NULL,
+    recorded_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    closed_by text,
+    closed_at timestamp with time zone,
+    corrected_at timestamp with time zone,
+    corrected_by text,
+    corrected_as uuid,
+    correction text,
+    prefix_cidr cidr NOT NULL,
+    plane bigint GENERATED ALWAYS AS ((((vrf_id)::bigint * 2) + ((kind <> 'held'::text))::integer)) STORED,
+    CONSTRAINT tenure_corrected CHECK ((num_nonnulls(corrected_at, corrected_by, corrected_as, correction) = ANY (ARRAY[0, 4]))),
+    CONSTRAINT tenure_during_check CHECK (((NOT isempty(during)) AND lower_inc(during) AND (NOT lower_inf(during)))),
+    CONSTRAINT tenure_inside_prefix CHECK (((block)::inet <<= (prefix_cidr)::inet)),
+    CONSTRAINT tenure_kind_check CHECK ((kind = ANY (ARRAY['held'::text, 'routed'::text, 'anycast'::text]))),
+    CONSTRAINT tenure_routed_is_within CHECK (((kind = 'held'::text) = (within IS NULL)))
 );
 
 CREATE TABLE public.erase_certificate (
@@ -115,10 +307,17 @@ CREATE TABLE public.facility (
     name text NOT NULL
 );
 
+CREATE TABLE public.free_asn (
+    pool_id bigint NOT NULL,
+    asn bigint NOT NULL,
+    free_since timestamp with time zone NOT NULL
+);
+
 CREATE TABLE public.free_block (
     prefix_id bigint NOT NULL,
     block cidr NOT NULL,
-    free_since timestamp with time zone NOT NULL
+    free_since timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    tagged boolean DEFAULT false NOT NULL
 );
 
 CREATE TABLE public.idempotency (
@@ -211,29 +410,6 @@ CREATE TABLE public.plan (
     CONSTRAINT plan_price_hourly_check CHECK ((price_hourly >= (0)::numeric))
 );
 
-CREATE TABLE public.prefix (
-    id bigint NOT NULL,
-    vrf_id integer NOT NULL,
-    parent_id bigint,
-    parent_cidr cidr,
-    cidr cidr NOT NULL,
-    role text NOT NULL,
-    facility text,
-    block_length integer NOT NULL,
-    cursor bigint DEFAULT 0 NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    scope bigint GENERATED ALWAYS AS (COALESCE(parent_id, (- (vrf_id)::bigint))) STORED,
-    CONSTRAINT prefix_block_length CHECK (((block_length >= masklen((cidr)::inet)) AND (block_length <=
-CASE family((cidr)::inet)
-    WHEN 4 THEN 32
-    ELSE 128
-END))),
-    CONSTRAINT prefix_cursor_check CHECK ((cursor >= 0)),
-    CONSTRAINT prefix_has_whole_parent CHECK ((num_nonnulls(parent_id, parent_cidr) = ANY (ARRAY[0, 2]))),
-    CONSTRAINT prefix_inside_parent CHECK (((parent_cidr IS NULL) OR ((cidr)::inet << (parent_cidr)::inet))),
-    CONSTRAINT prefix_role_check CHECK ((role = ANY (ARRAY['container'::text, 'boot'::text, 'public'::text, 'private'::text, 'ipv6'::text, 'elastic'::text, 'loopback'::text, 'uplink'::text, 'management'::text, 'infrastructure'::text])))
-);
-
 ALTER TABLE public.prefix ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME public.prefix_id_seq
     START WITH 1
@@ -254,6 +430,13 @@ CREATE TABLE public.project (
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     deleted_at timestamp with time zone,
     CONSTRAINT project_name_check CHECK ((name <> ''::text))
+);
+
+CREATE TABLE public.route_withdrawal (
+    port_id uuid NOT NULL,
+    vrf_id integer NOT NULL,
+    block cidr NOT NULL,
+    generation bigint NOT NULL
 );
 
 CREATE TABLE public.run (
@@ -311,18 +494,6 @@ CREATE TABLE public.ssh_key (
     CONSTRAINT ssh_key_label_check CHECK ((label <> ''::text))
 );
 
-CREATE TABLE public.tenure (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    vrf_id integer NOT NULL,
-    prefix_id bigint NOT NULL,
-    block cidr NOT NULL,
-    owner uuid NOT NULL,
-    slot text NOT NULL,
-    note jsonb DEFAULT '{}'::jsonb NOT NULL,
-    during tstzrange NOT NULL,
-    CONSTRAINT tenure_during_check CHECK (((NOT isempty(during)) AND lower_inc(during) AND (NOT lower_inf(during))))
-);
-
 CREATE TABLE public.user_account (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     organization_id uuid NOT NULL,
@@ -348,6 +519,9 @@ ALTER TABLE public.vrf ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+ALTER TABLE ONLY public.abuse_tag
+    ADD CONSTRAINT abuse_tag_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.agent_session
     ADD CONSTRAINT agent_session_pkey PRIMARY KEY (id);
 
@@ -368,6 +542,30 @@ ALTER TABLE ONLY public.api_token
 
 ALTER TABLE ONLY public.api_token
     ADD CONSTRAINT api_token_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.asn_pool
+    ADD CONSTRAINT asn_pool_name_key UNIQUE (name);
+
+ALTER TABLE ONLY public.asn_pool
+    ADD CONSTRAINT asn_pool_overlap EXCLUDE USING gist (int8range(first, last, '[]'::text) WITH &&);
+
+ALTER TABLE ONLY public.asn_pool
+    ADD CONSTRAINT asn_pool_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.asn_pool
+    ADD CONSTRAINT asn_pool_span UNIQUE (id, first, last);
+
+ALTER TABLE ONLY public.asn_tenure
+    ADD CONSTRAINT asn_tenure_overlap EXCLUDE USING gist (int8range(asn, asn, '[]'::text) WITH &&, during WITH &&);
+
+ALTER TABLE ONLY public.asn_tenure
+    ADD CONSTRAINT asn_tenure_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.bgp_config
+    ADD CONSTRAINT bgp_config_pkey PRIMARY KEY (version);
+
+ALTER TABLE ONLY public.bgp_session
+    ADD CONSTRAINT bgp_session_pkey PRIMARY KEY (version);
 
 ALTER TABLE ONLY public.device
     ADD CONSTRAINT device_pkey PRIMARY KEY (id);
@@ -390,11 +588,20 @@ ALTER TABLE ONLY public.facility
 ALTER TABLE ONLY public.facility
     ADD CONSTRAINT facility_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.free_asn
+    ADD CONSTRAINT free_asn_pkey PRIMARY KEY (pool_id, asn);
+
 ALTER TABLE ONLY public.free_block
     ADD CONSTRAINT free_block_pkey PRIMARY KEY (prefix_id, block);
 
 ALTER TABLE ONLY public.idempotency
     ADD CONSTRAINT idempotency_pkey PRIMARY KEY (scope, key);
+
+ALTER TABLE ONLY public.ip_label
+    ADD CONSTRAINT ip_label_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.ip_label
+    ADD CONSTRAINT ip_label_request_key_key UNIQUE (request_key);
 
 ALTER TABLE ONLY public.leaf
     ADD CONSTRAINT leaf_name_key UNIQUE (name);
@@ -444,17 +651,29 @@ ALTER TABLE ONLY public.plan
 ALTER TABLE ONLY public.plan
     ADD CONSTRAINT plan_slug_key UNIQUE (slug);
 
+ALTER TABLE ONLY public.prefix_grant
+    ADD CONSTRAINT prefix_grant_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.prefix
     ADD CONSTRAINT prefix_id_cidr_key UNIQUE (id, cidr);
+
+ALTER TABLE ONLY public.prefix
+    ADD CONSTRAINT prefix_identity UNIQUE (id, vrf_id, cidr);
+
+ALTER TABLE ONLY public.prefix
+    ADD CONSTRAINT prefix_kind UNIQUE (id, cidr, role);
 
 ALTER TABLE ONLY public.prefix
     ADD CONSTRAINT prefix_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.prefix
-    ADD CONSTRAINT prefix_sibling_overlap EXCLUDE USING gist (int8range(scope, scope, '[]'::text) WITH &&, cidr inet_ops WITH &&);
+    ADD CONSTRAINT prefix_sibling_overlap EXCLUDE USING gist (int8range(scope, scope, '[]'::text) WITH &&, cidr inet_ops WITH &&) WHERE ((status <> 'retired'::text)) DEFERRABLE;
 
 ALTER TABLE ONLY public.project
     ADD CONSTRAINT project_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.route_withdrawal
+    ADD CONSTRAINT route_withdrawal_pkey PRIMARY KEY (port_id, vrf_id, block);
 
 ALTER TABLE ONLY public.run
     ADD CONSTRAINT run_pkey PRIMARY KEY (id);
@@ -469,7 +688,10 @@ ALTER TABLE ONLY public.ssh_key
     ADD CONSTRAINT ssh_key_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.tenure
-    ADD CONSTRAINT tenure_overlap EXCLUDE USING gist (int8range((vrf_id)::bigint, (vrf_id)::bigint, '[]'::text) WITH &&, block inet_ops WITH &&, during WITH &&);
+    ADD CONSTRAINT tenure_overlap4 EXCLUDE USING gist (public.span4(plane, block) WITH &&, during WITH &&) WHERE (((family((block)::inet) = 4) AND (kind <> 'anycast'::text) AND (corrected_at IS NULL)));
+
+ALTER TABLE ONLY public.tenure
+    ADD CONSTRAINT tenure_overlap6 EXCLUDE USING gist (public.span6(block, 0) WITH &&, public.span6(block, 1) WITH &&, int8range(plane, plane, '[]'::text) WITH &&, during WITH &&) WHERE (((family((block)::inet) = 6) AND (kind <> 'anycast'::text) AND (corrected_at IS NULL)));
 
 ALTER TABLE ONLY public.tenure
     ADD CONSTRAINT tenure_pkey PRIMARY KEY (id);
@@ -483,9 +705,21 @@ ALTER TABLE ONLY public.vrf
 ALTER TABLE ONLY public.vrf
     ADD CONSTRAINT vrf_pkey PRIMARY KEY (id);
 
+CREATE INDEX abuse_tag_block ON public.abuse_tag USING gist (block inet_ops) WHERE (cleared_at IS NULL);
+
+CREATE UNIQUE INDEX abuse_tag_once ON public.abuse_tag USING btree (vrf_id, block, tag) WHERE (cleared_at IS NULL);
+
 CREATE INDEX agent_session_of_machine ON public.agent_session USING btree (machine_id, issued_at DESC) WHERE (ended_at IS NULL);
 
 CREATE UNIQUE INDEX agent_work_open ON public.agent_work USING btree (machine_id) WHERE (state = ANY (ARRAY['offered'::text, 'taken'::text]));
+
+CREATE UNIQUE INDEX asn_tenure_slot ON public.asn_tenure USING btree (owner, slot) WHERE upper_inf(during);
+
+CREATE UNIQUE INDEX bgp_config_now ON public.bgp_config USING btree (project_id) WHERE upper_inf(during);
+
+CREATE UNIQUE INDEX bgp_session_now ON public.bgp_session USING btree (id) WHERE upper_inf(during);
+
+CREATE UNIQUE INDEX bgp_session_of_device ON public.bgp_session USING btree (device_id, address_family) WHERE upper_inf(during);
 
 CREATE INDEX device_by_project ON public.device USING btree (project_id, created_at DESC) WHERE (deleted_at IS NULL);
 
@@ -497,9 +731,29 @@ CREATE INDEX event_by_machine ON public.event USING btree (machine_id, seq DESC)
 
 CREATE INDEX event_by_project ON public.event USING btree (project_id, seq DESC);
 
-CREATE INDEX free_block_oldest ON public.free_block USING btree (prefix_id, free_since);
+CREATE INDEX free_asn_oldest ON public.free_asn USING btree (pool_id, free_since);
+
+CREATE INDEX free_block_next ON public.free_block USING btree (prefix_id, masklen((block)::inet), free_since, block) WHERE (NOT tagged);
+
+CREATE INDEX ip_label_to_end ON public.ip_label USING btree (id) WHERE (released_at IS NOT NULL);
 
 CREATE INDEX machine_in_pool ON public.machine USING btree (facility_id, plan_id, state_since) WHERE (state = 'ready'::text);
+
+CREATE INDEX prefix_by_organization ON public.prefix USING btree (organization_id) WHERE (organization_id IS NOT NULL);
+
+CREATE INDEX prefix_by_parent ON public.prefix USING btree (parent_id);
+
+CREATE INDEX prefix_by_project ON public.prefix USING btree (project_id) WHERE (project_id IS NOT NULL);
+
+CREATE INDEX prefix_grant_by_organization ON public.prefix_grant USING btree (organization_id) WHERE (revoked_at IS NULL);
+
+CREATE INDEX prefix_grant_by_prefix ON public.prefix_grant USING btree (prefix_id, granted_at);
+
+CREATE INDEX prefix_grant_by_project ON public.prefix_grant USING btree (project_id) WHERE (revoked_at IS NULL);
+
+CREATE INDEX prefix_grant_by_user ON public.prefix_grant USING btree (user_id) WHERE (revoked_at IS NULL);
+
+CREATE UNIQUE INDEX prefix_grant_once ON public.prefix_grant USING btree (prefix_id, "right", COALESCE(organization_id, project_id, user_id)) WHERE (revoked_at IS NULL);
 
 CREATE INDEX project_by_organization ON public.project USING btree (organization_id, created_at) WHERE (deleted_at IS NULL);
 
@@ -511,11 +765,18 @@ CREATE UNIQUE INDEX run_one_per_subject ON public.run USING btree (subject) WHER
 
 CREATE UNIQUE INDEX ssh_key_once ON public.ssh_key USING btree (COALESCE(user_id, project_id), fingerprint);
 
-CREATE INDEX tenure_by_prefix ON public.tenure USING btree (prefix_id) WHERE upper_inf(during);
+CREATE INDEX tenure_beside ON public.tenure USING btree (block) WHERE ((kind = 'anycast'::text) OR (corrected_at IS NOT NULL));
 
-CREATE UNIQUE INDEX tenure_slot ON public.tenure USING btree (owner, slot) WHERE upper_inf(during);
+CREATE INDEX tenure_by_prefix ON public.tenure USING btree (prefix_id) WHERE (upper_inf(during) AND (corrected_at IS NULL));
+
+CREATE UNIQUE INDEX tenure_slot ON public.tenure USING btree (owner, slot) WHERE (upper_inf(during) AND (corrected_at IS NULL));
+
+CREATE INDEX tenure_within ON public.tenure USING btree (within) WHERE (within IS NOT NULL);
 
 CREATE UNIQUE INDEX user_account_email ON public.user_account USING btree (lower(email));
+
+ALTER TABLE ONLY public.abuse_tag
+    ADD CONSTRAINT abuse_tag_vrf_id_fkey FOREIGN KEY (vrf_id) REFERENCES public.vrf(id);
 
 ALTER TABLE ONLY public.agent_session
     ADD CONSTRAINT agent_session_machine_id_fkey FOREIGN KEY (machine_id) REFERENCES public.machine(id);
@@ -531,6 +792,15 @@ ALTER TABLE ONLY public.api_token
 
 ALTER TABLE ONLY public.api_token
     ADD CONSTRAINT api_token_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.user_account(id);
+
+ALTER TABLE ONLY public.asn_tenure
+    ADD CONSTRAINT asn_tenure_pool FOREIGN KEY (pool_id, pool_first, pool_last) REFERENCES public.asn_pool(id, first, last);
+
+ALTER TABLE ONLY public.bgp_config
+    ADD CONSTRAINT bgp_config_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.project(id);
+
+ALTER TABLE ONLY public.bgp_session
+    ADD CONSTRAINT bgp_session_device_id_fkey FOREIGN KEY (device_id) REFERENCES public.device(id);
 
 ALTER TABLE ONLY public.device
     ADD CONSTRAINT device_created_by_fkey FOREIGN KEY (created_by) REFERENCES public.user_account(id);
@@ -553,8 +823,14 @@ ALTER TABLE ONLY public.erase_certificate
 ALTER TABLE ONLY public.facility
     ADD CONSTRAINT facility_metro_id_fkey FOREIGN KEY (metro_id) REFERENCES public.metro(id);
 
+ALTER TABLE ONLY public.free_asn
+    ADD CONSTRAINT free_asn_pool_id_fkey FOREIGN KEY (pool_id) REFERENCES public.asn_pool(id);
+
 ALTER TABLE ONLY public.free_block
     ADD CONSTRAINT free_block_prefix_id_fkey FOREIGN KEY (prefix_id) REFERENCES public.prefix(id);
+
+ALTER TABLE ONLY public.ip_label
+    ADD CONSTRAINT ip_label_id_fkey FOREIGN KEY (id) REFERENCES public.tenure(id);
 
 ALTER TABLE ONLY public.leaf
     ADD CONSTRAINT leaf_facility_id_fkey FOREIGN KEY (facility_id) REFERENCES public.facility(id);
@@ -577,8 +853,26 @@ ALTER TABLE ONLY public.machine
 ALTER TABLE ONLY public.machine
     ADD CONSTRAINT machine_port_id_fkey FOREIGN KEY (port_id) REFERENCES public.leaf_port(id);
 
+ALTER TABLE ONLY public.prefix_grant
+    ADD CONSTRAINT prefix_grant_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES public.organization(id);
+
+ALTER TABLE ONLY public.prefix_grant
+    ADD CONSTRAINT prefix_grant_prefix_id_fkey FOREIGN KEY (prefix_id) REFERENCES public.prefix(id);
+
+ALTER TABLE ONLY public.prefix_grant
+    ADD CONSTRAINT prefix_grant_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.project(id);
+
+ALTER TABLE ONLY public.prefix_grant
+    ADD CONSTRAINT prefix_grant_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.user_account(id);
+
 ALTER TABLE ONLY public.prefix
-    ADD CONSTRAINT prefix_parent FOREIGN KEY (parent_id, parent_cidr) REFERENCES public.prefix(id, cidr);
+    ADD CONSTRAINT prefix_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES public.organization(id);
+
+ALTER TABLE ONLY public.prefix
+    ADD CONSTRAINT prefix_parent_is_container FOREIGN KEY (parent_id, parent_cidr, parent_role) REFERENCES public.prefix(id, cidr, role);
+
+ALTER TABLE ONLY public.prefix
+    ADD CONSTRAINT prefix_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.project(id);
 
 ALTER TABLE ONLY public.prefix
     ADD CONSTRAINT prefix_vrf_id_fkey FOREIGN KEY (vrf_id) REFERENCES public.vrf(id);
@@ -588,6 +882,12 @@ ALTER TABLE ONLY public.project
 
 ALTER TABLE ONLY public.project
     ADD CONSTRAINT project_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES public.organization(id);
+
+ALTER TABLE ONLY public.route_withdrawal
+    ADD CONSTRAINT route_withdrawal_port_id_fkey FOREIGN KEY (port_id) REFERENCES public.leaf_port(id);
+
+ALTER TABLE ONLY public.route_withdrawal
+    ADD CONSTRAINT route_withdrawal_vrf_id_fkey FOREIGN KEY (vrf_id) REFERENCES public.vrf(id);
 
 ALTER TABLE ONLY public.run_step
     ADD CONSTRAINT run_step_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.run(id);
@@ -599,10 +899,13 @@ ALTER TABLE ONLY public.ssh_key
     ADD CONSTRAINT ssh_key_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.user_account(id);
 
 ALTER TABLE ONLY public.tenure
-    ADD CONSTRAINT tenure_prefix_id_fkey FOREIGN KEY (prefix_id) REFERENCES public.prefix(id);
+    ADD CONSTRAINT tenure_corrected_as_fkey FOREIGN KEY (corrected_as) REFERENCES public.tenure(id);
 
 ALTER TABLE ONLY public.tenure
-    ADD CONSTRAINT tenure_vrf_id_fkey FOREIGN KEY (vrf_id) REFERENCES public.vrf(id);
+    ADD CONSTRAINT tenure_prefix FOREIGN KEY (prefix_id, vrf_id, prefix_cidr) REFERENCES public.prefix(id, vrf_id, cidr);
+
+ALTER TABLE ONLY public.tenure
+    ADD CONSTRAINT tenure_within_fkey FOREIGN KEY (within) REFERENCES public.tenure(id);
 
 ALTER TABLE ONLY public.user_account
     ADD CONSTRAINT user_account_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES public.organization(id);

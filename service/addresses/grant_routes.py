@@ -16,7 +16,7 @@ from ipam.permissions import (
     revoke,
     subject_named,
 )
-from service.addresses.policy import actor_of, allowed_prefix, answered, prefix_id_of, subject_of
+from service.addresses.policy import allowed_prefix, answered, prefix_id_of, subject_of
 from service.api.call import Body, Call, Route
 from service.api.links import stamp
 from service.api.models import Maybe, Request, read
@@ -73,7 +73,7 @@ async def add_grant(call: Call) -> Body:
                 wish.right,
                 kind,
                 id_,
-                by=actor_of(call.caller),
+                by=call.caller.actor,
                 now=call.api.clock.now(),
             )
     return _grant(made)
@@ -89,7 +89,7 @@ async def remove_grant(call: Call) -> None:
                 subject_of(call.caller),
                 prefix_id,
                 grant_id,
-                by=actor_of(call.caller),
+                by=call.caller.actor,
                 now=call.api.clock.now(),
             )
 

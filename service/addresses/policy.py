@@ -25,11 +25,6 @@ def subject_of(principal: Principal) -> Subject:
     )
 
 
-def actor_of(principal: Principal) -> str:
-    """Who is written down as having done it: "user:<uuid>" or "project:<uuid>"."""
-    return f"project:{principal.project_id}" if principal.user_id is None else f"user:{principal.user_id}"
-
-
 @contextmanager
 def answered() -> Iterator[None]:
     """The address manager's refusals as answers.

@@ -11,6 +11,8 @@ import structlog
 from aiohttp import web
 
 from images.catalogue import Catalogue
+from ipam.committer import Committer
+from service.addresses import asn_routes, grant_routes, ledger_routes, prefix_routes
 from service.admin.read import ADMIN_ROUTES
 from service.api import account_routes, capacity_routes, device_routes, event_routes, ip_routes, offer_routes
 from service.api.call import CALLER, Api, Body, Call, Route, RouteTable, split_path
@@ -45,6 +47,10 @@ ROUTES: tuple[Route, ...] = (
     *device_routes.ROUTES,
     *event_routes.ROUTES,
     *ip_routes.ROUTES,
+    *prefix_routes.ROUTES,
+    *ledger_routes.ROUTES,
+    *grant_routes.ROUTES,
+    *asn_routes.ROUTES,
     *ADMIN_ROUTES,
 )
 
@@ -56,7 +62,7 @@ def make_api(db: Pool, settings: Settings, catalogue: Catalogue, clock: Clock, h
     for staff tokens alone, and those below /console look after themselves.
     """
     app = web.Application(client_max_size=_LARGEST_BODY, middlewares=[_guard])
-    app[API] = Api(db, settings, catalogue, clock, hub, load_key(settings.state_dir))
+    app[API] = Api(db, settings, catalogue, clock, hub, load_key(settings.state_dir), Committer(db, clock))
     table = RouteTable(ROUTES)
 
     async def door(request: web.Request) -> web.Response:

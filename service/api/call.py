@@ -12,6 +12,7 @@ from uuid import UUID
 from aiohttp import web
 
 from images.catalogue import Catalogue
+from ipam.committer import Committer
 from service.api.links import PREFIX, Links
 from service.api.problems import Invalid, Refused, not_found, shown
 from service.api.storable import parse, why_unstorable
@@ -37,6 +38,7 @@ class Api:
     clock: Clock
     hub: Hub
     key: bytes
+    committer: Committer
 
     async def offers(self, db: Connection | None = None) -> Offers:
         """What is on offer now."""

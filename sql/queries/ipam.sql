@@ -76,6 +76,14 @@ WITH RECURSIVE below AS (
 )
 SELECT prefix.id FROM prefix JOIN below USING (id) ORDER BY prefix.id FOR UPDATE OF prefix
 
+-- name: prefix_and_below
+WITH RECURSIVE below AS (
+    SELECT id FROM prefix WHERE id = $1
+    UNION ALL
+    SELECT p.id FROM prefix AS p JOIN below ON p.parent_id = below.id
+)
+SELECT id FROM below
+
 -- name: set_prefix_status
 UPDATE prefix SET status = $2 WHERE id = $1
 
@@ -261,34 +269,60 @@ WHERE t.owner = ANY($1::uuid[]) AND upper_inf(t.during) AND t.corrected_at IS NU
 SELECT t.id, t.vrf_id, t.prefix_id, t.block, t.kind, t.owner, t.slot, t.project_id, t.within,
        lower(t.during) AS since, upper(t.during) AS until, t.opened_by, t.closed_by, t.note
 FROM tenure AS t
-WHERE t.prefix_id = ANY($1::bigint[]) AND upper_inf(t.during) AND t.corrected_at IS NULL
+WHERE t.prefix_id = ANY($1::bigint[]) AND upper_inf(t.during) AND t.corrected_at IS NULL AND t.slot LIKE $4
 ORDER BY t.block, t.kind OFFSET $2 LIMIT $3
 
 -- name: count_tenures_of_prefix
 SELECT count(*) FROM tenure AS t
-WHERE t.prefix_id = ANY($1::bigint[]) AND upper_inf(t.during) AND t.corrected_at IS NULL
+WHERE t.prefix_id = ANY($1::bigint[]) AND upper_inf(t.during) AND t.corrected_at IS NULL AND t.slot LIKE $2
 
--- name: tenures_held4
-SELECT t.id, t.vrf_id, t.prefix_id, t.block, t.kind, t.owner, t.slot, t.project_id, t.within,
-       lower(t.during) AS since, upper(t.during) AS until, t.opened_by, t.closed_by, t.note
+-- name: tenures_at4
+-- Each index is looked into by itself (OFFSET 0 keeps the planner from doing it otherwise).
+SELECT held.*
 FROM unnest($1::bigint[]) AS p (plane)
-JOIN tenure AS t ON span4(t.plane, t.block) && span4(p.plane, $2::cidr) AND t.during @> $3::timestamptz
-WHERE family(t.block) = 4 AND t.kind <> 'anycast' AND t.corrected_at IS NULL
+CROSS JOIN LATERAL (
+    SELECT t.id, t.vrf_id, t.prefix_id, t.block, t.kind, t.owner, t.slot, t.project_id, t.within,
+           lower(t.during) AS since, upper(t.during) AS until, t.opened_by, t.closed_by, t.note
+    FROM tenure AS t
+    WHERE span4(t.plane, t.block) && span4(p.plane, $3::cidr) AND t.during @> $4::timestamptz
+      AND family(t.block) = 4 AND t.kind <> 'anycast' AND t.corrected_at IS NULL
+    OFFSET 0
+) AS held
+UNION ALL
+SELECT led.*
+FROM unnest($2::int[]) AS v (id) CROSS JOIN unnest($5::cidr[]) AS around (block)
+CROSS JOIN LATERAL (
+    SELECT t.id, t.vrf_id, t.prefix_id, t.block, t.kind, t.owner, t.slot, t.project_id, t.within,
+           lower(t.during) AS since, upper(t.during) AS until, t.opened_by, t.closed_by, t.note
+    FROM tenure AS t
+    WHERE t.block = around.block AND t.vrf_id = v.id AND t.during @> $4::timestamptz
+      AND t.kind = 'anycast' AND t.corrected_at IS NULL
+    OFFSET 0
+) AS led
 
--- name: tenures_held6
-SELECT t.id, t.vrf_id, t.prefix_id, t.block, t.kind, t.owner, t.slot, t.project_id, t.within,
-       lower(t.during) AS since, upper(t.during) AS until, t.opened_by, t.closed_by, t.note
+-- name: tenures_at6
+SELECT held.*
 FROM unnest($1::bigint[]) AS p (plane)
-JOIN tenure AS t ON span6(t.block, 0) && span6($2::cidr, 0) AND span6(t.block, 1) && span6($2::cidr, 1)
-    AND int8range(t.plane, t.plane, '[]') && int8range(p.plane, p.plane, '[]') AND t.during @> $3::timestamptz
-WHERE family(t.block) = 6 AND t.kind <> 'anycast' AND t.corrected_at IS NULL
-
--- name: tenures_anycast
-SELECT t.id, t.vrf_id, t.prefix_id, t.block, t.kind, t.owner, t.slot, t.project_id, t.within,
-       lower(t.during) AS since, upper(t.during) AS until, t.opened_by, t.closed_by, t.note
-FROM tenure AS t
-WHERE t.kind = 'anycast' AND t.vrf_id = ANY($1::int[]) AND t.block = ANY($2::cidr[])
-  AND t.during @> $3::timestamptz AND t.corrected_at IS NULL
+CROSS JOIN LATERAL (
+    SELECT t.id, t.vrf_id, t.prefix_id, t.block, t.kind, t.owner, t.slot, t.project_id, t.within,
+           lower(t.during) AS since, upper(t.during) AS until, t.opened_by, t.closed_by, t.note
+    FROM tenure AS t
+    WHERE span6(t.block, 0) && span6($3::cidr, 0) AND span6(t.block, 1) && span6($3::cidr, 1)
+      AND int8range(t.plane, t.plane, '[]') && int8range(p.plane, p.plane, '[]') AND t.during @> $4::timestamptz
+      AND family(t.block) = 6 AND t.kind <> 'anycast' AND t.corrected_at IS NULL
+    OFFSET 0
+) AS held
+UNION ALL
+SELECT led.*
+FROM unnest($2::int[]) AS v (id) CROSS JOIN unnest($5::cidr[]) AS around (block)
+CROSS JOIN LATERAL (
+    SELECT t.id, t.vrf_id, t.prefix_id, t.block, t.kind, t.owner, t.slot, t.project_id, t.within,
+           lower(t.during) AS since, upper(t.during) AS until, t.opened_by, t.closed_by, t.note
+    FROM tenure AS t
+    WHERE t.block = around.block AND t.vrf_id = v.id AND t.during @> $4::timestamptz
+      AND t.kind = 'anycast' AND t.corrected_at IS NULL
+    OFFSET 0
+) AS led
 
 -- name: history4
 SELECT t.id, t.vrf_id, t.prefix_id, t.block, t.kind, t.owner, t.slot, t.project_id, t.within,
@@ -404,7 +438,7 @@ WITH closed AS (
     UPDATE asn_tenure
     SET during = tstzrange(lower(during), greatest($2::timestamptz, lower(during) + interval '1 microsecond')),
         closed_by = $3
-    WHERE owner = $1 AND upper_inf(during)
+    WHERE upper_inf(during) AND ($1::uuid IS NULL OR owner = $1) AND ($4::bigint IS NULL OR asn = $4)
     RETURNING pool_id, asn, upper(during) AS until
 )
 INSERT INTO free_asn (pool_id, asn, free_since) SELECT pool_id, asn, until FROM closed RETURNING asn
@@ -424,3 +458,12 @@ INSERT INTO free_block (prefix_id, block, free_since, tagged)
 SELECT p.id, $2::cidr, $3::timestamptz, EXISTS (
     SELECT FROM abuse_tag AS a WHERE a.vrf_id = p.vrf_id AND a.block && $2::cidr AND a.cleared_at IS NULL)
 FROM prefix AS p WHERE p.id = $1
+
+-- name: ledger_names
+SELECT coalesce((SELECT jsonb_object_agg(id, name) FROM project WHERE id = ANY($1::uuid[])), '{}') AS projects,
+       coalesce((SELECT jsonb_object_agg(id, hostname) FROM device WHERE id = ANY($2::uuid[])), '{}') AS devices,
+       coalesce((SELECT jsonb_object_agg(named.actor, named.name) FROM (
+           SELECT 'user:' || id AS actor, email AS name FROM user_account
+           UNION ALL
+           SELECT 'run:' || id, workflow FROM run WHERE 'run:' || id = ANY($3::text[])
+       ) AS named WHERE named.actor = ANY($3::text[])), '{}') AS actors
