@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.roundhouse
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system run test check unit postgresql15 qemu images docs clean
+.PHONY: help setup system run test check unit postgresql15 qemu images bench soak docs clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -45,6 +45,12 @@ images: setup system ## the in-RAM installer and the Debian 12 image, into var/i
 
 qemu: images ## a real virtual machine: order, network boot, install, SSH login (UEFI=1 for UEFI)
 	$(BIN)/roundhouse lab demo --once --machines 0 --leaves 1 --qemu 1 $(if $(UEFI),--firmware uefi)
+
+bench: setup ## how fast it is, into build/bench.json (BENCH=ipam.allocate for one part; all: some 20 minutes)
+	$(BIN)/python -m tests.bench $(BENCH)
+
+soak: setup ## a million random operations on the address manager, checked
+	$(BIN)/python -m tests.ipam.soak --operations 1000000
 
 docs: setup ## files that are made from the code
 	$(BIN)/python -m service.lifecycle > docs/lifecycle.md

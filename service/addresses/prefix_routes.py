@@ -25,7 +25,7 @@ from ipam.prefixes import (
 from ipam.space import Network, blocks_between
 from service.addresses.asked import block_of, staff_only, vrf_named, vrf_names
 from service.addresses.objects import prefix_object, tenure_objects
-from service.addresses.policy import allowed_prefix, answered, subject_of
+from service.addresses.policy import allowed_prefix, answered, prefix_id_of, subject_of
 from service.api.call import Body, Call, Route
 from service.api.models import Custom, Maybe, Name, Request, Text, read
 from service.api.pages import meta, page_of
@@ -174,7 +174,10 @@ async def list_tenures(call: Call) -> Body:
 async def take_block(call: Call) -> Body:
     """POST /ipam/v1/prefixes/{prefix}/tenures: the next free block, or the one that `block` names"""
     wish = read(TakeBlock, call.body)
-    prefix_id = await allowed_prefix(call, call.db, "assign")
+    with answered():
+        prefix = await prefix_by_id(call.db, prefix_id_of(call))
+        if not call.caller.staff:
+            await require(call.db, subject_of(call.caller), prefix.id, "assign")
     project = await _project(call, wish.project)
     owner = wish.owner or project or call.caller.user_id
     if owner is None or (wish.owner is not None and not call.caller.staff and wish.owner != project):
@@ -182,7 +185,6 @@ async def take_block(call: Call) -> Body:
     slot = _MANUAL + (wish.slot or call.idempotency_key or str(uuid4()))
     want = Want(owner, slot, call.caller.actor, project, wish.note)
     with answered():
-        prefix = await prefix_by_id(call.db, prefix_id)
         if wish.block is None:
             cool_down = timedelta(seconds=call.api.settings.cool_down_s)
             made = await call.api.committer.take([prefix], want, cool_down=cool_down, length=wish.length)

@@ -17,6 +17,12 @@ async def _prepare_connection(conn: Connection) -> None:
         await conn.set_type_codec(kind, encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
 
 
+async def _nothing_to_reset(conn: Connection) -> None:
+    """No session has a state of its own here (LISTEN and session locks have connections of their own), so that handing
+    a connection back needs no round trip. asyncpg itself ends a transaction that was left open.
+    """
+
+
 async def open_pool(url: str, *, size: int = 10) -> Pool:
     """A pool whose connections read and write JSON columns as Python values; the caller closes it."""
-    return await asyncpg.create_pool(url, min_size=1, max_size=size, init=_prepare_connection)
+    return await asyncpg.create_pool(url, min_size=1, max_size=size, init=_prepare_connection, reset=_nothing_to_reset)
