@@ -62,15 +62,17 @@ class Prefix:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """A prefix with the number of tenures that are open in it now."""
+    """A prefix with how many tenures are open in it now, and how many of its blocks they take."""
 
     prefix: Prefix
+    tenures: int
     taken: int
 
 
 def _prefix(row: Any) -> Prefix:
     values = dict(row)
-    values.pop("taken", None)
+    for counted in ("tenures", "taken"):
+        values.pop(counted, None)
     return Prefix(**(values | {"cidr": IPNetwork(str(row["cidr"]))}))
 
 
@@ -242,4 +244,4 @@ async def usage(
     """The prefixes with what is taken of them now, in address order; retired ones only when asked for by standing."""
     wanted = None if ids is None else list(ids)
     rows = await conn.fetch(Q["prefixes_matching"], wanted, vrf_id, role, facility, standing, inside)
-    return [Usage(_prefix(row), row["taken"]) for row in rows]
+    return [Usage(_prefix(row), row["tenures"], int(row["taken"])) for row in rows]

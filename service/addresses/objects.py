@@ -9,7 +9,7 @@ from uuid import UUID
 
 from ipam.abuse import AbuseTag
 from ipam.ledger import Tenure
-from ipam.prefixes import Prefix
+from ipam.prefixes import Usage
 from service.api.call import Body
 from service.store.rows import Connection
 from sql.loader import Q
@@ -20,14 +20,14 @@ def moment(at: datetime | None) -> str | None:
     return None if at is None else at.isoformat().replace("+00:00", "Z")
 
 
-def prefix_object(prefix: Prefix, vrf_names: Mapping[int, str], taken: int | None, shown: set[int] | None) -> Body:
-    """A prefix; a parent that the caller does not see is none of his business."""
-    parent = prefix.parent_id if shown is None or prefix.parent_id in shown else None
-    body: Body = {
+def prefix_object(one: Usage, vrf_names: Mapping[int, str], shown: set[int] | None) -> Body:
+    """A prefix with its use; a parent that the caller does not see is none of his business."""
+    prefix = one.prefix
+    return {
         "id": prefix.id,
         "prefix": str(prefix.cidr),
         "vrf": vrf_names[prefix.vrf_id],
-        "parent": parent,
+        "parent": prefix.parent_id if shown is None or prefix.parent_id in shown else None,
         "role": prefix.role,
         "facility": prefix.facility,
         "block_length": prefix.block_length,
@@ -36,11 +36,12 @@ def prefix_object(prefix: Prefix, vrf_names: Mapping[int, str], taken: int | Non
         "standing": prefix.standing,
         "organization": None if prefix.organization_id is None else str(prefix.organization_id),
         "project": None if prefix.project_id is None else str(prefix.project_id),
+        "tenures": one.tenures,
+        "blocks": prefix.blocks,
+        "taken": one.taken,
+        "utilization": round(one.taken / prefix.blocks, 6),
         "href": f"/ipam/v1/prefixes/{prefix.id}",
     }
-    if taken is not None:
-        body["tenures"] = taken
-    return body
 
 
 @dataclass(frozen=True, slots=True)

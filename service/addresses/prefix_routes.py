@@ -98,13 +98,13 @@ async def list_prefixes(call: Call) -> Body:
         inside=None if inside is None else str(block_of("Inside", inside)),
     )
     names = await vrf_names(call)
-    return {"prefixes": [prefix_object(one.prefix, names, one.taken, seen) for one in found]}
+    return {"prefixes": [prefix_object(one, names, seen) for one in found]}
 
 
 async def _shown(call: Call, conn: Connection, prefix_id: int) -> Body:
     seen = await visible(conn, subject_of(call.caller))
     (one,) = await usage(conn, ids=[prefix_id], standing=(await prefix_by_id(conn, prefix_id)).standing)
-    return prefix_object(one.prefix, await vrf_names(call), one.taken, seen)
+    return prefix_object(one, await vrf_names(call), seen)
 
 
 async def get_prefix(call: Call) -> Body:

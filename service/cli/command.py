@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,6 +12,14 @@ from service.cli.output import Output
 
 def no_arguments(_parser: ArgumentParser) -> None:
     """For commands that take nothing."""
+
+
+def pair(text: str) -> tuple[str, str]:
+    """NAME=VALUE as an argument. Raises ArgumentTypeError."""
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,19 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-from service.cli import accounts, devices, racks
+from service.cli import accounts, devices, grants, ledger, prefixes, racks
 from service.cli.client import CallFailed, Client, environment
 from service.cli.command import Command
 from service.cli.output import Output, warn
 
-COMMANDS: tuple[Command, ...] = (*devices.COMMANDS, *accounts.COMMANDS, *racks.COMMANDS)
+COMMANDS: tuple[Command, ...] = (
+    *devices.COMMANDS,
+    *accounts.COMMANDS,
+    *racks.COMMANDS,
+    *prefixes.COMMANDS,
+    *ledger.COMMANDS,
+    *grants.COMMANDS,
+)
 DEFAULT_API = "http://127.0.0.1:8080"
 
 # What runs in this process rather than asking the API: module and help by command. A module is imported only when
@@ -38,7 +45,11 @@ _NOUNS = {
     "machine": "the hardware (staff)",
     "leaf": "the switches (staff)",
     "run": "work under way (staff)",
-    "prefix": "address space (staff)",
+    "vrf": "address spaces beside one another",
+    "prefix": "the tree of address space",
+    "ip": "addresses, and who has or had them",
+    "asn": "AS numbers (staff)",
+    "grant": "who may do what on which prefix",
     "lab": "the virtual rack",
     "image": "operating system images",
 }

@@ -1,4 +1,4 @@
-"""What is on offer (`plan`, `os`, `facility`), and what operators look at (`machine`, `leaf`, `run`, `prefix`)."""
+"""What is on offer (`plan`, `os`, `facility`), and what operators look at (`machine`, `leaf`, `run`)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import islice
 from service.cli.client import Client, Object, escaped
 from service.cli.command import Command
 from service.cli.devices import EVENTS
-from service.cli.output import Column, Output, bar
+from service.cli.output import Column, Output
 from service.cli.progress import seconds
 
 PLANS: list[Column] = [
@@ -69,15 +69,6 @@ RUNS: list[Column] = [
     ("SINCE", "step_since"),
     ("DEADLINE", "deadline"),
     ("REASON", lambda run: run["failure"] or run["reason"]),
-]
-PREFIXES: list[Column] = [
-    ("PREFIX", "prefix"),
-    ("ROLE", "role"),
-    ("FACILITY", "facility"),
-    ("BLOCK", lambda one: f"/{one['block_length']}"),
-    ("TAKEN", "taken"),
-    ("OF", "blocks"),
-    ("USE", lambda one: f"{bar(one['utilization'], 10)} {one['utilization']:.1%}"),
 ]
 STAGES: list[Column] = [
     ("STAGE", lambda stage: stage["step"].replace("_", " ")),
@@ -153,12 +144,6 @@ def list_runs(args: Namespace, client: Client, out: Output) -> int:
     return 0
 
 
-def list_prefixes(args: Namespace, client: Client, out: Output) -> int:
-    """List prefixes with their use."""
-    out.rows(client.get("/admin/v1/prefixes")["prefixes"], PREFIXES)
-    return 0
-
-
 def _events(parser: ArgumentParser) -> None:
     parser.add_argument("--type")
     parser.add_argument("--limit", type=int, default=50)
@@ -193,5 +178,4 @@ COMMANDS = (
     Command("leaf", "list", list_leaves),
     Command("leaf", "show", show_leaf, _leaf),
     Command("run", "list", list_runs, _runs),
-    Command("prefix", "list", list_prefixes),
 )

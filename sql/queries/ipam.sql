@@ -54,10 +54,13 @@ FROM prefix WHERE id = $1
 
 -- name: prefixes_matching
 SELECT p.id, p.vrf_id, p.parent_id, p.cidr, p.role, p.facility, p.block_length, p.description, p.status, p.standing,
-       p.organization_id, p.project_id,
-       (SELECT count(*) FROM tenure AS t
-        WHERE t.prefix_id = p.id AND upper_inf(t.during) AND t.corrected_at IS NULL AND t.kind = 'held') AS taken
+       p.organization_id, p.project_id, held.tenures, held.taken
 FROM prefix AS p
+CROSS JOIN LATERAL (
+    SELECT count(*) AS tenures, coalesce(sum(power(2::float8, p.block_length - masklen(t.block))), 0) AS taken
+    FROM tenure AS t
+    WHERE t.prefix_id = p.id AND upper_inf(t.during) AND t.corrected_at IS NULL AND t.kind = 'held'
+) AS held
 WHERE ($1::bigint[] IS NULL OR p.id = ANY($1)) AND ($2::int IS NULL OR p.vrf_id = $2)
   AND ($3::text IS NULL OR p.role = $3) AND ($4::text IS NULL OR p.facility = $4)
   AND ($5::text IS NULL OR p.standing = $5) AND ($5 IS NOT NULL OR p.status <> 'retired')
