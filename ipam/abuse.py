@@ -43,11 +43,15 @@ async def tag(conn: Any, vrf_id: int, block: Network, name: str, reason: str, *,
     except asyncpg.CheckViolationError:
         raise BadBlock(f"{name!r} is no tag: letters a to z, digits and hyphens, 63 at most") from None
     for prefix in prefixes:
-        await _hold_back(conn, prefix["id"], block)
+        await hold_back(conn, prefix["id"], block, prefix["block_length"])
 
 
-async def _hold_back(conn: Any, prefix_id: int, block: Network) -> None:
-    """Cut what of the block is free out of the free space, and mark it."""
+async def hold_back(conn: Any, prefix_id: int, tagged: Network, block_length: int) -> None:
+    """Cut what of a tagged block is free out of the free space of a locked prefix, and mark it.
+
+    No piece becomes smaller than what the prefix hands out (`block_length`): it would be lost to it.
+    """
+    block = tagged.supernet(new_prefix=min(tagged.prefixlen, block_length))
     used: list[Network] = []
     left: list[tuple[Network, Network]] = []
     marked: list[tuple[Network, Network]] = []

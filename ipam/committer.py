@@ -92,22 +92,36 @@ class Committer:
                 for one in batch:
                     await self._commit(queue, [one])
                 return
-            for _, answer in batch:
-                if not answer.done():
-                    answer.set_exception(err if isinstance(err, Exception) else ConnectionError("shutting down"))
-                    answer.exception()  # whoever asked may be gone; that is no error of the loop's
+            self._refuse(batch, err)
             if not isinstance(err, Exception):
                 raise
             return
-        why = await self._why_none(queue, batch[0][0]) if None in found else None
-        for (_, answer), tenure in zip(batch, found, strict=True):
-            if answer.done():
-                continue
-            if tenure is not None:
-                answer.set_result(tenure)
-            elif why is not None:
-                answer.set_exception(type(why)(*why.args))
-                answer.exception()
+        unserved = []
+        for one, tenure in zip(batch, found, strict=True):
+            if tenure is None:
+                unserved.append(one)
+            elif not one[1].done():
+                one[1].set_result(tenure)
+        if unserved:
+            await self._say_why(queue, unserved)
+
+    async def _say_why(self, queue: _Queue, unserved: list[tuple[Want, asyncio.Future[Tenure]]]) -> None:
+        try:
+            why = await self._why_none(queue, unserved[0][0])
+        except BaseException as err:
+            self._refuse(unserved, err)
+            if not isinstance(err, Exception):
+                raise
+            return
+        for one in unserved:
+            self._refuse([one], type(why)(*why.args))
+
+    @staticmethod
+    def _refuse(batch: list[tuple[Want, asyncio.Future[Tenure]]], err: BaseException) -> None:
+        for _, answer in batch:
+            if not answer.done():
+                answer.set_exception(err if isinstance(err, Exception) else ConnectionError("shutting down"))
+                answer.exception()  # whoever asked may be gone; that is no error of the loop's
 
     async def _taken(self, queue: _Queue, wants: list[Want]) -> list[Tenure | None]:
         for left in reversed(range(_TRIES)):

@@ -86,13 +86,12 @@ async def _open(
 async def split(conn: Any, tenure_id: UUID, length: int, *, now: datetime, by: str) -> list[Tenure]:
     """Cut a reservation into blocks of /`length`; what is led to devices stays so. In a transaction.
 
-    Raises NoTenure, PrefixClosed, BadBlock, or BlockTaken where a part that leads to a device is larger than that.
+    No block becomes smaller than what its prefix hands out. Raises NoTenure, PrefixClosed, BadBlock, or BlockTaken
+    where a part that leads to a device is larger than that.
     """
     whole = await _reservation(conn, tenure_id)
-    shortest, longest = (
-        whole.block.prefixlen + 1,
-        min(whole.block.prefixlen + _HALVES_AT_MOST, whole.block.max_prefixlen),
-    )
+    smallest = await conn.fetchval(Q["block_length_of_prefix"], whole.prefix_id)
+    shortest, longest = whole.block.prefixlen + 1, min(whole.block.prefixlen + _HALVES_AT_MOST, smallest)
     if not shortest <= length <= longest:
         raise BadBlock(f"{whole.block} cannot be split into /{length}; allowed are /{shortest} to /{longest}")
     for part in await parts_of(conn, [whole.id]):
@@ -191,6 +190,8 @@ async def route(
                 since=max(now, held.since),
                 by=by,
             )
+    except asyncpg.UniqueViolationError:
+        raise BlockTaken(f"{owner} has {block} of another VRF already") from None
     except asyncpg.ExclusionViolationError:
         # Led elsewhere until a moment that our clock has not reached: another process's clock is ahead of it.
         raise BlockTaken(f"{block} was led elsewhere until just now; try again") from None
@@ -225,7 +226,7 @@ async def move(
                 by=by,
             )
     except asyncpg.UniqueViolationError:
-        raise BlockTaken(f"{part.block} is led to {owner} already") from None
+        raise BlockTaken(f"{owner} has {part.block} already, of here or of another VRF") from None
 
 
 async def rehome(conn: Any, owner: UUID, note: Mapping[str, Any], *, now: datetime, by: str) -> list[Tenure]:

@@ -14,7 +14,7 @@ from uuid import UUID
 import asyncpg
 
 from ipam.errors import BadCorrection, NoTenure
-from ipam.ledger import Tenure, networks_around, tenure_of
+from ipam.ledger import Tenure, spans_of, tenure_of
 from ipam.space import Network
 from sql.loader import Q
 
@@ -37,7 +37,7 @@ async def history(conn: Any, block: Network, *, vrf_ids: Sequence[int]) -> list[
     """All that the ledger ever said of a block, what it lies in and its parts, oldest first."""
     planes = [vrf_id * 2 + routed for vrf_id in vrf_ids for routed in (0, 1)]
     rows = list(await conn.fetch(Q["history4" if block.version == 4 else "history6"], planes, block))
-    rows += await conn.fetch(Q["history_beside"], list(vrf_ids), networks_around(block))
+    rows += await conn.fetch(Q["history_beside"], list(vrf_ids), *spans_of(block))
     entries = [_entry(row) for row in rows]
     return sorted(entries, key=lambda entry: (entry.tenure.since, entry.tenure.kind != "held", entry.recorded_at))
 
@@ -89,6 +89,7 @@ async def correct(
     begin, end = since or wrong.since, until or wrong.until
     if end is not None and end <= begin:
         raise BadCorrection(f"{wrong.block} would end at {end.isoformat()}, before it began at {begin.isoformat()}")
+    prefixes = [] if end == wrong.until else await conn.fetch(Q["lock_prefixes_touching"], wrong.vrf_id, wrong.block)
     project = wrong.project_id if project_id is None else project_id
     try:
         async with conn.transaction():
@@ -96,6 +97,10 @@ async def correct(
             right = await conn.fetchrow(
                 Q["put_tenure_right"], tenure_id, project, {**wrong.note, **(note or {})}, begin, end
             )
+            if wrong.kind == "held":
+                # What came back later than we knew rests from then on.
+                for prefix in prefixes:
+                    await conn.execute(Q["rest_from"], prefix["id"], wrong.block, end)
     except asyncpg.ExclusionViolationError:
         raise BadCorrection(f"{wrong.block} was held by another in that time; correct that first") from None
     return tenure_of(right)

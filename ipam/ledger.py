@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from ipaddress import IPv4Interface, IPv6Interface, ip_network
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_network
 from typing import Any
 from uuid import UUID
 
@@ -125,17 +125,17 @@ async def _find(conn: Any, locked: Any, length: int, count: int, free_before: da
         return Carved([], [], [])
     rows = await conn.fetch(Q["next_free_blocks"], locked["id"], length, shortest, free_before, count)
     carved = carve((row["block"] for row in rows), length, count)
-    if len(carved.taken) < count and length < locked["block_length"] and await _join(conn, locked, length, free_before):
+    if len(carved.taken) < count and length < locked["block_length"] and await _join(conn, locked, free_before):
         rows = await conn.fetch(Q["next_free_blocks"], locked["id"], length, shortest, free_before, count)
         carved = carve((row["block"] for row in rows), length, count)
     return carved
 
 
-async def _join(conn: Any, locked: Any, length: int, free_before: datetime) -> bool:
+async def _join(conn: Any, locked: Any, free_before: datetime) -> bool:
     """Join neighbours that have cooled down; False when no more have since the last time, or none fit together."""
-    if not await conn.fetchval(Q["cooled_since"], locked["id"], locked["joined_at"], free_before):
+    if not await conn.fetchval(Q["cooled_since"], locked["id"], free_before):
         return False
-    rows = await conn.fetch(Q["cooled_blocks"], locked["id"], free_before, length)
+    rows = await conn.fetch(Q["cooled_blocks"], locked["id"], free_before)
     made = joined([row["block"] for row in rows])
     parts = [(part, whole) for whole, pieces in made.items() for part in pieces]
     await conn.execute(Q["join_blocks"], locked["id"], [part for part, _ in parts], [whole for _, whole in parts])
@@ -272,7 +272,13 @@ async def hold(
     if carved is None:
         holders = await holding(conn, block, now, vrf_ids=[prefix.vrf_id])
         told = ", ".join(f"{tenure.block} by {tenure.owner} as {tenure.slot}" for tenure in holders[:3])
-        raise BlockTaken(f"{block} of {prefix.cidr} is not free: {told or 'a part of it is tagged'}")
+        raise BlockTaken(f"{block} of {prefix.cidr} is not free: {told or 'given out this moment'}")
+    if any(row["tagged"] for row in rows):
+        raise BlockTaken(f"{block} of {prefix.cidr} is tagged for abuse; it is free when the tag is cleared")
+    # By another process whose clock is ahead of ours, or by a correction: the ledger has it held until then.
+    until = max((row["held_until"] for row in rows if row["held_until"] is not None), default=now)
+    if until > now:
+        raise BlockTaken(f"{block} of {prefix.cidr} was held until {until.isoformat()}, which is yet to come")
     return (await _open(conn, locked, carved, [want], now))[0]
 
 
@@ -286,8 +292,7 @@ async def give_back(conn: Any, owner: UUID, *, now: datetime, by: str) -> list[N
 
     Raises BlockTaken while a part of what the owner holds is led to a device.
     """
-    # The prefix's row is shared first: who tags a block for abuse waits, or is seen below.
-    await conn.fetch(Q["share_prefixes_of_owner"], owner)
+    await conn.fetch(Q["lock_tenures_of_owner"], owner)
     if (part := await conn.fetchrow(Q["parts_of_owner"], owner)) is not None:
         raise BlockTaken(f"{part['block']} is led to {part['owner']}; take it away from there first")
     return [row["block"] for row in await conn.fetch(Q["close_tenures"], owner, now, by)]
@@ -341,18 +346,19 @@ async def held_by_all(conn: Any, owners: Sequence[UUID]) -> dict[UUID, list[Tenu
     return found
 
 
-def networks_around(block: Network) -> list[Network]:
-    """Every aligned block that `block` lies in, itself among them."""
-    return [block.supernet(new_prefix=length) for length in range(block.prefixlen + 1)]
+def spans_of(block: Network) -> tuple[list[Network], list[Network]]:
+    """Firsts and lasts, in the order of blocks: all that `block` lies in, each by itself, and it with all its parts."""
+    around = [block.supernet(new_prefix=length) for length in range(block.prefixlen)]
+    last = IPv4Network(block.broadcast_address) if block.version == 4 else IPv6Network(block.broadcast_address)
+    return [*around, block], [*around, last]
 
 
 async def holding(conn: Any, block: Network, at: datetime, *, vrf_ids: Sequence[int]) -> list[Tenure]:
     """The tenures that `block` or a part of it belonged to at that time, the widest first and holders before routes."""
     planes = [vrf_id * 2 + routed for vrf_id in vrf_ids for routed in (0, 1)]
     query = Q["tenures_at4" if block.version == 4 else "tenures_at6"]
-    found = [
-        tenure_of(row) for row in await conn.fetch(query, planes, list(vrf_ids), block, at, networks_around(block))
-    ]
+    rows = await conn.fetch(query, planes, list(vrf_ids), block, at, *spans_of(block))
+    found = [tenure_of(row) for row in rows]
     return sorted(found, key=lambda tenure: (tenure.kind != "held", tenure.block.prefixlen, tenure.block))
 
 

@@ -14,6 +14,7 @@ from uuid import UUID
 import asyncpg
 from netaddr import AddrFormatError, IPNetwork
 
+from ipam.abuse import hold_back
 from ipam.errors import BadPrefix, NoPrefix, PrefixInUse, PrefixOutsideParent, PrefixOverlaps
 from sql.loader import Q
 
@@ -150,7 +151,7 @@ async def add_prefix(
                 await conn.execute(Q["overlaps_must_not_wait"])
                 await conn.execute(Q["spread_standing"], row["id"])
             else:
-                await conn.execute(Q["free_all"], row["id"], str(network))
+                await _free_all(conn, row["id"], vrf_id, str(network), length)
             return _prefix(row)
     except asyncpg.ExclusionViolationError:
         raise PrefixOverlaps(f"{cidr} overlaps a prefix beside it") from None
@@ -160,6 +161,17 @@ async def add_prefix(
         if err.constraint_name == "prefix_inside_parent":
             raise PrefixOutsideParent(f"{cidr} does not lie inside its parent") from None
         raise
+
+
+async def _free_all(conn: Any, prefix_id: int, vrf_id: int, cidr: str, block_length: int) -> None:
+    """Make all of a new prefix free, but for what the space brings along when it had another shape before.
+
+    It rests as a whole since the last of it came back, and what is tagged for abuse stays so.
+    """
+    query = Q["last_held4" if ":" not in cidr else "last_held6"]
+    await conn.execute(Q["free_all"], prefix_id, cidr, await conn.fetchval(query, vrf_id, cidr))
+    for row in await conn.fetch(Q["tags_touching"], vrf_id, cidr):
+        await hold_back(conn, prefix_id, row["block"], block_length)
 
 
 def _same(found: Prefix, role: str, length: int, facility: str | None) -> Prefix:

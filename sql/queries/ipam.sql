@@ -37,7 +37,21 @@ UPDATE prefix SET parent_id = $1, parent_cidr = $2::cidr, parent_role = 'contain
 WHERE vrf_id = $3 AND parent_id IS NOT DISTINCT FROM $4::bigint AND cidr << $2::cidr AND status <> 'retired'
 
 -- name: free_all
-INSERT INTO free_block (prefix_id, block) VALUES ($1, $2::cidr)
+INSERT INTO free_block (prefix_id, block, free_since) VALUES ($1, $2::cidr, coalesce($3::timestamptz, '-infinity'))
+
+-- name: last_held4
+SELECT max(upper(t.during)) FROM tenure AS t
+WHERE span4(t.plane, t.block) && span4($1::bigint * 2, $2::cidr)
+  AND family(t.block) = 4 AND t.kind <> 'anycast' AND t.corrected_at IS NULL
+
+-- name: last_held6
+SELECT max(upper(t.during)) FROM tenure AS t
+WHERE span6(t.block, 0) && span6($2::cidr, 0) AND span6(t.block, 1) && span6($2::cidr, 1)
+  AND int8range(t.plane, t.plane, '[]') && int8range($1::bigint * 2, $1::bigint * 2, '[]')
+  AND family(t.block) = 6 AND t.kind <> 'anycast' AND t.corrected_at IS NULL
+
+-- name: tags_touching
+SELECT DISTINCT block FROM abuse_tag WHERE vrf_id = $1 AND block && $2::cidr AND cleared_at IS NULL
 
 -- name: prefix_with_role
 SELECT id, vrf_id, parent_id, cidr, role, facility, block_length, description, status, standing, organization_id,
@@ -116,12 +130,17 @@ SELECT (SELECT count(*) FROM prefix WHERE parent_id = $1 AND status <> 'retired'
 DELETE FROM free_block WHERE prefix_id = $1
 
 -- name: lock_prefix
-SELECT id, vrf_id, cidr, block_length, standing, joined_at FROM prefix WHERE id = $1 FOR NO KEY UPDATE
+SELECT id, vrf_id, cidr, block_length, standing FROM prefix WHERE id = $1 FOR NO KEY UPDATE
 
--- name: share_prefixes_of_owner
-SELECT id FROM prefix
-WHERE id IN (SELECT prefix_id FROM tenure WHERE owner = $1 AND upper_inf(during) AND corrected_at IS NULL)
-ORDER BY id FOR KEY SHARE
+-- name: lock_tenures_of_owner
+-- The prefix is shared first: who tags a block for abuse waits, or is seen afterwards. So is who leads a part to a
+-- device: that one has shared the tenure's row.
+SELECT t.id FROM prefix AS p JOIN tenure AS t ON t.prefix_id = p.id
+WHERE t.owner = $1 AND upper_inf(t.during) AND t.corrected_at IS NULL
+ORDER BY p.id, t.id FOR KEY SHARE OF p FOR UPDATE OF t
+
+-- name: block_length_of_prefix
+SELECT block_length FROM prefix WHERE id = $1
 
 -- name: share_prefix
 SELECT id, vrf_id, cidr, standing FROM prefix WHERE id = $1 FOR KEY SHARE
@@ -150,7 +169,8 @@ ORDER BY l.length DESC, f.free_since, f.block
 LIMIT $5
 
 -- name: free_blocks_touching
-SELECT block FROM free_block WHERE prefix_id = $1 AND block && $2::cidr
+SELECT block, nullif(free_since, '-infinity') AS held_until, tagged FROM free_block
+WHERE prefix_id = $1 AND block && $2::cidr
 
 -- name: open_tenures
 WITH gone AS (
@@ -176,10 +196,13 @@ SELECT (SELECT count(*) FROM free_block WHERE prefix_id = $1 AND tagged) AS tagg
        (SELECT min(masklen(block)) FROM free_block WHERE prefix_id = $1 AND NOT tagged AND free_since <= $2) AS largest
 
 -- name: cooled_since
-SELECT EXISTS (SELECT FROM free_block WHERE prefix_id = $1 AND NOT tagged AND free_since > $2 AND free_since <= $3)
+-- A minute's grace: what comes back is written a little after the time that it bears, by clocks that differ a little.
+SELECT EXISTS (
+    SELECT FROM free_block AS f JOIN prefix AS p ON p.id = f.prefix_id
+    WHERE p.id = $1 AND NOT f.tagged AND f.free_since BETWEEN p.joined_at - interval '1 minute' AND $2)
 
 -- name: cooled_blocks
-SELECT block FROM free_block WHERE prefix_id = $1 AND NOT tagged AND free_since <= $2 AND masklen(block) > $3
+SELECT block FROM free_block WHERE prefix_id = $1 AND NOT tagged AND free_since <= $2
 
 -- name: join_blocks
 WITH gone AS (
@@ -293,12 +316,12 @@ CROSS JOIN LATERAL (
 ) AS held
 UNION ALL
 SELECT led.*
-FROM unnest($2::int[]) AS v (id) CROSS JOIN unnest($5::cidr[]) AS around (block)
+FROM unnest($2::int[]) AS v (id) CROSS JOIN unnest($5::cidr[], $6::cidr[]) AS span (first, last)
 CROSS JOIN LATERAL (
     SELECT t.id, t.vrf_id, t.prefix_id, t.block, t.kind, t.owner, t.slot, t.project_id, t.within,
            lower(t.during) AS since, upper(t.during) AS until, t.opened_by, t.closed_by, t.note
     FROM tenure AS t
-    WHERE t.block = around.block AND t.vrf_id = v.id AND t.during @> $4::timestamptz
+    WHERE t.block BETWEEN span.first AND span.last AND t.vrf_id = v.id AND t.during @> $4::timestamptz
       AND t.kind = 'anycast' AND t.corrected_at IS NULL
     OFFSET 0
 ) AS led
@@ -317,12 +340,12 @@ CROSS JOIN LATERAL (
 ) AS held
 UNION ALL
 SELECT led.*
-FROM unnest($2::int[]) AS v (id) CROSS JOIN unnest($5::cidr[]) AS around (block)
+FROM unnest($2::int[]) AS v (id) CROSS JOIN unnest($5::cidr[], $6::cidr[]) AS span (first, last)
 CROSS JOIN LATERAL (
     SELECT t.id, t.vrf_id, t.prefix_id, t.block, t.kind, t.owner, t.slot, t.project_id, t.within,
            lower(t.during) AS since, upper(t.during) AS until, t.opened_by, t.closed_by, t.note
     FROM tenure AS t
-    WHERE t.block = around.block AND t.vrf_id = v.id AND t.during @> $4::timestamptz
+    WHERE t.block BETWEEN span.first AND span.last AND t.vrf_id = v.id AND t.during @> $4::timestamptz
       AND t.kind = 'anycast' AND t.corrected_at IS NULL
     OFFSET 0
 ) AS led
@@ -347,8 +370,8 @@ WHERE family(t.block) = 6 AND t.kind <> 'anycast' AND t.corrected_at IS NULL
 SELECT t.id, t.vrf_id, t.prefix_id, t.block, t.kind, t.owner, t.slot, t.project_id, t.within,
        lower(t.during) AS since, upper(t.during) AS until, t.opened_by, t.closed_by, t.note,
        t.recorded_at, t.closed_at, t.corrected_at, t.corrected_by, t.correction
-FROM tenure AS t
-WHERE t.block = ANY($2::cidr[]) AND t.vrf_id = ANY($1::int[]) AND (t.kind = 'anycast' OR t.corrected_at IS NOT NULL)
+FROM unnest($2::cidr[], $3::cidr[]) AS span (first, last) JOIN tenure AS t ON t.block BETWEEN span.first AND span.last
+WHERE t.vrf_id = ANY($1::int[]) AND (t.kind = 'anycast' OR t.corrected_at IS NOT NULL)
 
 -- name: keep_wrong_tenure
 INSERT INTO tenure (vrf_id, prefix_id, prefix_cidr, block, kind, owner, slot, project_id, within, opened_by, closed_by,
@@ -368,6 +391,9 @@ SELECT t.id, t.vrf_id, t.prefix_id, t.block, t.kind, t.owner, t.slot, t.project_
        lower(t.during) AS since, upper(t.during) AS until, t.opened_by, t.closed_by, t.note
 FROM tenure AS t WHERE t.id = $1 AND t.corrected_at IS NULL FOR UPDATE
 
+-- name: rest_from
+UPDATE free_block SET free_since = greatest(free_since, $3) WHERE prefix_id = $1 AND block && $2::cidr
+
 -- name: set_abuse_tag
 INSERT INTO abuse_tag (vrf_id, block, tag, reason, set_by, set_at) VALUES ($1, $2::cidr, $3, $4, $5, $6)
 ON CONFLICT (vrf_id, block, tag) WHERE cleared_at IS NULL DO NOTHING
@@ -384,18 +410,21 @@ WHERE ($1::int IS NULL OR vrf_id = $1) AND ($2::cidr IS NULL OR block && $2) AND
 ORDER BY set_at, block
 
 -- name: lock_prefixes_touching
-SELECT id, cidr FROM prefix
+SELECT id, cidr, block_length FROM prefix
 WHERE vrf_id = $1 AND cidr && $2::cidr AND role <> 'container' AND status <> 'retired'
 ORDER BY id FOR UPDATE
 
 -- name: set_tagged
+-- A free block is tagged when, and only when, a tag touches it: also a piece of one that was tagged before.
 WITH gone AS (
     DELETE FROM free_block AS f USING unnest($2::cidr[]) AS used (block)
     WHERE f.prefix_id = $1 AND f.block = used.block
     RETURNING f.block, f.free_since
 ), rest AS (
-    INSERT INTO free_block (prefix_id, block, free_since)
-    SELECT $1, piece.block, gone.free_since
+    INSERT INTO free_block (prefix_id, block, free_since, tagged)
+    SELECT $1, piece.block, gone.free_since, EXISTS (
+        SELECT FROM abuse_tag AS a JOIN prefix AS p ON p.vrf_id = a.vrf_id
+        WHERE p.id = $1 AND a.cleared_at IS NULL AND a.block && piece.block)
     FROM unnest($3::cidr[], $4::cidr[]) AS piece (block, source) JOIN gone ON gone.block = piece.source
 )
 INSERT INTO free_block (prefix_id, block, free_since, tagged)
@@ -403,10 +432,14 @@ SELECT $1, part.block, gone.free_since, true
 FROM unnest($5::cidr[], $6::cidr[]) AS part (block, source) JOIN gone ON gone.block = part.source
 
 -- name: untag_free_blocks
-UPDATE free_block AS f SET tagged = false
-WHERE f.prefix_id = $1 AND f.tagged AND f.block && $2::cidr AND NOT EXISTS (
-    SELECT FROM abuse_tag AS a JOIN prefix AS p ON p.vrf_id = a.vrf_id
-    WHERE p.id = f.prefix_id AND a.cleared_at IS NULL AND a.block && f.block)
+-- What was cut for the tag can be joined again.
+WITH free AS (
+    UPDATE free_block AS f SET tagged = false
+    WHERE f.prefix_id = $1 AND f.tagged AND f.block && $2::cidr AND NOT EXISTS (
+        SELECT FROM abuse_tag AS a JOIN prefix AS p ON p.vrf_id = a.vrf_id
+        WHERE p.id = f.prefix_id AND a.cleared_at IS NULL AND a.block && f.block)
+)
+UPDATE prefix SET joined_at = '-infinity' WHERE id = $1
 
 -- name: asn_pools
 SELECT p.id, p.name, p.first, p.last, p.facility,
