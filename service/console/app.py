@@ -10,8 +10,9 @@ import structlog
 from aiohttp import web
 
 from service.api.call import Api
+from service.console.look import Look, View
 from service.console.session import sign_in, sign_out, staff_by, staff_of
-from service.console.views import VIEWS, Look, View
+from service.console.views import VIEWS
 from service.console.words import ago, count, seconds, stage_name
 
 log = structlog.get_logger()

@@ -3,45 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
 from uuid import UUID
 
-from aiohttp import web
-
-from service.api.call import Api
 from service.api.waterfall import WORKFLOWS, stages_of
+from service.console.address_views import address, prefix, prefix_list
+from service.console.look import Look, Page, View
 from service.lifecycle import DeviceState, MachineState
-from service.store.accounts import Principal
 from service.store.orders import DeviceFilter, devices, devices_page, events_page
 from service.store.racks import (
     MachineSeen,
     RunSeen,
     leaves_seen,
     machines_seen,
-    prefixes_seen,
     runs_seen,
     tallies_seen,
 )
 
 _DEVICES_A_PAGE = 50
 _EVENTS = 12
-
-Page = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """One request for a page."""
-
-    api: Api
-    staff: Principal
-    request: web.Request
-
-
-View = Callable[[Look], Awaitable[Page | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,11 +155,6 @@ async def leaf_list(look: Look) -> Page:
     return {"leaves": await leaves_seen(look.api.db)}
 
 
-async def prefix_list(look: Look) -> Page:
-    """The address space and what is taken of it."""
-    return {"prefixes": await prefixes_seen(look.api.db)}
-
-
 VIEWS: Mapping[str, tuple[str, View]] = {
     "/": ("overview.html", overview),
     "/devices": ("devices.html", device_list),
@@ -186,4 +163,6 @@ VIEWS: Mapping[str, tuple[str, View]] = {
     "/machines/{machine}": ("machine.html", machine),
     "/leaves": ("leaves.html", leaf_list),
     "/prefixes": ("prefixes.html", prefix_list),
+    "/prefixes/{prefix}": ("prefix.html", prefix),
+    "/addresses": ("address.html", address),
 }

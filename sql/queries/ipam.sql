@@ -503,3 +503,18 @@ SELECT coalesce((SELECT jsonb_object_agg(id, name) FROM project WHERE id = ANY($
            UNION ALL
            SELECT 'run:' || id, workflow FROM run WHERE 'run:' || id = ANY($3::text[])
        ) AS named WHERE named.actor = ANY($3::text[])), '{}') AS actors
+
+-- name: map_of_prefix
+SELECT kind, block, sum(addresses)::float8 AS addresses FROM (
+    SELECT 'held' AS kind, network(set_masklen(t.block, least(masklen(t.block), $2::int))) AS block,
+           power(2::float8, CASE family(t.block) WHEN 4 THEN 32 ELSE 128 END - masklen(t.block)) AS addresses
+    FROM tenure AS t
+    WHERE t.prefix_id = $1 AND upper_inf(t.during) AND t.corrected_at IS NULL AND t.kind = 'held'
+    UNION ALL
+    SELECT CASE WHEN f.tagged THEN 'tagged' ELSE 'cooling' END,
+           network(set_masklen(f.block, least(masklen(f.block), $2::int))),
+           power(2::float8, CASE family(f.block) WHEN 4 THEN 32 ELSE 128 END - masklen(f.block))
+    FROM free_block AS f
+    WHERE f.prefix_id = $1 AND (f.tagged OR f.free_since > $3::timestamptz - make_interval(secs => $4))
+) AS parts
+GROUP BY kind, block

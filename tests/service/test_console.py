@@ -10,7 +10,7 @@ from aiohttp import ClientSession, CookieJar
 
 from tests.service.api_world import TOKEN, World
 
-PAGES = ("/", "/devices", "/machines", "/leaves", "/prefixes")
+PAGES = ("/", "/devices", "/machines", "/leaves", "/prefixes", "/addresses")
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ async def page(world: World, browser: ClientSession, path: str, **headers: str) 
         return answer.status, await answer.text()
 
 
-@pytest.mark.parametrize("path", [*PAGES, "/devices/x", "/machines/x"])
+@pytest.mark.parametrize("path", [*PAGES, "/devices/x", "/machines/x", "/prefixes/1"])
 async def test_strangers_are_sent_to_the_door(world: World, browser: ClientSession, path: str) -> None:
     assert (await page(world, browser, path))[0] == 303
     assert (await page(world, browser, path, **{"X-Fragment": "1"}))[0] == 401
@@ -102,3 +102,31 @@ async def test_what_others_write_is_shown_as_text(world: World, browser: ClientS
         assert "<script>" not in text and "<b>bold" not in text and "&lt;script&gt;" in text
     async with browser.get(f"{world.url}/console/") as answer:
         assert "script-src 'self'" in answer.headers["Content-Security-Policy"]
+
+
+async def test_address_space_and_ledger_are_shown(world: World, browser: ClientSession) -> None:
+    made = await world.call(
+        "POST",
+        "/ipam/v1/prefixes",
+        {"prefix": "192.0.2.0/24", "role": "elastic", "block_length": 32, "description": "<b>rack 4</b>"},
+    )
+    path = f"/ipam/v1/prefixes/{made.body['id']}/tenures"
+    note = {"machine": "m7", "mac": "02:00:00:00:00:07", "hostname": "<i>web</i>"}
+    taken = await world.call("POST", path, {"project": str(world.project), "length": 25, "note": note})
+    await world.call("POST", "/ipam/v1/abuse-tags", {"block": "192.0.2.200/32", "tag": "spam", "reason": "<u>"})
+    fix = {"why": "the <s>cable</s> list was wrong", "note": {"machine": "m8"}}
+    await world.call("POST", f"/ipam/v1/tenures/{taken.body['id']}/correct", fix)
+    await sign_in(world, browser)
+    _, tree = await page(world, browser, "/prefixes")
+    assert "192.0.2.0/24" in tree and "&lt;b&gt;rack 4" in tree and "50.0 %" in tree
+    status, one = await page(world, browser, f"/prefixes/{made.body['id']}")
+    assert status == 200 and one.count('<i class="held"') == 129  # 128 cells, and the legend
+    assert '<i class="tagged" style="--part: 1.00" title="192.0.2.200/32' in one
+    _, ledger = await page(world, browser, "/addresses?ip=192.0.2.7")
+    assert "m8" in ledger and "02:00:00:00:00:07" in ledger and "&lt;s&gt;cable" in ledger
+    _, before = await page(world, browser, "/addresses?ip=192.0.2.7&at=2020-01-01")
+    assert "Nobody held it then." in before
+    _, wrong = await page(world, browser, "/addresses?ip=ten")
+    assert "&#39;ten&#39; does not appear to be an IPv4 or IPv6 address" in wrong
+    for unknown in ("/prefixes/999999", "/prefixes/ten", "/prefixes/99999999999999999999"):
+        assert (await page(world, browser, unknown))[0] == 404
