@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_address, summarize_address_range
+from itertools import islice
 from typing import TypeAlias
 
 from ipam.errors import BadBlock
@@ -65,6 +66,20 @@ def cut_out(free: Sequence[Network], wanted: Network) -> Carved | None:
 def without(whole: Network, part: Network) -> list[Network]:
     """What is left of `whole` when `part`, which lies in it, is gone."""
     return [] if part == whole else list(whole.address_exclude(part))  # type: ignore[arg-type]
+
+
+def free_within(whole: Network, used: Iterable[Network], length: int, limit: int) -> list[Network]:
+    """The first `limit` blocks of /`length` inside `whole` that touch none of the used ones, in address order."""
+    free = [whole]
+    for part in used:
+        free = [
+            piece
+            for block in free
+            if not inside(block, part)
+            for piece in (without(block, part) if inside(part, block) else [block])
+        ]
+    fitting = sorted(block for block in free if block.prefixlen <= length)
+    return list(islice((piece for block in fitting for piece in block.subnets(new_prefix=length)), limit))
 
 
 def inside(inner: Network, outer: Network) -> bool:

@@ -10,6 +10,7 @@ from uuid import UUID
 from ipam.errors import PrefixExhausted
 from ipam.ledger import has_room
 from ipam.prefixes import prefixes_for
+from service import elastic
 from service.clock import Clock
 from service.lifecycle import DeviceEvent, DeviceState, IllegalMove
 from service.settings import Settings
@@ -41,7 +42,7 @@ async def order_device(conn: Connection, device_id: UUID, *, settings: Settings,
     await _start(conn, PROVISION, device_id, {}, now=now, limit=_limit(settings))
 
 
-async def delete_device(conn: Connection, device_id: UUID, *, settings: Settings, clock: Clock) -> None:
+async def delete_device(conn: Connection, device_id: UUID, *, settings: Settings, clock: Clock, by: str) -> None:
     """Gone for its customer at once, while its machine goes through preparation. Doing it again does nothing."""
     await conn.execute(Q["device_state_locked"], device_id)
     device, now = await device_by_id(conn, device_id), clock.now()
@@ -53,6 +54,8 @@ async def delete_device(conn: Connection, device_id: UUID, *, settings: Settings
     if device.machine_id is not None:
         limit = timedelta(seconds=settings.erase_limit_s)
         await start_prepare(conn, device.machine_id, device_id, "its device was deleted", now=now, limit=limit)
+    await conn.execute(Q["end_bgp_sessions"], None, device_id, now, by)
+    await elastic.let_go(conn, device_id, now=now, by=by)
 
 
 async def act(

@@ -122,11 +122,15 @@ async def change_project(call: Call) -> Body:
 
 
 async def delete_project(call: Call) -> None:
-    """DELETE /projects/{project}: refused while it has devices"""
+    """DELETE /projects/{project}: refused while it has devices or elastic addresses"""
     project_id = await call.project()
     async with call.db.acquire() as conn, conn.transaction():
         if not await conn.fetchval(Q["lock_project_for_delete"], project_id):
             raise not_found()
+        if left := [str(row["block"]) for row in await conn.fetch(Q["reservations_left"], project_id)]:
+            raise Invalid(
+                f"Cannot delete a project that has elastic addresses: release its reservations first: {', '.join(left)}"
+            )
         if not await conn.fetchval(Q["delete_project"], project_id, call.api.clock.now()):
             raise Invalid("Cannot delete a project that has devices: delete its devices first")
 

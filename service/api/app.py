@@ -14,7 +14,16 @@ from images.catalogue import Catalogue
 from ipam.committer import Committer
 from service.addresses import asn_routes, grant_routes, ledger_routes, prefix_routes
 from service.admin.read import ADMIN_ROUTES
-from service.api import account_routes, capacity_routes, device_routes, event_routes, ip_routes, offer_routes
+from service.api import (
+    account_routes,
+    bgp_routes,
+    capacity_routes,
+    device_routes,
+    elastic_routes,
+    event_routes,
+    ip_routes,
+    offer_routes,
+)
 from service.api.call import CALLER, Api, Body, Call, Route, RouteTable, split_path
 from service.api.expand import exclude, include, paths_of
 from service.api.links import Links
@@ -47,6 +56,8 @@ ROUTES: tuple[Route, ...] = (
     *device_routes.ROUTES,
     *event_routes.ROUTES,
     *ip_routes.ROUTES,
+    *elastic_routes.ROUTES,
+    *bgp_routes.ROUTES,
     *prefix_routes.ROUTES,
     *ledger_routes.ROUTES,
     *grant_routes.ROUTES,

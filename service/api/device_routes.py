@@ -144,7 +144,9 @@ async def delete_device(call: Call) -> None:
         row = await _locked(conn, call, device_id)
         if row["locked"]:
             raise Invalid("Cannot delete a locked item: unlock the device first")
-        await intents.delete_device(conn, device_id, settings=call.api.settings, clock=call.api.clock)
+        await intents.delete_device(
+            conn, device_id, settings=call.api.settings, clock=call.api.clock, by=call.caller.actor
+        )
 
 
 async def act_on_device(call: Call) -> None:

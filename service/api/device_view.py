@@ -8,9 +8,10 @@ from uuid import UUID
 import structlog
 
 from service.api.call import Call
-from service.api.device_objects import Scenery, device_object
+from service.api.device_objects import device_object
 from service.api.objects import Object
 from service.api.problems import not_found
+from service.api.scenery import Scenery
 from service.secrets import SecretUnreadable, open_sealed
 from service.store.orders import Device, devices
 from service.store.rows import Connection

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from service.api.call import Call
 from service.api.problems import Invalid
@@ -23,13 +23,33 @@ async def made_before(conn: Connection, call: Call, subject: UUID, status: int) 
     """
     if call.idempotency_key is None:
         return None
-    text = json.dumps([call.method, call.path, call.body], sort_keys=True)
-    request = hashlib.sha256(text.encode()).digest()
-    scope = call.caller.token_id
+    request, scope = digest_of(call), call.caller.token_id
     if await conn.fetchval(Q["remember_request"], scope, call.idempotency_key, request, status, subject):
         return None
     row = await conn.fetchrow(Q["remembered_request"], scope, call.idempotency_key)
-    if row["request"] != request:
-        raise Invalid(f"Idempotency-Key is not valid: {call.idempotency_key!r} was used for another request")
+    check_same(call, row["request"])
     made: UUID = row["subject"]
     return made
+
+
+async def made_instead(conn: Connection, call: Call, subject: UUID) -> None:
+    """Remember what the request has made, where its id was not known to `made_before`."""
+    if call.idempotency_key is not None:
+        await conn.execute(Q["remember_subject"], call.caller.token_id, call.idempotency_key, subject)
+
+
+def digest_of(call: Call) -> bytes:
+    """By which a request is known again."""
+    text = json.dumps([call.method, call.path, call.body], sort_keys=True)
+    return hashlib.sha256(text.encode()).digest()
+
+
+def check_same(call: Call, request: bytes) -> None:
+    """Raises Refused (422) when the call's key came with another request before."""
+    if request != digest_of(call):
+        raise Invalid(f"Idempotency-Key is not valid: {call.idempotency_key!r} was used for another request")
+
+
+def id_of_key(call: Call) -> UUID | None:
+    """An id that follows from the caller's token and key, and so is the same each time; None without a key."""
+    return None if call.idempotency_key is None else uuid5(call.caller.token_id, call.idempotency_key)

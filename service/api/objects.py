@@ -158,7 +158,7 @@ def project(one: Project, links: Links) -> Object:
         "devices": [links.to("devices", id_) for id_ in one.device_ids],
         "ssh_keys": [links.to("ssh-keys", id_) for id_ in one.ssh_key_ids],
         "volumes": [],
-        "bgp_config": None,
+        "bgp_config": {"href": f"{links.href('projects', one.id)}/bgp-config"} if one.has_bgp_config else None,
         "organization": links.to("organizations", one.organization_id),
         "url": links.href("projects", one.id),
         "href": links.href("projects", one.id),

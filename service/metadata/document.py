@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ipam.ledger import Tenure
+from service.store.elastic import Assignment, gateway_of
 
 EC2_VERSION = "2009-04-04"
 
@@ -31,6 +32,8 @@ class Subject:
     mac: str
     leaf_id: str
     links: Sequence[Tenure]
+    elastic: Sequence[Assignment]
+    bgp_neighbors: Sequence[Mapping[str, Any]]
     base_url: str
 
     @property
@@ -58,6 +61,30 @@ def _address(link: Tenure) -> dict[str, Any]:
             "netmask": str(network.netmask),
             "cidr": network.prefixlen,
             "href": f"/ips/{link.id}",
+        },
+    }
+
+
+def _elastic(one: Assignment) -> dict[str, Any]:
+    """A block that leads to the device beside its own links; it is the customer's to configure."""
+    network = one.block
+    return {
+        "id": str(one.id),
+        "address_family": network.version,
+        "netmask": str(network.netmask),
+        "created_at": f"{one.since:%Y-%m-%dT%H:%M:%SZ}",
+        "public": one.type != "private_ipv4",
+        "cidr": network.prefixlen,
+        "management": False,
+        "enabled": True,
+        "network": str(network.network_address),
+        "address": str(network.network_address),
+        "gateway": gateway_of(network),
+        "parent_block": {
+            "network": str(one.parent.network_address),
+            "netmask": str(one.parent.netmask),
+            "cidr": one.parent.prefixlen,
+            "href": f"/ips/{one.reservation_id}",
         },
     }
 
@@ -94,10 +121,10 @@ def metadata(subject: Subject) -> dict[str, Any]:
         "network": {
             "bonding": {"mode": 5, "link_aggregation": "individual", "mac": subject.mac},
             "interfaces": [{"name": "eth0", "mac": subject.mac, "bond": "bond0"}],
-            "addresses": [_address(link) for link in subject.links],
+            "addresses": [*map(_address, subject.links), *map(_elastic, subject.elastic)],
             "metal_gateways": [],
         },
-        "bgp_neighbors": [],
+        "bgp_neighbors": [dict(one) for one in subject.bgp_neighbors],
         "spot": {},
         "volumes": [],
         "api_url": subject.base_url,

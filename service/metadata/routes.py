@@ -13,8 +13,10 @@ from aiohttp import web
 
 from ipam.ledger import held_by
 from pxe.http import source_address
+from service.bgp import neighbors
 from service.metadata.document import EC2_VERSION, Subject, ec2_answer, metadata
 from service.parts import Parts
+from service.store.elastic import assignments_of
 from service.store.events import add_event
 from service.store.rows import Pool
 from service.store.runs import signal_all
@@ -58,8 +60,15 @@ class Metadata:
             return None
         entry = self._parts.catalogue.get(row["operating_system"])
         system = {"slug": entry.slug, "distro": entry.distro, "version": entry.version}
-        links = [link for link in await held_by(self._db, UUID(row["id"])) if link.slot != "boot"]
-        return Subject(**(dict(row) | {"operating_system": system}), links=links, base_url=self._parts.boot_url)
+        device_id = UUID(row["id"])
+        links = [link for link in await held_by(self._db, device_id) if link.kind == "held"]
+        return Subject(
+            **(dict(row) | {"operating_system": system}),
+            links=links,
+            elastic=(await assignments_of(self._db, [device_id]))[device_id],
+            bgp_neighbors=await neighbors(self._db, device_id, links, key=self._parts.key),
+            base_url=self._parts.boot_url,
+        )
 
     async def _metadata(self, request: web.Request) -> web.Response:
         subject = await self._subject(request)

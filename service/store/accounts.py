@@ -75,6 +75,7 @@ class Project:
     device_ids: list[UUID]
     ssh_key_ids: list[UUID]
     member_ids: list[UUID]
+    has_bgp_config: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,11 @@ async def set_port(conn: Connection, port_id: UUID, profile: str, device_id: UUI
     await conn.execute(Q["set_port"], port_id, profile, device_id, now)
 
 
+async def port_changed(conn: Connection, device_id: UUID, *, now: datetime) -> None:
+    """What leads to the device's port has changed: its leaf looks again. Without a port there is nothing to tell."""
+    await conn.execute(Q["port_changed"], device_id, now)
+
+
 async def agent_alive(conn: Connection, machine_id: UUID, *, now: datetime, since: datetime | None = None) -> bool:
     """Whether an agent that began after `since` asks for work."""
     row = await conn.fetchrow(Q["agent_alive"], machine_id, now - AGENT_SILENCE)

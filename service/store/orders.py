@@ -10,6 +10,7 @@ from uuid import UUID
 
 from ipam.ledger import Tenure, held_by_all
 from service.store.accounts import Principal, in_order
+from service.store.elastic import Assignment, assignments_of
 from service.store.rows import Connection
 from sql.loader import Q
 
@@ -77,6 +78,7 @@ class Device:
 
     order: Order
     links: list[Tenure]
+    elastic: list[Assignment]
     reached: dict[str, Reached]  # by type, of the present course only
 
 
@@ -151,20 +153,20 @@ async def devices(
     if not orders:
         return []
     found = [order.id for order in orders]
-    links = await held_by_all(db, found)
+    links, elastic = await held_by_all(db, found), await assignments_of(db, found)
     reached: dict[UUID, dict[str, Reached]] = {}
     for row in await db.fetch(Q["provisioning_events"], found, list(PROVISIONING)):
         event = Reached(**row)
         if event.type == "provisioning.101":
             reached[event.device_id] = {}  # a new course: what an earlier one reached no longer counts
         reached.setdefault(event.device_id, {})[event.type] = event
-    return [Device(order, _ranked(links[order.id]), reached.get(order.id, {})) for order in orders]
+    return [Device(order, _ranked(links[order.id]), elastic[order.id], reached.get(order.id, {})) for order in orders]
 
 
-def _ranked(links: list[Tenure]) -> list[Tenure]:
-    """Public IPv4, IPv6, private IPv4: clients take the first for the address to log in to."""
+def _ranked(held: list[Tenure]) -> list[Tenure]:
+    """A device's own links. Public IPv4, IPv6, private IPv4: clients take the first for the address to log in to."""
     rank = {"public": 0, "ipv6": 1, "private": 2}
-    return sorted(links, key=lambda tenure: rank.get(tenure.slot, 3))
+    return sorted((one for one in held if one.slot in rank), key=lambda tenure: rank[tenure.slot])
 
 
 async def events_page(

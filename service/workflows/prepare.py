@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from ipam.ledger import give_back
+from service.elastic import addresses_back
 from service.lifecycle import MachineEvent, MachineState
 from service.store.events import add_event
 from service.store.hardware import machine_by_id, move_machine, set_port
@@ -70,7 +70,7 @@ async def _await_port(job: Job) -> Outcome:
 async def _give_addresses_back(job: Job) -> Outcome:
     if device := job.data.get("device"):
         async with job.transaction() as conn:
-            await give_back(conn, UUID(device), now=job.parts.clock.now(), by=f"run:{job.run_id}")
+            await addresses_back(conn, UUID(device), now=job.parts.clock.now(), by=f"run:{job.run_id}")
     return Done()
 
 

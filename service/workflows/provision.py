@@ -10,11 +10,11 @@ from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
-from ipam.elastic import rehome
 from ipam.errors import IpamError
 from ipam.ledger import Tenure, held_by, take
 from ipam.prefixes import prefixes_for
 from service.artefacts import NotBuilt
+from service.elastic import let_go, rehome, whereabouts
 from service.lifecycle import DeviceEvent, MachineEvent, MachineState
 from service.store.course import Device, device_by_id, move_device
 from service.store.events import add_event
@@ -46,18 +46,6 @@ async def device_in(job: Job) -> Device:
 async def placed(job: Job) -> Machine:
     """The machine that the run has placed its device on."""
     return await machine_by_id(job.db, UUID(job.data["machine"]))
-
-
-def whereabouts(device: Device, machine: Machine) -> dict[str, str]:
-    """What the ledger says of a device's addresses beside: where they lead."""
-    return {
-        "device": str(device.id),
-        "hostname": device.hostname,
-        "machine": machine.name,
-        "leaf": machine.leaf,
-        "port": machine.port,
-        "mac": machine.mac,
-    }
 
 
 async def _take_links(conn: Connection, job: Job, device: Device, machine: Machine) -> list[Tenure]:
@@ -133,6 +121,7 @@ async def _give_up(job: Job) -> Outcome:
             body = "Provisioning failed"
             await add_event(conn, "provisioning.failed", body, device_id=device.id, state="failed")
             await add_event(conn, "failure", reason or body, device_id=device.id, private=True, data={"reason": reason})
+        await let_go(conn, device.id, now=now, by=f"run:{job.run_id}")
     return Done()
 
 
@@ -152,7 +141,9 @@ async def _replace(job: Job, reason: str) -> Outcome:
 
 async def _await_addresses(job: Job) -> Outcome:
     """Only after a replacement: the lost machine's port must be closed before its addresses have ended."""
-    if await machine_of_device(job.db, job.subject) is None and await held_by(job.db, job.subject):
+    if await machine_of_device(job.db, job.subject) is not None:
+        return Done()
+    if any(tenure.kind == "held" for tenure in await held_by(job.db, job.subject)):
         return Wait("the port of the machine that failed is being closed", 2.0)
     return Done()
 

@@ -44,7 +44,8 @@ SELECT p.id, p.organization_id, p.name, p.tags, p.customdata, p.created_at, p.up
        array(SELECT k.id FROM ssh_key AS k WHERE coalesce(k.user_id, k.project_id) = p.id
              ORDER BY k.created_at) AS ssh_key_ids,
        array(SELECT u.id FROM user_account AS u WHERE u.organization_id = p.organization_id
-             ORDER BY u.created_at) AS member_ids
+             ORDER BY u.created_at) AS member_ids,
+       EXISTS (SELECT FROM bgp_config AS b WHERE b.project_id = p.id AND upper_inf(b.during)) AS has_bgp_config
 FROM project AS p
 WHERE p.deleted_at IS NULL AND ($1::bool OR p.organization_id = $2) AND ($3::uuid IS NULL OR p.id = $3)
   AND p.id = ANY($4::uuid[])
@@ -119,3 +120,6 @@ RETURNING true
 
 -- name: remembered_request
 SELECT request, status, subject FROM idempotency WHERE scope = $1 AND key = $2
+
+-- name: remember_subject
+UPDATE idempotency SET subject = $3 WHERE scope = $1 AND key = $2

@@ -99,15 +99,6 @@ FROM tenure AS t JOIN device AS d ON d.id = t.owner JOIN project AS p ON p.id = 
 WHERE t.id = ANY($4::uuid[]) AND upper_inf(t.during) AND t.corrected_at IS NULL AND d.deleted_at IS NULL
   AND ($1::bool OR p.organization_id = $2) AND ($3::uuid IS NULL OR p.id = $3)
 
--- name: tenures_of_project
-WITH matching AS (
-    SELECT t.id, d.created_at, t.slot
-    FROM device AS d JOIN tenure AS t ON t.owner = d.id AND upper_inf(t.during) AND t.corrected_at IS NULL
-    WHERE d.project_id = $1 AND d.deleted_at IS NULL AND t.slot = ANY($2::text[])
-)
-SELECT (SELECT count(*) FROM matching) AS total,
-       array(SELECT id FROM matching ORDER BY created_at DESC, slot, id LIMIT $3 OFFSET $4) AS ids
-
 -- name: steps_of_device
 SELECT s.run_id, r.workflow, r.state AS run_state, r.created_at, r.deadline, r.finished_at, r.reason AS waits_for,
        r.failure, s.step, s.attempt, s.state, s.reason, s.started_at, s.finished_at AS step_finished_at

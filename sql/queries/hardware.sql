@@ -44,6 +44,13 @@ WITH changed AS (
 )
 SELECT pg_notify('roundhouse', 'leaf:' || leaf_id) FROM changed
 
+-- name: port_changed
+WITH changed AS (
+    UPDATE leaf_port SET generation = generation + 1, changed_at = $2, fault = NULL WHERE device_id = $1
+    RETURNING leaf_id
+)
+SELECT pg_notify('roundhouse', 'leaf:' || leaf_id) FROM changed
+
 -- name: port_by_id
 SELECT o.id, o.name, o.profile, o.device_id, o.generation, o.applied, o.fault, l.id AS leaf_id, l.name AS leaf,
        l.state AS leaf_state, l.fault AS leaf_fault

@@ -1,0 +1,39 @@
+-- name: bgp_config_of_project
+SELECT id, project_id, deployment_type, asn, md5, use_case, status, requested_at, lower(during) AS since
+FROM bgp_config WHERE project_id = $1 AND upper_inf(during)
+
+-- name: lock_project_bgp
+SELECT true FROM project WHERE id = $1 AND deleted_at IS NULL FOR NO KEY UPDATE
+
+-- name: end_bgp_config
+UPDATE bgp_config
+SET during = tstzrange(lower(during), greatest($2::timestamptz, lower(during) + interval '1 microsecond'))
+WHERE project_id = $1 AND upper_inf(during)
+RETURNING upper(during)
+
+-- name: add_bgp_config
+INSERT INTO bgp_config (id, project_id, deployment_type, asn, md5, use_case, status, requested_at, set_by, during)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, tstzrange($10, NULL))
+
+-- name: bgp_sessions
+SELECT s.id, s.device_id, d.project_id, s.address_family, s.default_route, s.created_at, lower(s.during) AS since
+FROM bgp_session AS s JOIN device AS d ON d.id = s.device_id JOIN project AS j ON j.id = d.project_id
+WHERE ($1::bool OR j.organization_id = $2) AND ($3::uuid IS NULL OR j.id = $3)
+  AND ($4::uuid IS NULL OR s.id = $4) AND ($5::uuid IS NULL OR s.device_id = $5)
+  AND ($6::uuid IS NULL OR d.project_id = $6) AND upper_inf(s.during) AND d.deleted_at IS NULL
+ORDER BY s.created_at, s.address_family, s.id
+
+-- name: add_bgp_session
+INSERT INTO bgp_session (id, device_id, address_family, default_route, created_at, set_by, during)
+VALUES ($1, $2, $3, $4, $5, $6, tstzrange($7, NULL))
+
+-- name: end_bgp_sessions
+UPDATE bgp_session
+SET during = tstzrange(lower(during), greatest($3::timestamptz, lower(during) + interval '1 microsecond')),
+    ended_by = $4
+WHERE (id = $1::uuid OR device_id = $2::uuid) AND upper_inf(during)
+RETURNING upper(during)
+
+-- name: bgp_of_device
+SELECT d.project_id, f.code AS facility
+FROM device AS d JOIN facility AS f ON f.id = d.facility_id WHERE d.id = $1
