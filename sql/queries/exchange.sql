@@ -1,0 +1,68 @@
+-- name: exchange_vrfs
+SELECT name FROM vrf ORDER BY name COLLATE "C"
+
+-- name: exchange_prefixes
+SELECT p.id, v.name AS vrf, p.cidr, p.role, p.facility, p.block_length, p.status, p.description, p.organization_id,
+       p.project_id
+FROM prefix AS p JOIN vrf AS v ON v.id = p.vrf_id
+WHERE p.status <> 'retired'
+ORDER BY v.name COLLATE "C", p.cidr
+
+-- name: exchange_tenures
+SELECT v.name AS vrf, t.block, t.owner, t.slot, t.project_id, t.note
+FROM tenure AS t JOIN vrf AS v ON v.id = t.vrf_id
+WHERE t.kind = 'held' AND upper_inf(t.during) AND t.corrected_at IS NULL
+ORDER BY v.name COLLATE "C", t.block
+
+-- name: exchange_held4
+SELECT DISTINCT ON (t.id) t.id, v.name AS vrf, t.block, t.owner, t.slot, t.project_id, t.note, lower(t.during) AS since
+FROM unnest($1::text[], $2::cidr[]) AS wanted (vrf, block)
+JOIN vrf AS v ON v.name = wanted.vrf
+JOIN tenure AS t ON span4(t.plane, t.block) && span4(v.id::bigint * 2, wanted.block)
+WHERE family(t.block) = 4 AND t.kind <> 'anycast' AND t.corrected_at IS NULL AND upper_inf(t.during)
+
+-- name: exchange_held6
+SELECT DISTINCT ON (t.id) t.id, v.name AS vrf, t.block, t.owner, t.slot, t.project_id, t.note, lower(t.during) AS since
+FROM unnest($1::text[], $2::cidr[]) AS wanted (vrf, block)
+JOIN vrf AS v ON v.name = wanted.vrf
+JOIN tenure AS t ON span6(t.block, 0) && span6(wanted.block, 0) AND span6(t.block, 1) && span6(wanted.block, 1)
+    AND int8range(t.plane, t.plane, '[]') && int8range(v.id::bigint * 2, v.id::bigint * 2, '[]')
+WHERE family(t.block) = 6 AND t.kind <> 'anycast' AND t.corrected_at IS NULL AND upper_inf(t.during)
+
+-- name: exchange_held_slots
+SELECT t.id, v.name AS vrf, t.block, t.owner, t.slot, t.project_id, t.note, lower(t.during) AS since
+FROM unnest($1::uuid[], $2::text[]) AS wanted (owner, slot)
+JOIN tenure AS t ON t.owner = wanted.owner AND t.slot = wanted.slot
+JOIN vrf AS v ON v.id = t.vrf_id
+WHERE t.kind = 'held' AND upper_inf(t.during) AND t.corrected_at IS NULL
+
+-- name: exchange_tagged
+SELECT DISTINCT v.name AS vrf, a.block FROM abuse_tag AS a JOIN vrf AS v ON v.id = a.vrf_id WHERE a.cleared_at IS NULL
+
+-- name: exchange_owners
+SELECT 'organization' AS kind, id FROM organization WHERE id = ANY($1::uuid[])
+UNION ALL
+SELECT 'project', id FROM project WHERE id = ANY($1::uuid[]) AND deleted_at IS NULL
+
+-- name: exchange_organizations
+SELECT id, name, count(*) OVER (PARTITION BY name) = 1 AS alone FROM organization
+
+-- name: exchange_pools
+SELECT id, name, first, last, facility, cursor FROM asn_pool ORDER BY first
+
+-- name: exchange_asns
+SELECT asn, owner, slot, note FROM asn_tenure WHERE upper_inf(during) ORDER BY asn
+
+-- name: lock_exchange
+SELECT pg_advisory_xact_lock(hashtext('address import'))
+
+-- name: take_named_asn
+-- The numbers between the last one used and this one become free ones that were never used.
+WITH passed AS (
+    INSERT INTO free_asn (pool_id, asn, free_since)
+    SELECT p.id, number, '-infinity' FROM asn_pool AS p, generate_series(p.cursor, $2::bigint - 1) AS number
+    WHERE p.id = $1
+), advanced AS (
+    UPDATE asn_pool SET cursor = $2 + 1 WHERE id = $1 AND cursor <= $2
+)
+DELETE FROM free_asn WHERE pool_id = $1 AND asn = $2
