@@ -44,17 +44,22 @@ ALTER TABLE free_block
 -- What of `whole` is left when its first `used` blocks of /`length` are gone.
 CREATE FUNCTION pg_temp.left_of(whole cidr, length int, used numeric) RETURNS SETOF cidr LANGUAGE plpgsql AS $$
 DECLARE
-    half numeric := 2.0 ^ (length - masklen(whole) - 1);
-    lower_half cidr := set_masklen(whole, masklen(whole) + 1);
-    upper_half cidr := network(set_masklen(broadcast(whole), masklen(whole) + 1));
+    half numeric;
+    lower_half cidr;
+    upper_half cidr;
 BEGIN
     IF used <= 0 THEN
         RETURN NEXT whole;
-    ELSIF masklen(whole) < length AND used < half THEN
-        RETURN QUERY SELECT * FROM pg_temp.left_of(lower_half, length, used);
-        RETURN NEXT upper_half;
-    ELSIF masklen(whole) < length AND used < 2 * half THEN
-        RETURN QUERY SELECT * FROM pg_temp.left_of(upper_half, length, used - half);
+    ELSIF masklen(whole) < length THEN
+        half := 2.0 ^ (length - masklen(whole) - 1);
+        lower_half := set_masklen(whole, masklen(whole) + 1);
+        upper_half := network(set_masklen(broadcast(whole), masklen(whole) + 1));
+        IF used < half THEN
+            RETURN QUERY SELECT * FROM pg_temp.left_of(lower_half, length, used);
+            RETURN NEXT upper_half;
+        ELSE
+            RETURN QUERY SELECT * FROM pg_temp.left_of(upper_half, length, used - half);
+        END IF;
     END IF;
 END $$;
 
