@@ -12,7 +12,7 @@ from aiohttp import web
 
 from images.catalogue import Catalogue
 from ipam.committer import Committer
-from service.addresses import asn_routes, grant_routes, ledger_routes, prefix_routes
+from service.addresses import asn_routes, grant_routes, ledger_routes, prefix_routes, report_routes
 from service.admin.read import ADMIN_ROUTES
 from service.api import (
     account_routes,
@@ -24,7 +24,7 @@ from service.api import (
     ip_routes,
     offer_routes,
 )
-from service.api.call import CALLER, Api, Body, Call, Route, RouteTable, split_path
+from service.api.call import CALLER, Api, Body, Call, Document, Route, RouteTable, split_path
 from service.api.expand import exclude, include, paths_of
 from service.api.links import Links
 from service.api.loaders import loaders
@@ -61,6 +61,7 @@ ROUTES: tuple[Route, ...] = (
     *prefix_routes.ROUTES,
     *ledger_routes.ROUTES,
     *grant_routes.ROUTES,
+    *report_routes.ROUTES,
     *asn_routes.ROUTES,
     *ADMIN_ROUTES,
 )
@@ -154,6 +155,8 @@ async def _dispatch(request: web.Request, table: RouteTable) -> web.Response:
     body = await route.handler(call)
     if body is None:
         return web.Response(status=route.status)
+    if isinstance(body, Document):
+        return web.Response(status=route.status, text=body.text, content_type=body.content_type)
     await _reshape(call, route, body)
     return web.Response(status=route.status, text=json.dumps(body), content_type="application/json")
 

@@ -122,7 +122,15 @@ class Call:
         return merged
 
 
-Handler = Callable[[Call], Awaitable[Body | None]]
+@dataclass(frozen=True, slots=True)
+class Document:
+    """An answer that is no JSON: a table, a zone file."""
+
+    text: str
+    content_type: str  # "text/csv"
+
+
+Handler = Callable[[Call], Awaitable[Body | Document | None]]
 
 
 @dataclass(frozen=True, slots=True)
