@@ -7,8 +7,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from ipam.errors import PrefixExhausted
-from ipam.ledger import has_room
+from ipam.ledger import has_room, no_block
 from ipam.prefixes import prefixes_for
 from service import elastic
 from service.clock import Clock
@@ -38,7 +37,7 @@ async def order_device(conn: Connection, device_id: UUID, *, settings: Settings,
             conn, slot, device.facility, organization_id=device.organization_id, project_id=device.project_id
         )
         if not await has_room(conn, prefixes, now=now, cool_down=cool_down):
-            raise PrefixExhausted(f"{device.facility} has no {slot} address left")
+            raise await no_block(conn, prefixes, slot, now=now, cool_down=cool_down, length=None)
     await _start(conn, PROVISION, device_id, {}, now=now, limit=_limit(settings))
 
 

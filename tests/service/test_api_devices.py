@@ -113,6 +113,18 @@ async def test_without_addresses_an_order_is_refused(world: World) -> None:
     assert await rows(world) == before
 
 
+async def test_an_order_is_refused_with_what_is_free(world: World) -> None:
+    await world.add_machines(1, facility="ams1")
+    await world.add_prefixes("ams1", public="192.0.2.0/31")
+    prefixes = (await world.call("GET", "/ipam/v1/prefixes?inside=192.0.2.0/24")).body["prefixes"]
+    await world.call("POST", f"/ipam/v1/prefixes/{prefixes[0]['id']}/tenures", {})
+    (told,) = (await world.order(facility="ams1")).body["errors"]
+    assert told == (
+        "There aren't available addresses in that facility:"
+        " 192.0.2.0/31 has no free /31: nothing is free (asked for: public)"
+    )
+
+
 async def test_a_foreign_project_is_not_found_and_nothing_changes(world: World) -> None:
     await world.add_machines(1)
     await world.other_tenant()
