@@ -107,7 +107,7 @@ async def take_all(
             continue
         size = prefix.block_length if length is None else length
         carved = await _find(conn, locked, size, len(missing), now - cool_down)
-        for tenure in await _open(conn, locked, carved, missing, now):
+        for tenure in await open_held(conn, locked, carved, missing, now):
             found[tenure.owner, tenure.slot] = tenure
         missing = missing[len(carved.taken) :]
     return [found.get((want.owner, want.slot)) for want in wants]
@@ -143,7 +143,8 @@ async def _join(conn: Any, locked: Any, free_before: datetime) -> bool:
     return bool(parts)
 
 
-async def _open(conn: Any, locked: Any, carved: Carved, wants: Sequence[Want], now: datetime) -> list[Tenure]:
+async def open_held(conn: Any, locked: Any, carved: Carved, wants: Sequence[Want], now: datetime) -> list[Tenure]:
+    """Write down what was carved out of a prefix whose row is locked, for as many wants as there are blocks."""
     given = list(zip(carved.taken, wants, strict=False))
     if not given:
         return []
@@ -279,7 +280,7 @@ async def hold(
     until = max((row["held_until"] for row in rows if row["held_until"] is not None), default=now)
     if until > now:
         raise BlockTaken(f"{block} of {prefix.cidr} was held until {until.isoformat()}, which is yet to come")
-    return (await _open(conn, locked, carved, [want], now))[0]
+    return (await open_held(conn, locked, carved, [want], now))[0]
 
 
 async def has_room(conn: Any, prefixes: Sequence[Prefix], *, now: datetime, cool_down: timedelta) -> bool:

@@ -10,12 +10,13 @@ from typing import Any
 
 from ipam.asn import add_pool, give_back_asn
 from ipam.errors import IpamError
+from ipam.exchange.bulk import hold_all
 from ipam.exchange.diff import Change, compare, place
 from ipam.exchange.read import held_like, now_of, prefixes
 from ipam.exchange.rows import AddressRow, AsnRow, LeftOut, PoolRow, PrefixRow, Source, VrfRow
 from ipam.exchange.tree import Tree
-from ipam.ledger import give_back_one, hold
-from ipam.prefixes import Prefix, add_prefix, add_vrf, describe, prefix_by_id, set_status, vrfs
+from ipam.ledger import Want, give_back_one
+from ipam.prefixes import add_prefix, add_vrf, describe, prefix_by_id, set_status, vrfs
 from ipam.space import Network
 from sql.loader import Q
 
@@ -79,7 +80,6 @@ class _Import:
         self._now = now
         self._vrfs: dict[str, int] = {}
         self._nodes: Tree[_Node] = Tree()
-        self._leaves: dict[int, Prefix] = {}
 
     async def carry_out(self, todo: Sequence[Change]) -> None:
         """Do all of it."""
@@ -96,10 +96,9 @@ class _Import:
         changed = [change.row for change in todo if isinstance(change.row, AddressRow) and change.action == "change"]
         for tenure_id in await held_like(self._conn, changed):
             await give_back_one(self._conn, tenure_id, now=self._now, by=self._by)
+        await self._hold_all([change.row for change in todo if isinstance(change.row, AddressRow)])
         for change in todo:
-            if isinstance(change.row, AddressRow):
-                await self._hold(change.row)
-            elif isinstance(change.row, PoolRow):
+            if isinstance(change.row, PoolRow):
                 row = change.row
                 await add_pool(self._conn, row.name, row.first, row.last, facility=row.facility)
             elif isinstance(change.row, AsnRow):
@@ -135,21 +134,14 @@ class _Import:
             if row.status != was and (row.status == "active") is opening:
                 await set_status(self._conn, node.id, row.status)
 
-    async def _hold(self, row: AddressRow) -> None:
-        node = next(self._nodes.around(row.vrf, row.block, itself=True))
-        if node.id not in self._leaves:
-            self._leaves[node.id] = await prefix_by_id(self._conn, node.id)
-        await hold(
-            self._conn,
-            self._leaves[node.id],
-            row.block,
-            row.owner,
-            row.slot,
-            now=self._now,
-            by=self._by,
-            project_id=row.project_id,
-            note=row.note,
-        )
+    async def _hold_all(self, rows: Sequence[AddressRow]) -> None:
+        leaves: dict[int, list[tuple[Network, Want]]] = {}
+        for row in rows:
+            node = next(self._nodes.around(row.vrf, row.block, itself=True))
+            want = Want(row.owner, row.slot, self._by, row.project_id, row.note)
+            leaves.setdefault(node.id, []).append((row.block, want))
+        for prefix_id in sorted(leaves):
+            await hold_all(self._conn, await prefix_by_id(self._conn, prefix_id), leaves[prefix_id], now=self._now)
 
     async def _hold_asn(self, row: AsnRow) -> None:
         pools = await self._conn.fetch(Q["exchange_pools"])

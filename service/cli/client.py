@@ -41,8 +41,7 @@ class Client:
 
     def get(self, path: str, /, **query: object) -> Object:
         """GET; parameters that are None are left out, lists are repeated."""
-        asked = [(name, value) for name, given in query.items() for value in _values(given)]
-        return self._call("GET", path + ("?" + urlencode(asked) if asked else ""))
+        return self._call("GET", _asked(path, query))
 
     def post(self, path: str, body: Mapping[str, object], *, key: str | None = None) -> Object:
         """POST; `key` is sent as Idempotency-Key."""
@@ -56,6 +55,15 @@ class Client:
         """DELETE."""
         self._call("DELETE", path)
 
+    def send(self, path: str, content: bytes, /, **query: object) -> Object:
+        """POST a file as it is."""
+        answer: Object = json.loads(self._exchange("POST", _asked(path, query), content, "application/octet-stream"))
+        return answer
+
+    def read(self, path: str, /, **query: object) -> bytes:
+        """GET what is no JSON object, as it is."""
+        return self._exchange("GET", _asked(path, query), None, "application/json")
+
     def every(self, path: str, items: str, /, **query: object) -> Iterator[Object]:
         """All items of a list, page by page."""
         page = 1
@@ -67,22 +75,31 @@ class Client:
             page += 1
 
     def _call(self, method: str, path: str, body: object = None, key: str | None = None) -> Object:
-        headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        content = None if body is None else json.dumps(body).encode()
+        text = self._exchange(method, path, content, "application/json", key)
+        found: Object = json.loads(text) if text else {}
+        return found
+
+    def _exchange(self, method: str, path: str, content: bytes | None, kind: str, key: str | None = None) -> bytes:
+        headers = {"Accept": "application/json", "Content-Type": kind}
         if self._token:
             headers["X-Auth-Token"] = self._token
         if key:
             headers["Idempotency-Key"] = key
-        content = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, content, headers, method=method)
         try:
             with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:
-                text = response.read()
+                answer: bytes = response.read()
         except urllib.error.HTTPError as err:
             raise CallFailed(_said(err)) from None
         except (urllib.error.URLError, OSError, ValueError) as err:
             raise Unreachable(f"{self.url} cannot be reached: {getattr(err, 'reason', err)}") from None
-        found: Object = json.loads(text) if text else {}
-        return found
+        return answer
+
+
+def _asked(path: str, query: Mapping[str, object]) -> str:
+    asked = [(name, value) for name, given in query.items() for value in _values(given)]
+    return path + ("?" + urlencode(asked) if asked else "")
 
 
 def _values(given: object) -> list[str]:

@@ -10,6 +10,7 @@ from service.cli.client import CallFailed, Client, Object, escaped
 from service.cli.command import Command
 from service.cli.devices import project_of
 from service.cli.output import Column, Output
+from service.cli.prefixes import prefix_of
 
 GRANTS: list[Column] = [
     ("ID", "id"),
@@ -25,27 +26,27 @@ REASONS: list[Column] = [("PREFIX", "prefix"), ("RIGHT", lambda found: found["ri
 
 def list_grants(args: Namespace, client: Client, out: Output) -> int:
     """List the grants on a prefix; those on the prefixes above hold for it, too."""
-    found = client.get(_path(args, "grants"), history="true" if args.history else None)
+    found = client.get(_path(args, client, "grants"), history="true" if args.history else None)
     out.rows(found["grants"], HISTORY if args.history else GRANTS)
     return 0
 
 
 def add_grant(args: Namespace, client: Client, out: Output) -> int:
     """Grant a right on a prefix and all below it."""
-    out.one(client.post(_path(args, "grants"), {"right": args.right, **_named(args, client)}), GRANTS)
+    out.one(client.post(_path(args, client, "grants"), {"right": args.right, **_named(args, client)}), GRANTS)
     return 0
 
 
 def remove_grant(args: Namespace, client: Client, out: Output) -> int:
     """Revoke a grant."""
-    client.delete(f"{_path(args, 'grants')}/{escaped(args.grant)}")
+    client.delete(f"{_path(args, client, 'grants')}/{escaped(args.grant)}")
     out.done({"id": args.grant}, f"grant {args.grant} is revoked")
     return 0
 
 
 def explain_grants(args: Namespace, client: Client, out: Output) -> int:
     """Say what you may do on a prefix and why, or somebody else."""
-    found = client.get(_path(args, "permissions"), **_named(args, client))
+    found = client.get(_path(args, client, "permissions"), **_named(args, client))
     out.one(found, REASONS)
     if not out.as_json:
         print()
@@ -53,8 +54,8 @@ def explain_grants(args: Namespace, client: Client, out: Output) -> int:
     return 0
 
 
-def _path(args: Namespace, what: str) -> str:
-    return f"/ipam/v1/prefixes/{escaped(args.prefix)}/{what}"
+def _path(args: Namespace, client: Client, what: str) -> str:
+    return f"/ipam/v1/prefixes/{prefix_of(args, client)['id']}/{what}"
 
 
 def _named(args: Namespace, client: Client) -> dict[str, str]:
@@ -80,7 +81,8 @@ def _id_of(named: str, field: str, items: Iterable[Object]) -> str:
 
 
 def _prefix(parser: ArgumentParser) -> None:
-    parser.add_argument("prefix", metavar="PREFIX", help="id of a prefix")
+    parser.add_argument("prefix", metavar="PREFIX", help="id, or 203.0.113.0/24")
+    parser.add_argument("--vrf", help="where the same prefix is in several")
 
 
 def _listing(parser: ArgumentParser) -> None:

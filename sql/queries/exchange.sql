@@ -66,3 +66,6 @@ WITH passed AS (
     UPDATE asn_pool SET cursor = $2 + 1 WHERE id = $1 AND cursor <= $2
 )
 DELETE FROM free_asn WHERE pool_id = $1 AND asn = $2
+
+-- name: exchange_free
+SELECT block FROM free_block WHERE prefix_id = $1 AND NOT tagged AND free_since <= $2 ORDER BY block

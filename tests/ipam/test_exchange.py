@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -17,11 +18,12 @@ from ipam.abuse import tag
 from ipam.asn import add_pool, asns_at, take_asn
 from ipam.exchange import csv_format, netbox, netbox_print
 from ipam.exchange.apply import ImportConflicts, Plan, apply, plan
+from ipam.exchange.bulk import cut_out_all
 from ipam.exchange.diff import counts
 from ipam.exchange.read import Printer, export, organizations, organizations_by_name
 from ipam.exchange.rows import AddressRow, AsnRow, Owner, PoolRow, PrefixRow, Row, Source, VrfRow, Wish
 from ipam.exchange.tree import Tree
-from ipam.ledger import hold, holding, take
+from ipam.ledger import give_back, hold, holding, take
 from ipam.prefixes import add_prefix, add_vrf, prefixes_for, set_status, usage
 from service.store.rows import Connection, Pool
 
@@ -333,3 +335,43 @@ async def test_two_imports_at_once_are_one_after_the_other(db: Pool) -> None:
             return counts((await done(conn, source)).changes)["add"]
 
     assert sorted(await asyncio.gather(once(), once(), once())) == [0, 0, 42]
+
+
+@settings(max_examples=200)
+@given(data=st.data())
+def test_many_blocks_are_cut_out_and_nothing_is_lost(data: st.DataObject) -> None:
+    whole = IPv4Network("192.0.2.0/26")
+    parts = data.draw(st.lists(st.sampled_from([p for n in range(26, 33) for p in whole.subnets(new_prefix=n)])))
+    disjoint: list[IPv4Network | IPv6Network] = []
+    for part in parts:
+        if not any(part.overlaps(other) for other in disjoint):
+            disjoint.append(part)
+    free: list[IPv4Network | IPv6Network] = []
+    wanted: list[IPv4Network | IPv6Network] = []
+    for block in disjoint:
+        free.append(block)
+        if data.draw(st.booleans()) and block.prefixlen < 32:
+            wanted.extend(
+                data.draw(st.sets(st.sampled_from(list(block.subnets(new_prefix=min(32, block.prefixlen + 2))))))
+            )
+        else:
+            wanted.extend(data.draw(st.sampled_from([[], [block]])))
+    carved = cut_out_all(free, wanted)
+    assert set(carved.taken) == set(wanted)
+    addresses = Counter(address for block in (*carved.taken, *(piece for piece, _ in carved.left)) for address in block)
+    assert addresses == Counter(address for block in carved.used_up for address in block)
+    assert all(piece.subnet_of(source) for piece, source in carved.left)  # type: ignore[arg-type]
+
+
+async def test_a_block_that_several_free_ones_make_up_is_held(db: Pool) -> None:
+    async with db.acquire() as conn:
+        vrf = await add_vrf(conn, "default")
+        made = await add_prefix(conn, vrf, "192.0.2.0/24", "infrastructure", block_length=32)
+        owner = uuid4()
+        for number in range(4):
+            await hold(conn, made, IPv4Network((0xC0000200 + number, 32)), owner, f"s{number}", now=NOW, by=BY)
+        later = NOW + timedelta(hours=1)
+        await give_back(conn, owner, now=later, by=BY)
+        source = csv("kind,cidr,role", "address,192.0.2.0/30", "address,192.0.2.64/26")
+        await done(conn, source, later + timedelta(hours=1))
+        assert await told(conn, source) == []

@@ -1,0 +1,174 @@
+"""Import and export of the address space, for staff: files in, files out, whatever their size.
+
+These are routes of the application itself, not of the API's table: a file is larger than any other request, and goes
+out in pieces.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import fields
+
+import structlog
+from aiohttp import web
+
+from ipam.errors import IpamError
+from ipam.exchange import csv_format, netbox, netbox_print
+from ipam.exchange.apply import ImportConflicts, Plan, apply, plan
+from ipam.exchange.diff import Change, counts
+from ipam.exchange.read import Printer, export, organizations, organizations_by_name
+from ipam.exchange.rows import BadSource, LeftOut, Row, Source, shown
+from service.api.call import CALLER, Body
+from service.api.problems import Invalid, Refused, forbidden
+from service.clock import Clock
+from service.store.rows import Connection, Pool
+
+log = structlog.get_logger()
+
+LARGEST_FILE = 64 << 20  # bytes
+_CONTENT = web.RequestKey("content", bytes)
+_CONFLICTS_TOLD = 100
+_EXAMPLES = 5
+_FORMATS = ("csv", "netbox")
+_TYPES = {"csv": "text/csv", "netbox": "application/json"}
+_READS = "You are not authorized: this token may only read"
+
+
+class Exchange:
+    """The two routes."""
+
+    def __init__(self, db: Pool, clock: Clock) -> None:
+        self._db = db
+        self._clock = clock
+
+    def add_routes(self, app: web.Application) -> None:
+        """Join the API's application, whose middlewares know the caller and word the errors."""
+        app.router.add_post("/ipam/v1/import", self._import)
+        app.router.add_get("/ipam/v1/export", self._export)
+
+    async def _import(self, request: web.Request) -> web.Response:
+        """POST /ipam/v1/import?format=csv|netbox&apply=false: what the file would do, or, with apply=true, doing it"""
+        caller = request[CALLER]
+        if not caller.staff:
+            raise forbidden("You are not authorized: this needs a staff token")
+        format_, doing = _format_of(request), _flag(request, "apply")
+        if doing and caller.read_only:
+            raise forbidden(_READS)
+        content = await _content(request)
+        try:
+            async with self._db.acquire() as conn:
+                source = await _source(conn, format_, content)
+                if doing:
+                    async with conn.transaction():
+                        made = await apply(conn, source, by=caller.actor, now=self._clock.now())
+                else:
+                    async with conn.transaction(isolation="repeatable_read", readonly=True):
+                        made = await plan(conn, source)
+        except BadSource as err:
+            raise Invalid(*err.problems) from None
+        except ImportConflicts as err:
+            told = [str(change) for change in err.conflicts[:_CONFLICTS_TOLD]]
+            raise Invalid(f"Import is not valid: {err}", *told) from None
+        except IpamError as err:
+            raise Invalid(str(err)) from None
+        body = _outcome(made, applied=doing)
+        log.info("address_import", format=format_, applied=doing, bytes=len(content), **body["counts"])
+        return web.json_response(body)
+
+    async def _export(self, request: web.Request) -> web.StreamResponse:
+        """GET /ipam/v1/export?format=csv|netbox: all that is there, in a form that an import takes again"""
+        if not request[CALLER].staff:
+            raise forbidden("You are not authorized: this needs a staff token")
+        format_ = _format_of(request)
+        response = web.StreamResponse(headers={"Content-Type": f"{_TYPES[format_]}; charset=utf-8"})
+        response.enable_compression()
+        async with self._db.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
+            printer: Printer = csv_format.Printer()
+            if format_ == "netbox":
+                printer = netbox_print.Printer(await organizations(conn))
+            await response.prepare(request)
+            async for piece in export(conn, printer):
+                await response.write(piece.encode())
+        await response.write_eof()
+        return response
+
+
+def _format_of(request: web.Request) -> str:
+    format_ = request.query.get("format", "csv")
+    if format_ not in _FORMATS:
+        raise Invalid(f"Format is not valid: {shown(format_)}; allowed are {', '.join(_FORMATS)}")
+    return format_
+
+
+def _flag(request: web.Request, name: str) -> bool:
+    text = request.query.get(name, "false").lower()
+    if text not in ("true", "false", "1", "0"):
+        raise Invalid(f"{name.capitalize()} is not valid: {shown(text)} is neither true nor false")
+    return text in ("true", "1")
+
+
+async def _content(request: web.Request) -> bytes:
+    """The file, read in pieces: the application's own limit is meant for smaller things."""
+    content = bytearray()
+    async for piece in request.content.iter_any():
+        content += piece
+        if len(content) > LARGEST_FILE:
+            raise Refused(
+                413, f"The file is too large: {LARGEST_FILE >> 20} MiB at most; import a VRF or a pool at a time"
+            )
+    return bytes(content)
+
+
+async def _source(conn: Connection, format_: str, content: bytes) -> Source:
+    """The file's rows; reading a large one takes seconds, in which others go on."""
+    if format_ == "csv":
+        return await asyncio.to_thread(csv_format.parse, content)
+    return await asyncio.to_thread(netbox.parse, content, await organizations_by_name(conn))
+
+
+def _outcome(made: Plan, *, applied: bool) -> Body:
+    return {
+        "applied": applied,
+        "counts": dict(counts(made.changes)),
+        "changes": [_change(one) for one in made.changes if one.action != "same"],
+        "left_out": _left_out(made.left_out),
+    }
+
+
+def _change(one: Change) -> Body:
+    told: Body = {
+        "action": one.action,
+        "kind": one.kind,
+        "name": str(one.row),
+        "where": one.where,
+        "reason": one.reason,
+    }
+    if one.action == "add":
+        told["row"] = _values(one.row, [field.name for field in fields(one.row)])
+    if one.action == "change" and one.before is not None:
+        told["before"], told["after"] = _values(one.before, one.fields), _values(one.row, one.fields)
+    return told
+
+
+def _values(row: Row, names: Sequence[str]) -> Body:
+    found = {name: getattr(row, name) for name in names}
+    return {
+        name: value if value is None or isinstance(value, int | str | dict) else str(value)
+        for name, value in found.items()
+    }
+
+
+def _left_out(things: Sequence[LeftOut]) -> list[Body]:
+    """What is not carried over, for the same reason together, with some examples."""
+    found: dict[tuple[str, str, str], Body] = {}
+    for one in things:
+        section = one.where.split(" ")[0]
+        told = found.setdefault(
+            (section, one.field, one.why),
+            {"section": section, "field": one.field, "why": one.why, "count": 0, "examples": []},
+        )
+        told["count"] += 1
+        if len(told["examples"]) < _EXAMPLES:
+            told["examples"].append({"where": one.where, "value": one.value})
+    return list(found.values())
