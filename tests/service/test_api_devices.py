@@ -115,9 +115,9 @@ async def test_without_addresses_an_order_is_refused(world: World) -> None:
 
 async def test_an_order_is_refused_with_what_is_free(world: World) -> None:
     await world.add_machines(1, facility="ams1")
-    await world.add_prefixes("ams1", public="192.0.2.0/31")
-    prefixes = (await world.call("GET", "/ipam/v1/prefixes?inside=192.0.2.0/24")).body["prefixes"]
-    await world.call("POST", f"/ipam/v1/prefixes/{prefixes[0]['id']}/tenures", {})
+    added = {"prefix": "192.0.2.0/31", "role": "public", "block_length": 31, "facility": "ams1"}
+    prefix = (await world.call("POST", "/ipam/v1/prefixes", added)).body["id"]
+    await world.call("POST", f"/ipam/v1/prefixes/{prefix}/tenures", {})
     (told,) = (await world.order(facility="ams1")).body["errors"]
     assert told == (
         "There aren't available addresses in that facility:"
