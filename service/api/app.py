@@ -13,6 +13,8 @@ from aiohttp import web
 from images.catalogue import Catalogue
 from ipam.committer import Committer
 from service.addresses import asn_routes, grant_routes, ledger_routes, prefix_routes, report_routes
+from service.addresses.exchange_routes import Exchange
+from service.addresses.rdap import Rdap
 from service.admin.read import ADMIN_ROUTES
 from service.api import (
     account_routes,
@@ -43,7 +45,7 @@ log = structlog.get_logger()
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 API = web.AppKey("api", Api)
-CONSOLE = "/console"
+CONSOLE, RDAP = "/console", "/rdap"  # these look after themselves
 
 _READS = "You are not authorized: this token may only read"
 _DEADLOCKS = 3  # tries again
@@ -71,7 +73,7 @@ def make_api(db: Pool, settings: Settings, catalogue: Catalogue, clock: Clock, h
     """The customers' API and the operators' read side. `hub` must be running for long polls to be woken.
 
     Routes that are added to the application later have callers known and errors worded, too; those below /admin are
-    for staff tokens alone, and those below /console look after themselves.
+    for staff tokens alone, and those below /console and /rdap look after themselves.
     """
     app = web.Application(client_max_size=_LARGEST_BODY, middlewares=[_guard])
     app[API] = Api(db, settings, catalogue, clock, hub, load_key(settings.state_dir), Committer(db, clock))
@@ -80,8 +82,10 @@ def make_api(db: Pool, settings: Settings, catalogue: Catalogue, clock: Clock, h
     async def door(request: web.Request) -> web.Response:
         return await _dispatch(request, table)
 
+    Exchange(db, clock).add_routes(app)
     app.router.add_get(CONSOLE, _to_console)
     app.add_subapp(CONSOLE, Console(app[API]).application())
+    app.add_subapp(RDAP, Rdap(app[API]).application())
     app.router.add_route("*", "/{path:.*}", door)
     return app
 
@@ -92,7 +96,7 @@ async def _to_console(_request: web.Request) -> web.Response:
 
 @web.middleware
 async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-    if request.path == CONSOLE or request.path.startswith(CONSOLE + "/"):
+    if any(request.path == door or request.path.startswith(f"{door}/") for door in (CONSOLE, RDAP)):
         return await handler(request)
     began = perf_counter()
     try:

@@ -8,7 +8,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-from service.cli import accounts, devices, grants, ledger, prefixes, racks
+from service.cli import accounts, devices, exchange, grants, ledger, prefixes, racks, reports
 from service.cli.client import CallFailed, Client, environment
 from service.cli.command import Command
 from service.cli.output import Output, warn
@@ -20,6 +20,8 @@ COMMANDS: tuple[Command, ...] = (
     *prefixes.COMMANDS,
     *ledger.COMMANDS,
     *grants.COMMANDS,
+    *reports.COMMANDS,
+    *exchange.COMMANDS,
 )
 DEFAULT_API = "http://127.0.0.1:8080"
 
@@ -49,6 +51,7 @@ _NOUNS = {
     "prefix": "the tree of address space",
     "ip": "addresses, and who has or had them",
     "asn": "AS numbers (staff)",
+    "report": "utilization, forecast and fragmentation of address space",
     "grant": "who may do what on which prefix",
     "lab": "the virtual rack",
     "image": "operating system images",
