@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 
 
 class Profile(StrEnum):
@@ -46,6 +46,7 @@ class Port:
     links: tuple[Link, ...]
     generation: int = 0
     owner: str = ""  # short note for the port's description: the machine's and the order's short ids
+    elastic: tuple[IPv4Network | IPv6Network, ...] = ()  # what else leads to the machine; other ports may have it too
 
 
 @dataclass(frozen=True, slots=True)

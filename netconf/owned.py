@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 from lxml import etree
 
-from netconf.render import OWNER, Element
+from netconf.render import OWNER, ROUTE_TAG, Element
 
 NETCONF = "urn:ietf:params:xml:ns:netconf:base:1.0"
 Key = tuple[str, ...]
 
-# Where our objects stand: the path from `<configuration>` to their list.
+# Where our objects stand: the path from `<configuration>` to their list; a list entry on the way is tag and name.
 _PLACES: tuple[tuple[str, ...], ...] = (
     ("interfaces", "interface"),
     ("forwarding-options", "dhcp-relay", "server-group", "server-group"),
@@ -21,6 +21,8 @@ _PLACES: tuple[tuple[str, ...], ...] = (
     ("policy-options", "prefix-list"),
     ("firewall", "family", "inet", "filter"),
     ("firewall", "family", "inet6", "filter"),
+    ("routing-options", "static", "route"),
+    ("routing-options", "rib inet6.0", "static", "route"),
 )
 _ORDERED = {"term"}  # the order of a filter's terms is its meaning
 # What `set` statements leave out, as parent and child.
@@ -31,6 +33,7 @@ _SILENT = {
     ("server-group", "address"),
     ("active-server-group", "active-server-group"),
     ("input", "filter-name"),
+    ("tag", "metric-value"),
 }
 
 
@@ -66,11 +69,23 @@ def plain(element: Element) -> Element:
     return made
 
 
+def _is(element: Element, step: str) -> bool:
+    """Whether the element is one step of a place: the tag, and the name where the step says one."""
+    tag, _, name = step.partition(" ")
+    return isinstance(element.tag, str) and tag_of(element) == tag and name in ("", name_of(element))
+
+
 def _entries(root: Element, place: tuple[str, ...]) -> Iterator[Element]:
     found = [root]
-    for tag in place:
-        found = [child for parent in found for child in parent if isinstance(child.tag, str) and tag_of(child) == tag]
+    for step in place:
+        found = [child for parent in found for child in parent if _is(child, step)]
     yield from found
+
+
+def _tag_value(route: Element) -> str:
+    tag = _child(route, "tag")
+    value = None if tag is None else _child(tag, "metric-value")
+    return "" if value is None else (value.text or "").strip()
 
 
 def owned_objects(configuration: Element) -> dict[Key, Element]:
@@ -87,6 +102,8 @@ def owned_objects(configuration: Element) -> dict[Key, Element]:
                     ports.add(f"{name}.0")
             elif place[-1] == "interface":
                 ours = name in ports
+            elif place[-1] == "route":
+                ours = _tag_value(entry) == ROUTE_TAG
             else:
                 ours = name == OWNER or name.startswith((f"{OWNER}4-", f"{OWNER}6-"))
             if ours:
@@ -105,9 +122,9 @@ def edit(wanted: dict[Key, Element], running: dict[Key, Element]) -> Element | N
         if new is not None and old is not None and etree.tostring(new) == etree.tostring(old):
             continue
         parent = root
-        for tag in key[:-2]:
-            found = _child(parent, tag)
-            parent = etree.SubElement(parent, tag) if found is None else found
+        for step in key[:-2]:
+            found = next((child for child in parent if _is(child, step)), None)
+            parent = _made(parent, step) if found is None else found
         if new is not None:
             entry = copy.deepcopy(new)
             entry.set(f"{{{NETCONF}}}operation", "replace")
@@ -117,6 +134,14 @@ def edit(wanted: dict[Key, Element], running: dict[Key, Element]) -> Element | N
             entry.set(f"{{{NETCONF}}}operation", "delete")
         parent.append(entry)
     return root if len(root) else None
+
+
+def _made(parent: Element, step: str) -> Element:
+    tag, _, name = step.partition(" ")
+    made = etree.SubElement(parent, tag)
+    if name:
+        etree.SubElement(made, "name").text = name
+    return made
 
 
 def set_lines(objects: dict[Key, Element]) -> list[str]:

@@ -1,12 +1,14 @@
 """Junos configuration of everything that Roundhouse owns on a leaf (junos.md §5). Pure: value in, XML out.
 
-Names of ours begin with `rh`; an interface of ours has a description that does. Whatever else is on the leaf is not
-looked at. The leaf's address is even and the host's odd, and the boot link is `primary`, so that it is the giaddr.
+Names of ours begin with `rh`; an interface of ours has a description that does, and a static route of ours has our tag.
+Whatever else is on the leaf is not looked at. The leaf's address is even and the host's odd, and the boot link is
+`primary`, so that it is the giaddr. An elastic block is a static route to its machine's public, or IPv6, address.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from ipaddress import IPv4Network, IPv6Network
 
 from lxml import etree
 
@@ -14,6 +16,8 @@ from netconf.desired import Leaf, Link, LinkRole, Port, Profile
 
 MTU = 9216
 OWNER = "rh"
+ROUTE_TAG = "29288"  # "rh" as a number: routes have no names
+_NEXT_HOP = {4: LinkRole.PUBLIC, 6: LinkRole.IPV6}
 _FLAG = {LinkRole.BOOT: "primary", LinkRole.PUBLIC: "preferred"}
 
 Element = etree._Element
@@ -56,6 +60,7 @@ def configuration(leaf: Leaf) -> Element:
         one = _named(advertisement, "interface", f"{port.name}.0")
         _add(one, "default-lifetime", "0")
     _relay(forwarding, leaf, linked)
+    _static_routes(root, linked)
     return root
 
 
@@ -93,6 +98,32 @@ def _prefix_lists(policy: Element, port: Port) -> None:
             for link in own:
                 host = link.host.ip
                 _named(entry, "prefix-list-item", f"{host}/{host.max_prefixlen}")
+            for block in port.elastic:
+                if block.version == version:
+                    _named(entry, "prefix-list-item", str(block))
+
+
+def _static_routes(root: Element, ports: list[Port]) -> None:
+    """One route a block; a block that leads to several ports (anycast) has several next hops."""
+    next_hops: dict[IPv4Network | IPv6Network, list[str]] = {}
+    for port in ports:
+        if port.profile is Profile.ACTIVE:
+            hosts = {link.role: str(link.host.ip) for link in port.links}
+            for block in port.elastic:
+                if (host := hosts.get(_NEXT_HOP[block.version])) is not None:
+                    next_hops.setdefault(block, []).append(host)
+    if not next_hops:
+        return
+    options = _add(root, "routing-options")
+    for version in (4, 6):
+        if blocks := [block for block in next_hops if block.version == version]:
+            # IPv6 routes stand in a table of their own (Junos: `rib inet6.0`).
+            static = _add(_named(options, "rib", "inet6.0") if version == 6 else options, "static")
+            for block in blocks:
+                entry = _named(static, "route", str(block))
+                for host in next_hops[block]:
+                    _add(entry, "next-hop", host)
+                _add(_add(entry, "tag"), "metric-value", ROUTE_TAG)
 
 
 def _filters(inet: Element, inet6: Element, leaf: Leaf, port: Port) -> None:

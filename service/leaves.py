@@ -21,6 +21,7 @@ from netconf.desired import Leaf, Link, LinkRole, Port, Profile
 from netconf.errors import NetconfError, Refused, Unreachable
 from netconf.session import LeafAddress, LeafSession, open_session
 from netconf.transaction import Applied, apply
+from service.elastic import routes_seen
 from service.parts import Parts
 from service.secrets import open_sealed
 from service.store.notify import Hub
@@ -52,7 +53,10 @@ async def desired_leaf(conn: Connection, leaf_id: UUID, name: str, parts: Parts)
         tenures = held[row["id"]] + (held[row["device_id"]] if row["device_id"] else [])
         links = tuple(sorted(Link(_ROLES[tenure.slot], tenure.leaf) for tenure in tenures if tenure.slot in _ROLES))
         owner = " ".join(part for part in (row["machine"], str(row["device_id"] or "")[:8]) if part)
-        ports.append(Port(row["name"], Profile(row["profile"]), links, row["generation"], owner))
+        elastic = tuple(
+            sorted((one.block for one in tenures if one.kind != "held"), key=lambda block: (block.version, block))
+        )
+        ports.append(Port(row["name"], Profile(row["profile"]), links, row["generation"], owner, elastic))
     settings = parts.settings
     server = IPv4Address(settings.boot_host)
     mirrors = tuple(IPv4Network(prefix.strip()) for prefix in settings.mirrors.split(",") if prefix.strip())
@@ -107,6 +111,7 @@ class LeafActor:
             async with self._db.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
                 leaf, ports = await desired_leaf(conn, self._leaf_id, row["name"], self._parts)
             if all(port["applied"] >= port["generation"] for port in ports) and row["state"] != "unknown":
+                await routes_seen(self._db, self._leaf_id, now=self._parts.clock.now())
                 return
             keeper = asyncio.create_task(self._keep_lease())
             try:

@@ -82,9 +82,9 @@ async def enrol(conn: Connection, inventory: Inventory, parts: Parts, *, by: str
     """
     vrf = await add_vrf(conn, "default")
     for prefix in inventory.prefixes:
-        await add_prefix(
-            conn, vrf, prefix.cidr, prefix.role, block_length=prefix.block_length, facility=inventory.facility
-        )
+        # An anycast block leads to machines of all facilities.
+        facility = None if prefix.role == "anycast" else inventory.facility
+        await add_prefix(conn, vrf, prefix.cidr, prefix.role, block_length=prefix.block_length, facility=facility)
     for leaf in inventory.leaves:
         secret = seal(parts.key, leaf.password)
         row = (inventory.facility, leaf.name, leaf.host, leaf.port, leaf.username, secret, leaf.host_key)

@@ -29,7 +29,11 @@ class AddressPlan:
     boot: str
     private: str
     public: str
+    elastic: str
+    private_elastic: str
+    anycast: str
     ipv6: str = "2001:db8:64::/48"
+    elastic6: str = "2001:db8:6500::/40"
 
     def prefixes(self) -> list[dict[str, Any]]:
         """As the inventory says it."""
@@ -38,15 +42,33 @@ class AddressPlan:
             {"cidr": self.private, "role": "private", "block_length": 31},
             {"cidr": self.public, "role": "public", "block_length": 31},
             {"cidr": self.ipv6, "role": "ipv6", "block_length": 64},
+            {"cidr": self.elastic, "role": "elastic", "block_length": 32},
+            {"cidr": self.private_elastic, "role": "elastic", "block_length": 32},
+            {"cidr": self.elastic6, "role": "elastic", "block_length": 128},
+            {"cidr": self.anycast, "role": "anycast", "block_length": 32},
         ]
 
 
 # Every address of 127/8 is this host's own on Linux, so each light machine has its true source address, without
 # privileges, and whoever tests the rack can speak for a machine by binding to its address.
-LOOPBACK_PLAN = AddressPlan("127.64.0.0/16", "127.65.0.0/16", "127.66.0.0/16")
+LOOPBACK_PLAN = AddressPlan(
+    boot="127.64.0.0/16",
+    private="127.65.0.0/16",
+    public="127.66.0.0/16",
+    elastic="127.67.0.0/16",
+    private_elastic="10.67.0.0/16",
+    anycast="127.68.0.0/24",
+)
 
 # For a private network namespace, where virtual machines need addresses that are not their own loopback's.
-NAMESPACE_PLAN = AddressPlan("10.64.0.0/16", "10.65.0.0/16", "198.51.100.0/24")
+NAMESPACE_PLAN = AddressPlan(
+    boot="10.64.0.0/16",
+    private="10.65.0.0/16",
+    public="198.51.100.0/24",
+    elastic="203.0.113.0/24",
+    private_elastic="10.67.0.0/16",
+    anycast="192.0.2.0/24",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,6 +36,11 @@ FOREIGN = f"""<configuration xmlns="{NAMESPACE}">
   <server-group><server-group><name>office</name><address><name>192.0.2.99</name></address></server-group></server-group>
   <group><name>office</name><active-server-group><active-server-group>office</active-server-group></active-server-group>
    <interface><name>xe-0/0/40.0</name></interface></group></dhcp-relay></forwarding-options>
+ <routing-options>
+  <static><route><name>192.0.2.0/24</name><next-hop>10.255.0.0</next-hop><tag><metric-value>7</metric-value></tag></route>
+  </static>
+  <rib><name>inet6.0</name><static><route><name>2001:db8:ffff::/48</name><discard/></route></static></rib>
+ </routing-options>
  <protocols><router-advertisement><interface><name>xe-0/0/40.0</name></interface></router-advertisement></protocols>
  <policy-options><prefix-list><name>operators</name><prefix-list-item><name>192.0.2.0/24</name></prefix-list-item>
  </prefix-list></policy-options>
@@ -76,7 +81,8 @@ async def foreign(session: LeafSession) -> bytes:
     ours = tuple(f"xe-0/0/{number}" for number in range(8))
     for entry in list(running.iter()):
         name = name_of(entry)
-        if name == "rh" or name.startswith(("rh4-", "rh6-")) or name.removesuffix(".0") in ours:
+        routed = name.startswith(("203.0.113.", "2001:db8:e000:", "198.18.0."))
+        if name == "rh" or name.startswith(("rh4-", "rh6-")) or name.removesuffix(".0") in ours or routed:
             parent = entry.getparent()
             assert parent is not None
             parent.remove(entry)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from netconf.desired import Profile
 from netconf.transaction import desired_lines
 from tests.netconf.test_transaction import leaf_of, port
@@ -45,6 +47,32 @@ def test_prefix_lists_as_set_statements() -> None:
     lines = desired_lines(leaf_of(port(1, Profile.ACTIVE)))
     assert [line for line in lines if "policy-options" in line] == [
         "set policy-options prefix-list rh4-own-xe-0/0/1 10.65.0.3/32",
+        "set policy-options prefix-list rh4-own-xe-0/0/1 198.18.0.1/32",
         "set policy-options prefix-list rh4-own-xe-0/0/1 198.51.100.3/32",
+        "set policy-options prefix-list rh4-own-xe-0/0/1 203.0.113.1/32",
         "set policy-options prefix-list rh6-own-xe-0/0/1 2001:db8:0:2::1/128",
+        "set policy-options prefix-list rh6-own-xe-0/0/1 2001:db8:e000:1::/64",
     ]
+
+
+def test_elastic_blocks_are_static_routes_and_an_anycast_one_has_many_next_hops() -> None:
+    lines = desired_lines(leaf_of(port(2, Profile.ACTIVE), port(1, Profile.ACTIVE)))
+    assert [line for line in lines if "routing-options" in line] == [
+        "set routing-options rib inet6.0 static route 2001:db8:e000:1::/64 next-hop 2001:db8:0:2::1",
+        "set routing-options rib inet6.0 static route 2001:db8:e000:1::/64 tag 29288",
+        "set routing-options rib inet6.0 static route 2001:db8:e000:2::/64 next-hop 2001:db8:0:4::1",
+        "set routing-options rib inet6.0 static route 2001:db8:e000:2::/64 tag 29288",
+        "set routing-options static route 198.18.0.1/32 next-hop 198.51.100.3",
+        "set routing-options static route 198.18.0.1/32 next-hop 198.51.100.5",
+        "set routing-options static route 198.18.0.1/32 tag 29288",
+        "set routing-options static route 203.0.113.1/32 next-hop 198.51.100.3",
+        "set routing-options static route 203.0.113.1/32 tag 29288",
+        "set routing-options static route 203.0.113.2/32 next-hop 198.51.100.5",
+        "set routing-options static route 203.0.113.2/32 tag 29288",
+    ]
+
+
+def test_nothing_leads_to_a_port_that_is_not_active() -> None:
+    for profile in (Profile.QUARANTINE, Profile.PROVISIONING):
+        closed = replace(port(1, Profile.ACTIVE), profile=profile)
+        assert not [line for line in desired_lines(leaf_of(closed)) if "routing-options" in line or "own" in line]

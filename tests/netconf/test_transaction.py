@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from ipaddress import IPv4Address, IPv4Network, ip_interface
+from ipaddress import IPv4Address, IPv4Network, ip_interface, ip_network
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -27,12 +27,14 @@ _BASES = {
     LinkRole.PRIVATE: "10.65.0.{}/31",
     LinkRole.IPV6: "2001:db8:0:{:x}::/127",
 }
+_ELASTIC = ("203.0.113.{}/32", "2001:db8:e000:{:x}::/64", "198.18.0.1/32")  # the last is anycast: many ports have it
 
 
 def port(number: int, profile: Profile, generation: int = 1) -> Port:
     roles = list(_BASES) if profile is Profile.ACTIVE else [LinkRole.BOOT]
     links = tuple(Link(role, ip_interface(_BASES[role].format(number * 2))) for role in roles)
-    return Port(PORTS[number], profile, links, generation, f"m{number}")
+    elastic = tuple(ip_network(block.format(number)) for block in _ELASTIC) if profile is Profile.ACTIVE else ()
+    return Port(PORTS[number], profile, links, generation, f"m{number}", elastic)
 
 
 def leaf_of(*ports: Port) -> Leaf:
@@ -272,6 +274,8 @@ def test_what_is_rendered_is_what_is_recognised_as_ours(profiles: list[Profile |
             "protocols/router-advertisement/interface",
             "policy-options/prefix-list",
             "firewall/family/*/filter",
+            "routing-options/static/route",
+            "routing-options/rib/static/route",
         )
     )
     assert len(owned_objects(wanted)) == entries

@@ -13,7 +13,7 @@ from netconf.owned import NETCONF, name_of, tag_of
 from netconf.render import Element
 
 _OPERATION = f"{{{NETCONF}}}operation"
-_LEAF_LISTS = {"permissions", "export", "import", "protocol", "destination-port", "members"}
+_LEAF_LISTS = {"permissions", "export", "import", "protocol", "destination-port", "members", "next-hop"}
 
 
 class EditError(Exception):

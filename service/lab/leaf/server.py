@@ -13,7 +13,7 @@ import structlog
 from lxml import etree
 
 from netconf.owned import owned_objects, set_lines
-from netconf.render import Element
+from netconf.render import ROUTE_TAG, Element
 from service.lab.leaf.datastore import check
 from service.lab.leaf.session import NetconfSession
 from service.lab.leaf.view import PortView, update_views
@@ -32,6 +32,10 @@ _FOREIGN = """<configuration>
   <interface><name>lo0</name><unit><name>0</name><family><inet><filter><input><filter-name>protect-re</filter-name>
    </input></filter><address><name>10.255.255.12/32</name></address></inet></family></unit></interface>
  </interfaces>
+ <routing-options><router-id>10.255.255.12</router-id>
+  <static><route><name>192.0.2.0/24</name><next-hop>10.255.0.0</next-hop><tag><metric-value>7</metric-value></tag></route>
+  </static><rib><name>inet6.0</name><static><route><name>2001:db8:ffff::/48</name><discard/></route></static></rib>
+ </routing-options>
  <protocols><lldp><port-id-subtype>interface-name</port-id-subtype><interface><name>all</name></interface></lldp>
  </protocols>
  <policy-options><prefix-list><name>operators</name><prefix-list-item><name>192.0.2.0/24</name></prefix-list-item>
@@ -177,6 +181,11 @@ class VirtualLeaf:
                     parent = one.getparent()
                     assert parent is not None
                     parent.remove(one)
+        for route in rest.findall("routing-options//static/route"):
+            if route.findtext("tag/metric-value") == ROUTE_TAG:
+                parent = route.getparent()
+                assert parent is not None
+                parent.remove(route)
         for place in ("forwarding-options", "protocols/router-advertisement", "firewall/family/inet6"):
             for one in rest.findall(place):
                 parent = one.getparent()
