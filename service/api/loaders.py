@@ -9,6 +9,7 @@ from service.api import objects
 from service.api.call import Call
 from service.api.device_view import render_devices
 from service.api.expand import Load
+from service.api.ip_routes import addresses
 from service.api.objects import Object
 from service.store.accounts import organizations, projects, ssh_keys, users
 from service.store.orders import devices
@@ -35,6 +36,9 @@ def loaders(call: Call) -> Mapping[str, Load]:
         rendered = await render_devices(call, found)
         return {device.order.id: one for device, one in zip(found, rendered, strict=True)}
 
+    async def load_ips(ids: Sequence[UUID]) -> Mapping[UUID, Object]:
+        return await addresses(call, ids)
+
     async def load_facilities(ids: Sequence[UUID]) -> Mapping[UUID, Object]:
         return {one.id: objects.facility(one, links) for one in (await call.api.offers()).facilities}
 
@@ -47,6 +51,7 @@ def loaders(call: Call) -> Mapping[str, Load]:
         "projects": load_projects,
         "ssh-keys": load_ssh_keys,
         "devices": load_devices,
+        "ips": load_ips,
         "facilities": load_facilities,
         "locations/metros": load_metros,
     }

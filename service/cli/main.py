@@ -8,7 +8,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-from service.cli import accounts, devices, exchange, grants, ledger, prefixes, racks, reports
+from service.cli import accounts, bgp, devices, elastic, exchange, grants, ledger, prefixes, racks, reports
 from service.cli.client import CallFailed, Client, environment
 from service.cli.command import Command
 from service.cli.output import Output, warn
@@ -22,6 +22,8 @@ COMMANDS: tuple[Command, ...] = (
     *grants.COMMANDS,
     *reports.COMMANDS,
     *exchange.COMMANDS,
+    *elastic.COMMANDS,
+    *bgp.COMMANDS,
 )
 DEFAULT_API = "http://127.0.0.1:8080"
 
@@ -50,6 +52,7 @@ _NOUNS = {
     "vrf": "address spaces beside one another",
     "prefix": "the tree of address space",
     "ip": "addresses, and who has or had them",
+    "bgp": "BGP of a project and its devices",
     "asn": "AS numbers (staff)",
     "report": "utilization, forecast and fragmentation of address space",
     "grant": "who may do what on which prefix",
