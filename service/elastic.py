@@ -253,7 +253,25 @@ async def let_go(conn: Connection, device_id: UUID, *, now: datetime, by: str) -
         await addresses_back(conn, device_id, now=now, by=by)
 
 
-async def assignment_tenure(conn: Connection, id_: UUID) -> Tenure | None:
-    """An elastic assignment that lasts, as the ledger has it."""
+async def lock_assignment(
+    conn: Connection, principal: Principal, id_: UUID, device_ids: Sequence[UUID]
+) -> tuple[Tenure, dict[UUID, Target]]:
+    """An elastic assignment with its reservation, its device and other devices locked; of these the answer has those
+    that may be seen. Raises NoTenure."""
+    seen = await _assignment(conn, id_)
+    targets = await lock_targets(conn, principal, [seen.owner, *device_ids])
+    while True:
+        part = await _assignment(conn, id_)
+        if part.owner not in targets:
+            raise NoTenure(f"there is no assignment {id_} now")
+        await conn.fetch(Q["lock_tenures"], [part.within])
+        # A split or a merge may just have put it into another reservation.
+        if (await _assignment(conn, id_)).within == part.within:
+            return part, targets
+
+
+async def _assignment(conn: Connection, id_: UUID) -> Tenure:
     found = await tenure_by_id(conn, id_)
-    return found if found is not None and found.until is None and found.kind != "held" else None
+    if found is None or found.until is not None or found.kind == "held":
+        raise NoTenure(f"there is no assignment {id_} now")
+    return found

@@ -25,7 +25,6 @@ from service.api.ip_routes import one_address
 from service.api.models import Custom, Ids, Maybe, Request, Tags, Text, read
 from service.api.problems import Invalid, not_found, shown
 from service.store.elastic import Reservation, reservations, set_label
-from service.store.rows import Connection
 from sql.loader import Q
 
 _LENGTHS = {4: (24, 32), 6: (48, 128)}  # of the blocks that can be reserved
@@ -238,25 +237,11 @@ async def delete_ip(call: Call) -> None:
     async with call.db.acquire() as conn, conn.transaction():
         with _refusals("Address"):
             if "assigned_to" in kept:
-                part, _ = await _locked_assignment(conn, call, id_, [])
+                part, _ = await elastic.lock_assignment(conn, call.caller, id_, [])
                 await elastic.unassign(conn, part, now=now, by=by)
             else:
                 (found,) = await elastic.lock_reservations(conn, call.caller, [id_])
                 await elastic.release(conn, found, now=now, by=by)
-
-
-async def _locked_assignment(
-    conn: Connection, call: Call, id_: UUID, device_ids: Sequence[UUID]
-) -> tuple[Tenure, dict[UUID, elastic.Target]]:
-    """An elastic assignment, with its device and others locked; those that the caller may see. Raises NoTenure."""
-    seen = await elastic.assignment_tenure(conn, id_)
-    if seen is None:
-        raise NoTenure(f"there is no assignment {id_} now")
-    targets = await elastic.lock_targets(conn, call.caller, [seen.owner, *device_ids])
-    part = await elastic.assignment_tenure(conn, id_)
-    if part is None or part.owner not in targets:
-        raise NoTenure(f"there is no assignment {id_} now")
-    return part, targets
 
 
 async def assign(call: Call) -> Body:
@@ -284,7 +269,7 @@ async def move(call: Call) -> Body:
     async with call.db.acquire() as conn, conn.transaction():
         if (earlier := await made_before(conn, call, id_, 201)) is None:
             with _refusals("Device"):
-                part, targets = await _locked_assignment(conn, call, id_, [wish.device])
+                part, targets = await elastic.lock_assignment(conn, call.caller, id_, [wish.device])
                 if wish.device not in targets:
                     raise Invalid(f"Device is not valid: {shown(str(wish.device))} is none of yours")
                 now, by = call.api.clock.now(), call.caller.actor

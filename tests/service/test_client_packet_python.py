@@ -18,7 +18,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from ipam.prefixes import add_prefix, add_vrf
 from tests.service.api_world import ED25519, TOKEN, World
+from tests.service.test_api_ips import placed
 
 packet = pytest.importorskip("packet", reason="packet-python is not installed")
 
@@ -121,3 +123,49 @@ async def test_an_ordinary_day(world: World, client: Any) -> None:
     assert "Hostname is not valid: 'bad_name'" in seen["refusal"]
     assert seen["gone"] == "Error 404: Not found"
     assert seen["left"] == ["default"]
+
+
+def _addresses(client: Any, project_id: str, device_id: str) -> dict[str, Any]:
+    seen: dict[str, Any] = {}
+    block = client.reserve_ip_address(project_id, "public_ipv4", 2, facility="ewr1", details="web", tags=["a"])
+    seen["block"] = (f"{block.network}/{block.cidr}", block.details, block.tags, block.facility.code)
+    seen["listed"] = [one.id == block.id for one in client.list_project_ips(project_id) if not one.management]
+    seen["available"] = client.call_api(f"ips/{block.id}/available", params={"cidr": 32})
+    part = client.create_device_ip(device_id, f"{block.network}/32", manageable=False, customdata={"a": 1})
+    seen["part"] = (part.address, part.management, part.assigned_to["href"], part.customdata)
+    seen["device"] = [one.address for one in client.list_device_ips(device_id) if not one.management]
+    seen["left"] = client.call_api(f"ips/{block.id}/available", params={"cidr": 32})
+    seen["shown"] = client.get_ip(part.id).address
+    try:
+        client.delete_ip(block.id)
+    except packet.ResponseError as err:
+        seen["refusal"] = str(err)
+    part.delete()
+    client.enable_project_bgp_config(project_id, asn=65000, deployment_type="local", md5="Secret0123456")
+    config = client.get_bgp_config(project_id)
+    seen["bgp"] = (config.status, config.asn, config.max_prefix, config.md5)
+    session = client.create_bgp_session(device_id, "ipv4")
+    seen["session"] = (session.address_family, session.status)
+    seen["sessions"] = [one.id == session.id for one in client.get_bgp_sessions(device_id)]
+    client.get_device(device_id).delete()
+    client.delete_ip(block.id)
+    seen["gone"] = list(client.list_project_ips(project_id))
+    return seen
+
+
+async def test_elastic_addresses_and_bgp(world: World, client: Any) -> None:
+    async with world.db.acquire() as conn:
+        vrf = await add_vrf(conn, "default")
+        await add_prefix(conn, vrf, "192.0.2.0/24", "elastic", block_length=32, facility="ewr1")
+    device_id = await placed(world)
+    seen = await asyncio.to_thread(_addresses, client, str(world.project), str(device_id))
+    assert seen["block"] == ("192.0.2.0/31", "web", ["a"], "ewr1")
+    assert seen["listed"] == [True]
+    assert seen["available"] == {"available": ["192.0.2.0/32", "192.0.2.1/32"]}
+    assert seen["part"] == ("192.0.2.0", False, f"/devices/{device_id}", {"a": 1})
+    assert (seen["device"], seen["shown"]) == (["192.0.2.0"], "192.0.2.0")
+    assert seen["left"] == {"available": ["192.0.2.1/32"]}
+    assert "is assigned to" in seen["refusal"]
+    assert seen["bgp"] == ("enabled", 65000, 10, "Secret0123456")
+    assert (seen["session"], seen["sessions"]) == (("ipv4", "unknown"), [True])
+    assert seen["gone"] == []
