@@ -234,9 +234,12 @@ async def _lock_reservations(conn: Connection, device_id: UUID) -> None:
 async def addresses_back(conn: Connection, device_id: UUID, *, now: datetime, by: str) -> None:
     """End the tenures of a device whose port was seen closed.
 
-    One that is placed again, on another machine, keeps the elastic blocks that lead to it.
+    One that is placed again, on another machine, keeps the elastic blocks that lead to it; where it is placed already,
+    its addresses are those of its new port.
     """
     state = await conn.fetchval(Q["device_state_locked"], device_id)
+    if await machine_of_device(conn, device_id) is not None:
+        return
     if state not in _ENDED:
         for tenure in await held_by(conn, device_id):
             if tenure.kind == "held":

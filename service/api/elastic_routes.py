@@ -24,7 +24,9 @@ from service.api.ip_objects import elastic_reservation
 from service.api.ip_routes import one_address
 from service.api.models import Custom, Ids, Maybe, Request, Tags, Text, read
 from service.api.problems import Invalid, not_found, shown
+from service.api.scenery import Scenery
 from service.store.elastic import Reservation, reservations, set_label
+from service.store.offers import Offers
 from sql.loader import Q
 
 _LENGTHS = {4: (24, 32), 6: (48, 128)}  # of the blocks that can be reserved
@@ -123,10 +125,10 @@ def _length(wish: Reserve) -> int:
     return length
 
 
-async def _places(call: Call, wish: Reserve) -> list[str | None]:
+def _places(wish: Reserve, offers: Offers) -> list[str | None]:
     """The codes of the facilities that will do; None alone stands for everywhere."""
     if wish.type != _GLOBAL:
-        return [place.code for place in places_of(await call.api.offers(), wish.facility, wish.metro)]
+        return [place.code for place in places_of(offers, wish.facility, wish.metro)]
     if wish.facility or wish.metro:
         field, value = ("Facility", wish.facility) if wish.facility else ("Metro", wish.metro)
         raise Invalid(f"{field} is not valid: {shown(value)}; allowed is none: {_GLOBAL} is of all")
@@ -141,12 +143,12 @@ async def reserve(call: Call) -> Body:
     project = await call.db.fetchrow(Q["lock_project"], *call.caller.scope, call.id("project"))
     if project is None:
         raise not_found()
-    wish = read(Reserve, call.body)
-    length, places = _length(wish), await _places(call, wish)
+    wish, scenery = read(Reserve, call.body), await scenery_of(call)
+    length, places = _length(wish), _places(wish, scenery.offers)
     if (earlier := await _reserved_before(call)) is not None:
-        return await _shown(call, earlier)
+        return await _shown(call, earlier, scenery)
     tenure = await _take(call, wish, project, places, length)
-    return await _shown(call, await _labelled(call, wish, project["id"], tenure))
+    return await _shown(call, await _labelled(call, wish, project["id"], tenure), scenery)
 
 
 async def _reserved_before(call: Call) -> UUID | None:
@@ -186,33 +188,29 @@ async def _labelled(call: Call, wish: Reserve, project_id: UUID, tenure: Tenure)
     A process that dies before this leaves a reservation without details, which the request completes when it comes
     again with its key.
     """
-    key = id_of_key(call)
-    async with call.db.acquire() as conn, conn.transaction():
-        # The project may have been deleted since it was looked at, and then took no notice of this.
-        if not await conn.fetchval(Q["lock_project_row"], project_id):
+    # The project may be being deleted, and have found nothing: the lock waits for that. Later on it finds this.
+    if not await call.db.fetchval(Q["lock_project_row"], project_id):
+        async with call.db.acquire() as conn, conn.transaction():
             await give_back_one(conn, tenure.id, now=call.api.clock.now(), by=call.caller.actor)
-            gone = True
-        else:
-            gone = False
-            await set_label(
-                conn,
-                tenure.id,
-                details=wish.details,
-                tags=wish.tags,
-                customdata=wish.customdata,
-                request_key=key,
-                request=None if key is None else digest_of(call),
-            )
-    if gone:
         raise not_found()
+    key = id_of_key(call)
+    await set_label(
+        call.db,
+        tenure.id,
+        details=wish.details,
+        tags=wish.tags,
+        customdata=wish.customdata,
+        request_key=key,
+        request=None if key is None else digest_of(call),
+    )
     return tenure.id if key is None else await _reserved_before(call) or tenure.id
 
 
-async def _shown(call: Call, id_: UUID) -> Body:
+async def _shown(call: Call, id_: UUID, scenery: Scenery) -> Body:
     found = await reservations(call.db, call.caller, [id_], ended_too=True)
     if not found:
         raise not_found()
-    return elastic_reservation(found[0], await scenery_of(call))
+    return elastic_reservation(found[0], scenery)
 
 
 async def change_ip(call: Call) -> Body:
@@ -312,7 +310,7 @@ async def merge(call: Call) -> Body:
                 made = await elastic.merge(conn, parts, now=call.api.clock.now(), by=call.caller.actor)
             await made_instead(conn, call, made.id)
             earlier = made.id
-    return await _shown(call, earlier)
+    return await _shown(call, earlier, await scenery_of(call))
 
 
 ROUTES = (

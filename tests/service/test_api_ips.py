@@ -471,8 +471,15 @@ async def test_a_device_that_is_placed_again_keeps_what_leads_to_it(elastic: Wor
     device_id = await placed(elastic, state="provisioning")
     block = await reserve(elastic)
     part = (await elastic.call("POST", f"/devices/{device_id}/ips", {"address": block["network"]})).body
-    async with elastic.db.acquire() as conn, conn.transaction():
-        await addresses_back(conn, device_id, now=datetime.now(UTC), by="run:test")
+
+    async def closed() -> None:
+        async with elastic.db.acquire() as conn, conn.transaction():
+            await addresses_back(conn, device_id, now=datetime.now(UTC), by="run:test")
+
+    await closed()  # a former machine is prepared once more: the device has its addresses at another port now
+    assert len(await held_by(elastic.db, device_id)) == 4
+    await elastic.db.execute("UPDATE machine SET device_id = NULL WHERE device_id = $1", device_id)
+    await closed()
     assert [str(tenure.id) for tenure in await held_by(elastic.db, device_id)] == [part["id"]]
 
 
