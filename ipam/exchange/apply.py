@@ -12,7 +12,7 @@ from ipam.asn import add_pool, give_back_asn
 from ipam.errors import IpamError
 from ipam.exchange.bulk import hold_all
 from ipam.exchange.diff import Change, compare, place
-from ipam.exchange.read import held_like, now_of, prefixes
+from ipam.exchange.read import now_of, prefixes
 from ipam.exchange.rows import AddressRow, AsnRow, LeftOut, PoolRow, PrefixRow, Source, VrfRow
 from ipam.exchange.tree import Tree
 from ipam.ledger import Want, give_back_one
@@ -40,7 +40,7 @@ class Plan:
 async def plan(conn: Any, source: Source) -> Plan:
     """What an import would do now. Call it in a transaction that sees one moment (repeatable read)."""
     there = await prefixes(conn)
-    placed = await asyncio.to_thread(place, source, there)
+    placed = await asyncio.to_thread(place, source, list(there.values()))
     now = await now_of(conn, placed, there)
     changes, left_out = await asyncio.to_thread(compare, placed, now)
     return Plan(changes, left_out)
@@ -90,12 +90,13 @@ class _Import:
         for change in todo:
             if isinstance(change.row, PrefixRow) and change.action == "add":
                 await self._add_prefix(change.row)
-        rows = await self._conn.fetch(Q["exchange_prefixes"])
-        self._nodes = Tree(_Node(row["vrf"], row["cidr"], row["id"]) for row in rows)
+        there = await prefixes(self._conn)
+        self._nodes = Tree(_Node(row.vrf, row.cidr, prefix_id) for prefix_id, row in there.items())
         await self._say(todo, opening=True)
-        changed = [change.row for change in todo if isinstance(change.row, AddressRow) and change.action == "change"]
-        for tenure_id in await held_like(self._conn, changed):
-            await give_back_one(self._conn, tenure_id, now=self._now, by=self._by)
+        for change in todo:
+            if isinstance(change.row, AddressRow) and change.action == "change":
+                tenure_id = await self._conn.fetchval(Q["exchange_held_slots"], [change.row.owner], [change.row.slot])
+                await give_back_one(self._conn, tenure_id, now=self._now, by=self._by)
         await self._hold_all([change.row for change in todo if isinstance(change.row, AddressRow)])
         for change in todo:
             if isinstance(change.row, PoolRow):

@@ -25,6 +25,7 @@ from ipam.exchange.rows import (
     VrfRow,
     Wish,
     imported_owner,
+    span,
 )
 from ipam.exchange.tree import Tree
 from ipam.space import Network
@@ -331,16 +332,17 @@ class _Overlaps(Generic[T]):
     def __init__(self, blocks: Iterable[tuple[str, Network, T]]) -> None:
         self._lines: dict[tuple[str, int], list[tuple[int, int, T]]] = {}
         for vrf, block, what in blocks:
-            line = self._lines.setdefault((vrf, block.version), [])
-            line.append((int(block.broadcast_address), int(block.network_address), what))
+            first, last = span(block)
+            self._lines.setdefault((vrf, block.version), []).append((last, first, what))
         for line in self._lines.values():
             line.sort(key=lambda entry: entry[0])
 
     def with_(self, vrf: str, block: Network) -> Iterator[T]:
         """What shares an address with the block, in order."""
         line = self._lines.get((vrf, block.version), [])
-        first, last = int(block.network_address), int(block.broadcast_address)
-        for _, begin, what in line[bisect_left(line, first, key=lambda entry: entry[0]) :]:
+        first, last = span(block)
+        for place in range(bisect_left(line, first, key=lambda entry: entry[0]), len(line)):
+            _, begin, what = line[place]
             if begin > last:
                 return
             yield what

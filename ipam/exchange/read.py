@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from ipaddress import collapse_addresses
 from typing import Any, Protocol
 from uuid import UUID
 
 from ipam.exchange.diff import Held, Now, PoolNow
-from ipam.exchange.rows import AddressRow, AsnRow, Owner, PoolRow, PrefixRow, Row, Source, VrfRow
+from ipam.exchange.rows import AddressRow, AsnRow, Owner, PoolRow, PrefixRow, Row, Source, VrfRow, span
+from ipam.exchange.tree import Tree
 from ipam.space import Network
 from sql.loader import Q
 
@@ -46,7 +47,7 @@ async def export(conn: Any, printer: Printer) -> AsyncIterator[str]:
     """
     yield printer.begin()
     yield "".join([printer.row(VrfRow(row["name"])) for row in await conn.fetch(Q["exchange_vrfs"])])
-    yield "".join([printer.row(prefix) for prefix in await prefixes(conn)])
+    yield "".join([printer.row(prefix) for prefix in (await prefixes(conn)).values()])
     pieces: list[str] = []
     async for row in conn.cursor(Q["exchange_tenures"], prefetch=_BATCH):
         pieces.append(printer.row(AddressRow(**row)))
@@ -59,9 +60,9 @@ async def export(conn: Any, printer: Printer) -> AsyncIterator[str]:
     yield printer.end()
 
 
-async def prefixes(conn: Any) -> list[PrefixRow]:
-    """The tree, without what is retired."""
-    return [_prefix(row) for row in await conn.fetch(Q["exchange_prefixes"])]
+async def prefixes(conn: Any) -> dict[int, PrefixRow]:
+    """The tree by its nodes' ids, without what is retired."""
+    return {row["id"]: _prefix(row) for row in await conn.fetch(Q["exchange_prefixes"])}
 
 
 def _prefix(row: Any) -> PrefixRow:
@@ -83,31 +84,40 @@ async def _asns(conn: Any) -> list[AsnRow]:
     return [AsnRow(**row) for row in await conn.fetch(Q["exchange_asns"])]
 
 
-async def now_of(conn: Any, source: Source, there: Sequence[PrefixRow]) -> Now:
-    """What a source that was placed touches; `there` is the tree."""
+async def now_of(conn: Any, source: Source, there: Mapping[int, PrefixRow]) -> Now:
+    """What a source that was placed touches; `there` is the tree, from `prefixes`."""
     addresses = [wish.row for wish in source.wishes if isinstance(wish.row, AddressRow)]
     owners = {wish.row.owner for wish in source.wishes if isinstance(wish.row, PrefixRow) and wish.row.owner}
     known = await conn.fetch(Q["exchange_owners"], [owner.id for owner in owners])
     touches_asns = any(isinstance(wish.row, AsnRow | PoolRow) for wish in source.wishes)
     return Now(
         vrfs=frozenset(row["name"] for row in await conn.fetch(Q["exchange_vrfs"])),
-        prefixes=there,
+        prefixes=list(there.values()),
         owners=frozenset(Owner(row["kind"], row["id"]) for row in known),
-        held=list((await held_like(conn, addresses)).values()),
+        held=list((await held_like(conn, addresses, there)).values()),
         tagged=list(_disjoint((row["vrf"], row["block"]) for row in await conn.fetch(Q["exchange_tagged"]))),
         pools=await _pools(conn) if touches_asns else [],
         asns=await _asns(conn) if touches_asns else [],
     )
 
 
-async def held_like(conn: Any, addresses: Sequence[AddressRow]) -> dict[UUID, Held]:
-    """What is held of the addresses' blocks, or by their owners as their slots, by the tenures' ids."""
-    rows: list[Any] = []
-    for version, query in ((4, "exchange_held4"), (6, "exchange_held6")):
-        mine = [row for row in addresses if row.block.version == version]
-        rows += await conn.fetch(Q[query], [row.vrf for row in mine], [row.block for row in mine])
-    owners, slots = [row.owner for row in addresses], [row.slot for row in addresses]
-    rows += await conn.fetch(Q["exchange_held_slots"], owners, slots)
+async def held_like(conn: Any, addresses: Sequence[AddressRow], there: Mapping[int, PrefixRow]) -> dict[UUID, Held]:
+    """What is held where the addresses are, and what their owners hold as their slots, by the tenures' ids."""
+    ids = {(row.vrf, row.cidr): prefix_id for prefix_id, row in there.items()}
+    tree = Tree(there.values())
+    touched: dict[int, list[Network]] = {}
+    for row in addresses:
+        if (leaf := next(tree.around(row.vrf, row.block, itself=True), None)) is not None:
+            touched.setdefault(ids[leaf.vrf, leaf.cidr], []).append(row.block)
+    rows = await conn.fetch(
+        Q["exchange_held"],
+        list(touched),
+        [min(block.network_address for block in blocks) for blocks in touched.values()],
+        [max(blocks, key=lambda block: span(block)[1]).broadcast_address for blocks in touched.values()],
+    )
+    known = {(row["owner"], row["slot"]) for row in rows}
+    others = [(row.owner, row.slot) for row in addresses if (row.owner, row.slot) not in known]
+    rows += await conn.fetch(Q["exchange_held_slots"], [owner for owner, _ in others], [slot for _, slot in others])
     found = {}
     for row in rows:
         values = dict(row)

@@ -202,6 +202,12 @@ def as_network(text: str) -> Network:
     return found
 
 
+def span(block: Network) -> tuple[int, int]:
+    """The first and the last address as numbers; ipaddress computes the latter far more slowly."""
+    first = int(block.network_address)
+    return first, first + (1 << (block.max_prefixlen - block.prefixlen)) - 1
+
+
 def as_role(text: str) -> str:
     """A role. Raises BadValue."""
     if text not in ROLES:

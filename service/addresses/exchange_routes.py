@@ -27,6 +27,7 @@ from service.store.rows import Connection, Pool
 log = structlog.get_logger()
 
 LARGEST_FILE = 64 << 20  # bytes
+LARGEST_SOURCE = 100_000  # rows; so many take about half a minute
 _CONTENT = web.RequestKey("content", bytes)
 _CONFLICTS_TOLD = 100
 _EXAMPLES = 5
@@ -59,6 +60,9 @@ class Exchange:
         try:
             async with self._db.acquire() as conn:
                 source = await _source(conn, format_, content)
+                if len(source.wishes) > LARGEST_SOURCE:
+                    much = f"{len(source.wishes)} rows are too many; allowed are {LARGEST_SOURCE}"
+                    raise Invalid(f"Import is not valid: {much}, so import a VRF or a prefix at a time")
                 if doing:
                     async with conn.transaction():
                         made = await apply(conn, source, by=caller.actor, now=self._clock.now())
@@ -110,14 +114,14 @@ def _flag(request: web.Request, name: str) -> bool:
 
 async def _content(request: web.Request) -> bytes:
     """The file, read in pieces: the application's own limit is meant for smaller things."""
-    content = bytearray()
-    async for piece in request.content.iter_any():
-        content += piece
-        if len(content) > LARGEST_FILE:
-            raise Refused(
-                413, f"The file is too large: {LARGEST_FILE >> 20} MiB at most; import a VRF or a pool at a time"
-            )
-    return bytes(content)
+    if _CONTENT not in request:  # it is there when a deadlock makes the middleware call again
+        content = bytearray()
+        async for piece in request.content.iter_any():
+            content += piece
+            if len(content) > LARGEST_FILE:
+                raise Refused(413, f"The file is too large: allowed are {LARGEST_FILE >> 20} MiB")
+        request[_CONTENT] = bytes(content)
+    return request[_CONTENT]
 
 
 async def _source(conn: Connection, format_: str, content: bytes) -> Source:

@@ -14,20 +14,14 @@ FROM tenure AS t JOIN vrf AS v ON v.id = t.vrf_id
 WHERE t.kind = 'held' AND upper_inf(t.during) AND t.corrected_at IS NULL
 ORDER BY v.name COLLATE "C", t.block
 
--- name: exchange_held4
-SELECT DISTINCT ON (t.id) t.id, v.name AS vrf, t.block, t.owner, t.slot, t.project_id, t.note, lower(t.during) AS since
-FROM unnest($1::text[], $2::cidr[]) AS wanted (vrf, block)
-JOIN vrf AS v ON v.name = wanted.vrf
-JOIN tenure AS t ON span4(t.plane, t.block) && span4(v.id::bigint * 2, wanted.block)
-WHERE family(t.block) = 4 AND t.kind <> 'anycast' AND t.corrected_at IS NULL AND upper_inf(t.during)
-
--- name: exchange_held6
-SELECT DISTINCT ON (t.id) t.id, v.name AS vrf, t.block, t.owner, t.slot, t.project_id, t.note, lower(t.during) AS since
-FROM unnest($1::text[], $2::cidr[]) AS wanted (vrf, block)
-JOIN vrf AS v ON v.name = wanted.vrf
-JOIN tenure AS t ON span6(t.block, 0) && span6(wanted.block, 0) AND span6(t.block, 1) && span6(wanted.block, 1)
-    AND int8range(t.plane, t.plane, '[]') && int8range(v.id::bigint * 2, v.id::bigint * 2, '[]')
-WHERE family(t.block) = 6 AND t.kind <> 'anycast' AND t.corrected_at IS NULL AND upper_inf(t.during)
+-- name: exchange_held
+-- A pass over a prefix is cheap, also when it is for one block; a look into an index for each of many blocks is not.
+SELECT t.id, v.name AS vrf, t.block, t.owner, t.slot, t.project_id, t.note, lower(t.during) AS since
+FROM unnest($1::bigint[], $2::inet[], $3::inet[]) AS touched (prefix_id, first, last)
+JOIN tenure AS t ON t.prefix_id = touched.prefix_id
+JOIN vrf AS v ON v.id = t.vrf_id
+WHERE t.kind = 'held' AND upper_inf(t.during) AND t.corrected_at IS NULL
+  AND t.block <= touched.last AND set_masklen(broadcast(t.block), masklen(touched.first)) >= touched.first
 
 -- name: exchange_held_slots
 SELECT t.id, v.name AS vrf, t.block, t.owner, t.slot, t.project_id, t.note, lower(t.during) AS since

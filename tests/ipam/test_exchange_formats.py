@@ -254,7 +254,7 @@ async def test_netboxs_answers_are_read_and_what_has_no_place_is_told(db: Pool) 
     async with db.acquire() as conn:
         async with conn.transaction():
             made = await apply(conn, source, by=BY, now=NOW)
-        found = {str(row.cidr): row for row in await prefixes(conn) if row.vrf == "default"}
+        found = {str(row.cidr): row for row in (await prefixes(conn)).values() if row.vrf == "default"}
         assert {cidr: (row.role, row.facility, row.block_length, row.status) for cidr, row in found.items()} == MEANT
         assert str(found["10.3.0.0/16"].owner) == f"organization:{ORGANIZATION}"
         left_out = {((one.where.split(" ")[0], one.field), one.why) for one in made.left_out}

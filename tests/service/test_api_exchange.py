@@ -87,7 +87,8 @@ async def test_what_is_wrong_is_named(world: World) -> None:
         ("import?apply=maybe", FILE, 422, "Apply is not valid: 'maybe' is neither true nor false"),
         ("import", b"kind\nx\n", 422, "line 2: kind: 'x' is no kind; allowed are vrf, prefix, address, asn-pool, asn"),
         ("import?format=netbox", b"{", 422, "the file is no JSON"),
-        ("import", b"x" * ((64 << 20) + 1), 413, "The file is too large: 64 MiB at most"),
+        ("import", b"x" * ((64 << 20) + 1), 413, "The file is too large: allowed are 64 MiB"),
+        ("import", b"kind,vrf\n" + b"vrf,a\n" * 100_001, 422, "Import is not valid: 100001 rows are too many; allowed"),
     ):
         answer = await world.call("POST", f"/ipam/v1/{path}", content=content)
         assert answer.status == status and answer.body["errors"][0].startswith(said)
