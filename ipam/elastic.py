@@ -197,6 +197,32 @@ async def route(
         raise BlockTaken(f"{block} was led elsewhere until just now; try again") from None
 
 
+async def _led_on(
+    conn: Any,
+    part: Tenure,
+    owner: UUID,
+    *,
+    project_id: UUID | None,
+    note: Mapping[str, Any],
+    since: datetime,
+    by: str,
+) -> Tenure:
+    """The same block from `since` on, led to `owner` or to another port of his."""
+    return await _open(
+        conn,
+        part,
+        part.block,
+        kind=part.kind,
+        owner=owner,
+        slot=part.slot,
+        project_id=project_id,
+        within=part.within,
+        note=note,
+        since=since,
+        by=by,
+    )
+
+
 async def move(
     conn: Any, tenure_id: UUID, owner: UUID, *, now: datetime, by: str, project_id: UUID | None, note: Mapping[str, Any]
 ) -> Tenure:
@@ -212,19 +238,7 @@ async def move(
     moment = await _close(conn, part, now=now, by=by)
     try:
         async with conn.transaction():
-            return await _open(
-                conn,
-                part,
-                part.block,
-                kind=part.kind,
-                owner=owner,
-                slot=part.slot,
-                project_id=project_id,
-                within=part.within,
-                note=note,
-                since=moment,
-                by=by,
-            )
+            return await _led_on(conn, part, owner, project_id=project_id, note=note, since=moment, by=by)
     except asyncpg.UniqueViolationError:
         raise BlockTaken(f"{owner} has {part.block} already, of here or of another VRF") from None
 
@@ -237,21 +251,7 @@ async def rehome(conn: Any, owner: UUID, note: Mapping[str, Any], *, now: dateti
         if part.kind == "held" or part.note == note:
             continue
         moment = await _close(conn, part, now=now, by=by)
-        moved.append(
-            await _open(
-                conn,
-                part,
-                part.block,
-                kind=part.kind,
-                owner=owner,
-                slot=part.slot,
-                project_id=part.project_id,
-                within=part.within,
-                note=note,
-                since=moment,
-                by=by,
-            )
-        )
+        moved.append(await _led_on(conn, part, owner, project_id=part.project_id, note=note, since=moment, by=by))
     return moved
 
 
