@@ -20,12 +20,13 @@ class LockedByOther(NetconfError):
 
 
 class Refused(NetconfError):
-    """The leaf refused the change."""
+    """The leaf refused the change; `errors` are all that it said, each a message and the path that it is about."""
 
-    def __init__(self, reason: str, path: str = "") -> None:
+    def __init__(self, reason: str, path: str = "", errors: tuple[tuple[str, str], ...] = ()) -> None:
         super().__init__(f"{reason} ({path})" if path else reason)
         self.reason = reason
         self.path = path
+        self.errors = errors or ((reason, path),)
 
 
 class Unverified(NetconfError):

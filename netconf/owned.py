@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from lxml import etree
 
@@ -111,7 +111,7 @@ def owned_objects(configuration: Element) -> dict[Key, Element]:
     return found
 
 
-def edit(wanted: dict[Key, Element], running: dict[Key, Element]) -> Element | None:
+def edit(wanted: Mapping[Key, Element], running: Mapping[Key, Element]) -> Element | None:
     """The smallest `<configuration>` that turns what is running into what is wanted; None when nothing differs.
 
     Each object that differs is replaced as a whole, each that is ours and not wanted is deleted (RFC 6241 §7.2).
@@ -144,7 +144,7 @@ def _made(parent: Element, step: str) -> Element:
     return made
 
 
-def set_lines(objects: dict[Key, Element]) -> list[str]:
+def set_lines(objects: Mapping[Key, Element]) -> list[str]:
     """The objects as Junos `set` statements, sorted by object."""
     lines: list[str] = []
     for key in sorted(objects):

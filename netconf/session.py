@@ -92,19 +92,24 @@ def _words(error: Element, tag: str) -> str:
     return next(("".join(map(str, child.itertext())).strip() for child in error if tag_of(child) == tag), "")
 
 
+def _reason(error: Element) -> str:
+    return _words(error, "error-message") or _words(error, "error-tag") or "error"
+
+
 def _raise_for(reply: Element, *, must_say_ok: bool) -> None:
     """Raises Refused or LockedByOther for a reply that is no plain success."""
     errors = _errors(reply)
     if errors:
         first = errors[0]
-        reason = "; ".join(_words(error, "error-message") or _words(error, "error-tag") or "error" for error in errors)
+        said = tuple((_reason(error), _words(error, "error-path")) for error in errors)
+        reason = "; ".join(message for message, _ in said)
         if _words(first, "error-tag") in ("lock-denied", "in-use") or "locked by" in reason.lower():
             holder = next((one.text for one in first.iter(f"{{{NETCONF}}}session-id")), None)
             raise LockedByOther(f"session {holder}: {reason}" if holder else reason)
-        raise Refused(reason, _words(first, "error-path"))
-    said = {tag_of(element) for element in _statements(reply)}
-    if must_say_ok and not said & {"ok", "commit-success", "load-success"}:
-        raise Refused(f"the leaf said neither yes nor no: {sorted(said)}")
+        raise Refused(reason, said[0][1], said)
+    tags = {tag_of(element) for element in _statements(reply)}
+    if must_say_ok and not tags & {"ok", "commit-success", "load-success"}:
+        raise Refused(f"the leaf said neither yes nor no: {sorted(tags)}")
 
 
 class LeafSession:

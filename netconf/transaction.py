@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import structlog
 from lxml import etree
 
+from netconf.by_port import Objects, changed_ports, named_in, without
+from netconf.culprits import Probe, first_culprit
 from netconf.desired import Leaf
 from netconf.errors import LockedByOther, NetconfError, OutcomeUnknown, Refused, Unreachable, Unverified
-from netconf.owned import Key, edit, owned_objects, set_lines
+from netconf.owned import edit, owned_objects, set_lines
 from netconf.render import Element, configuration
 from netconf.session import LeafSession, open_session
 
@@ -28,12 +30,13 @@ _LOCK_PAUSE_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """A leaf that is as it should be, and what it took."""
+    """A leaf that is as it should be, but for the ports that it refused, and what it took."""
 
     changed: bool
     added: tuple[str, ...]  # `set` statements that are new
     removed: tuple[str, ...]  # and that are gone
     seconds: float
+    refused: Mapping[str, str] = field(default_factory=dict)  # ports that stay as they ran, and the leaf's own reason
 
 
 def desired_lines(leaf: Leaf) -> list[str]:
@@ -52,6 +55,30 @@ async def apply(session: LeafSession, desired: Leaf, *, confirm_timeout_s: int =
     Raises Refused (with the leaf's own reason; nothing has changed), LockedByOther,
     Unreachable, Unverified (the change was taken back), OutcomeUnknown.
     """
+
+    async def whole(change: _Change) -> dict[str, str]:
+        await change.load({})
+        await change.commit()
+        return {}
+
+    return await _locked(session, desired, confirm_timeout_s, whole)
+
+
+async def apply_all(session: LeafSession, desired: Leaf, *, confirm_timeout_s: int = 120) -> Applied:
+    """As `apply`, but a port that the leaf refuses holds up no other one.
+
+    Ports that an error-path names are left out first; else they are found by halving, with at most log2(n) + 1 more
+    validates for a lone one. What goes is committed in one commit, and the rest stays as it runs: `Applied.refused`.
+    Only a refusal that neither a path nor a validate explains has to be narrowed down by commits, each verified.
+
+    Raises Refused only when what all ports share is refused by itself; else what `apply` raises.
+    """
+    return await _locked(session, desired, confirm_timeout_s, _commit_what_goes)
+
+
+async def _locked(
+    session: LeafSession, desired: Leaf, confirm_timeout_s: int, work: Callable[[_Change], Awaitable[dict[str, str]]]
+) -> Applied:
     began = time.monotonic()
     wanted = owned_objects(configuration(desired))
     # The same name each time, so that a trial which outlived its controller can be ended by the next one.
@@ -59,18 +86,72 @@ async def apply(session: LeafSession, desired: Leaf, *, confirm_timeout_s: int =
     if session.unsettled:
         await _recover(session, persist)
     running = owned_objects(await session.get_config("running"))
-    change = edit(wanted, running)
-    if change is None:
+    if edit(wanted, running) is None:
         return Applied(False, (), (), time.monotonic() - began)
+    change = _Change(session, wanted, running, persist, confirm_timeout_s)
     await _lock(session)
     try:
-        await session.discard_changes()
-        await _load(session, change, wanted)
-        await _commit(session, wanted, persist, confirm_timeout_s)
+        refused = await work(change)
     finally:
         await _unlock(session)
-    before, after = set(set_lines(running)), set(set_lines(wanted))
-    return Applied(True, tuple(sorted(after - before)), tuple(sorted(before - after)), time.monotonic() - began)
+    before, after = set(set_lines(running)), set(set_lines(change.running))
+    return Applied(
+        before != after,
+        tuple(sorted(after - before)),
+        tuple(sorted(before - after)),
+        time.monotonic() - began,
+        refused,
+    )
+
+
+async def _commit_what_goes(change: _Change) -> dict[str, str]:
+    """Commit all that the leaf takes; the ports that it does not take, with the reason."""
+    refused: dict[str, str] = {}
+    ports = changed_ports(change.wanted, change.running)
+    everything = frozenset(ports)
+    good = 0  # so many of the ports are known to go
+
+    def of_some(step: Callable[[Collection[str]], Awaitable[None]]) -> Probe:
+        return lambda some: _refusal(step(everything.difference(some)))
+
+    while True:
+        # What is left after a search needs no validate of its own: the commit sees to that.
+        refusal, probe = await _refusal(change.load(refused, validate=not refused)), of_some(change.check)
+        if refusal is None and (refusal := await _refusal(change.commit())) is None:
+            return refused
+        if change.loaded and not _named(refusal, ports):
+            # It may have been a passing mood; if it was none, the question is whether a validate can see it.
+            refusal = await _refusal(change.load(refused, validate=True))
+            if refusal is None and (refusal := await _refusal(change.commit())) is None:
+                return refused
+            if change.loaded:
+                probe = of_some(change.change)
+        blamed = _named(refusal, ports)
+        if not blamed:
+            if not ports:
+                raise refusal
+            found = await first_culprit(ports, good, refusal, probe, many=bool(refused))
+            good = found.good
+            if found.refusal is not None:
+                blamed = {ports[good]: found.refusal.reason}
+        if blamed:
+            log.info("leaf_refused_ports", ports=sorted(blamed))
+        good -= sum(port in blamed for port in ports[:good])
+        ports = [port for port in ports if port not in blamed]
+        refused |= blamed
+
+
+def _named(refusal: Refused, ports: Sequence[str]) -> dict[str, str]:
+    """The ports that the leaf names in its refusal, and what it says of each."""
+    return {port: reason for reason, path in refusal.errors for port in named_in(path, ports)}
+
+
+async def _refusal(step: Awaitable[None]) -> Refused | None:
+    try:
+        await step
+    except Refused as err:
+        return err
+    return None
 
 
 async def _recover(session: LeafSession, persist: str | None) -> None:
@@ -121,42 +202,83 @@ async def _unlock(session: LeafSession) -> None:
         return
 
 
-async def _load(session: LeafSession, change: Element, wanted: Mapping[Key, Element]) -> None:
-    """Load the change and see that it is in the candidate.
+class _Change:
+    """What is to be made of the leaf, while its candidate is locked: all that is wanted, or that without some ports."""
 
-    After a validate it is loaded once more, whatever the candidate reads as: netconfd goes on showing the change and
-    commits nothing of it.
-    """
-    await session.edit_candidate(change)
-    if session.validates:
-        await session.validate()
-        await session.discard_changes()
-        await session.edit_candidate(change)
-    lost = _differences(wanted, owned_objects(await session.get_config("candidate")))
-    if lost:
-        raise Unverified(lost)
+    def __init__(
+        self, session: LeafSession, wanted: Objects, running: Objects, persist: str | None, confirm_timeout_s: int
+    ) -> None:
+        self.wanted = wanted
+        self.running = running  # with what was committed since
+        self.loaded = False  # whether all of the change is in the candidate, and taken as far as that goes
+        self._session = session
+        self._persist = persist
+        self._confirm_timeout_s = confirm_timeout_s
+        self._target = running
 
+    async def _edit(self, left_out: Collection[str]) -> Element | None:
+        """Bring the change into a candidate that is what is running; nothing if there is none left."""
+        self.loaded = False
+        self._target = without(self.wanted, self.running, left_out)
+        await self._session.discard_changes()
+        document = edit(self._target, self.running)
+        if document is not None:
+            await self._session.edit_candidate(document)
+        return document
 
-async def _commit(session: LeafSession, wanted: Mapping[Key, Element], persist: str | None, timeout_s: int) -> None:
-    try:
-        await session.commit_confirmed(timeout_s, persist)
-    except (OutcomeUnknown, Unreachable) as err:
-        # It may have been committed. Whoever looks next reads what is running; unconfirmed, it goes back by itself.
-        raise OutcomeUnknown(str(err)) from err
-    try:
-        # A session of its own: what cuts us off from the leaf must not be confirmed over a session that still stands.
-        async with open_session(session.address) as witness:
-            differences = _differences(wanted, owned_objects(await witness.get_config("running")))
-    except NetconfError as err:
-        await _take_back(session, persist)
-        raise Unverified([f"the leaf cannot be reached after the change: {err}"]) from err
-    if differences:
-        await _take_back(session, persist)
-        raise Unverified(differences)
-    try:
-        await session.confirm(persist)
-    except Refused as err:
-        raise Unverified([f"the confirmation was refused: {err}"]) from err
+    async def check(self, left_out: Collection[str]) -> None:
+        """Find out whether the leaf would take the change, as far as it can tell beforehand. Raises Refused."""
+        if await self._edit(left_out) is not None and self._session.validates:
+            await self._session.validate()
+
+    async def load(self, left_out: Collection[str], *, validate: bool = True) -> None:
+        """Load the change and see that it is in the candidate. Raises Refused, Unverified.
+
+        After a validate it is loaded once more, whatever the candidate reads as: netconfd goes on showing the change
+        and commits nothing of it.
+        """
+        document = await self._edit(left_out)
+        if document is None:
+            return
+        if validate and self._session.validates:
+            await self._session.validate()
+            await self._session.discard_changes()
+            await self._session.edit_candidate(document)
+        lost = _differences(self._target, owned_objects(await self._session.get_config("candidate")))
+        if lost:
+            raise Unverified(lost)
+        self.loaded = True
+
+    async def change(self, left_out: Collection[str]) -> None:
+        """Load and commit. Raises what they raise."""
+        await self.load(left_out, validate=False)
+        await self.commit()
+
+    async def commit(self) -> None:
+        """Commit what was loaded on trial, verify it and confirm it. Raises Refused when nothing was committed."""
+        if not self.loaded:
+            return
+        session, persist = self._session, self._persist
+        try:
+            await session.commit_confirmed(self._confirm_timeout_s, persist)
+        except (OutcomeUnknown, Unreachable) as err:
+            # It may have been committed. Whoever looks next reads what is running; unconfirmed, it goes back by itself.
+            raise OutcomeUnknown(str(err)) from err
+        try:
+            # A session of its own: what cuts us off from the leaf must not be confirmed over one that still stands.
+            async with open_session(session.address) as witness:
+                differences = _differences(self._target, owned_objects(await witness.get_config("running")))
+        except NetconfError as err:
+            await _take_back(session, persist)
+            raise Unverified([f"the leaf cannot be reached after the change: {err}"]) from err
+        if differences:
+            await _take_back(session, persist)
+            raise Unverified(differences)
+        try:
+            await session.confirm(persist)
+        except Refused as err:
+            raise Unverified([f"the confirmation was refused: {err}"]) from err
+        self.running = self._target
 
 
 async def _take_back(session: LeafSession, persist: str | None) -> None:
@@ -168,7 +290,7 @@ async def _take_back(session: LeafSession, persist: str | None) -> None:
             return
 
 
-def _differences(wanted: Mapping[Key, Element], found: Mapping[Key, Element]) -> list[str]:
+def _differences(wanted: Objects, found: Objects) -> list[str]:
     """What is not as wanted, a line an object."""
     return [
         f"{' '.join(key)} is {'missing' if key not in found else 'left over' if key not in wanted else 'different'}"

@@ -16,7 +16,7 @@ from netconf.errors import LockedByOther, Refused, Unreachable
 from netconf.owned import edit, name_of, owned_objects
 from netconf.render import Element, configuration
 from netconf.session import LeafAddress, LeafSession, open_session
-from netconf.transaction import apply, desired_lines, read_owned
+from netconf.transaction import apply, apply_all, desired_lines, read_owned
 from tests.netconf.netconfd import NAMESPACE, netconfd, why_not
 from tests.netconf.test_transaction import leaf_of, port
 
@@ -155,6 +155,18 @@ async def test_a_refusal_carries_the_servers_reason_and_path_and_leaves_nothing(
         assert "interfaces" in refused.value.path
         assert await read_owned(session) == []
         await become(other, leaf_of(port(1, Profile.ACTIVE)))  # neither a lock nor a dirty candidate is left
+
+
+async def test_a_port_that_the_server_refuses_holds_up_no_other_one(address: LeafAddress) -> None:
+    good = [port(number, Profile.ACTIVE) for number in range(3)]
+    bogus = Port("ge-zero", Profile.QUARANTINE, port(7, Profile.QUARANTINE).links, 1, "m7")
+    async with open_session(address) as session:
+        before = await foreign(session)
+        applied = await apply_all(session, leaf_of(*good, bogus))
+        assert applied.refused.keys() == {"ge-zero"}
+        assert "pattern" in applied.refused["ge-zero"]
+        assert await read_owned(session) == desired_lines(leaf_of(*good))
+        assert await foreign(session) == before
 
 
 async def test_a_foreign_lock_is_named_and_waited_for(address: LeafAddress) -> None:

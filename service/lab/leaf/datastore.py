@@ -17,14 +17,20 @@ _LEAF_LISTS = {"permissions", "export", "import", "protocol", "destination-port"
 
 
 class EditError(Exception):
-    """The call is not allowed; `tag` is the RFC 6241 appendix A error-tag, `bad_element` the parameter at fault."""
+    """The call is not allowed; `tag` is the RFC 6241 appendix A error-tag, `bad_element` the parameter at fault.
 
-    def __init__(self, tag: str, message: str, path: str = "", *, bad_element: str = "") -> None:
+    `others` are more errors of the same call.
+    """
+
+    def __init__(
+        self, tag: str, message: str, path: str = "", *, bad_element: str = "", others: tuple[EditError, ...] = ()
+    ) -> None:
         super().__init__(message)
         self.tag = tag
         self.message = message
         self.path = path
         self.bad_element = bad_element
+        self.others = others
 
 
 def without_namespaces(element: Element) -> Element:

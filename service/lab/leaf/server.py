@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -15,6 +16,7 @@ from lxml import etree
 from netconf.owned import owned_objects, set_lines
 from netconf.render import ROUTE_TAG, Element
 from service.lab.leaf.datastore import check
+from service.lab.leaf.faults import LeafFaults
 from service.lab.leaf.session import NetconfSession
 from service.lab.leaf.view import PortView, update_views
 
@@ -43,19 +45,6 @@ _FOREIGN = """<configuration>
  <firewall><family><inet><filter><name>protect-re</name><term><name>mgmt</name><from><source-prefix-list>
   <name>operators</name></source-prefix-list></from><then><accept/></then></term></filter></inet></family></firewall>
 </configuration>"""
-
-
-@dataclass(slots=True)
-class LeafFaults:
-    """What is wrong with the leaf; to be set at any moment. Each `…_next` is good for one commit."""
-
-    refuse_next: str = ""  # refuse the commit with this message
-    refuse_always: str = ""  # and each one after it
-    drop_before_commit_next: bool = False  # the session ends and nothing was committed
-    drop_after_commit_next: bool = False  # the session ends after the commit and before its answer
-    hang: bool = False  # answer nothing any more
-    lose_edits: bool = False  # say ok to an edit and forget it
-    black_hole: bool = False  # refuse new sessions once a change was committed
 
 
 @dataclass(slots=True)
@@ -91,6 +80,7 @@ class VirtualLeaf:
         self.commit_seconds = commit_seconds
         self.faults = LeafFaults()
         self.commits = 0
+        self.calls: Counter[str] = Counter()  # that were made so far, by operation
         self.running: Element = _parsed(_FOREIGN.format(name=name))
         self.candidate: Element = copy.deepcopy(self.running)
         self.dirty = False

@@ -14,6 +14,7 @@ from lxml import etree
 from netconf.owned import NETCONF, tag_of
 from netconf.render import Element
 from service.lab.leaf.datastore import EditError, apply_edit, check, filtered, without_namespaces
+from service.lab.leaf.faults import refuse_ports
 from service.lab.leaf.framing import BadFrame, Framing, framed
 
 if TYPE_CHECKING:
@@ -101,11 +102,12 @@ class NetconfSession:
             f"{{{NETCONF}}}rpc-reply", {"message-id": str(call.get("message-id", ""))}, nsmap={"nc": NETCONF}
         )
         operation = call[0]
+        leaf.calls[tag_of(operation)] += 1
         try:
             result = await self._do(tag_of(operation), operation)
             reply.append(etree.Element(f"{{{NETCONF}}}ok") if result is None else result)
         except EditError as err:
-            reply.append(_error(err))
+            reply.extend(_error(one) for one in (err, *err.others))
         self._send(etree.tostring(reply))
         return tag_of(operation) != "close-session"
 
@@ -123,6 +125,7 @@ class NetconfSession:
             case "edit-config":
                 self._edit(operation)
             case "validate":
+                refuse_ports(leaf.faults.refuse_ports, "validate", leaf.running, leaf.candidate)
                 check(leaf.candidate)
             case "discard-changes":
                 self._need_free()
@@ -172,6 +175,7 @@ class NetconfSession:
         draft = copy.deepcopy(self._leaf.candidate)
         for root in config:
             apply_edit(draft, without_namespaces(root), default.strip())
+        refuse_ports(self._leaf.faults.refuse_ports, "edit-config", self._leaf.running, draft)
         if not self._leaf.faults.lose_edits:
             self._leaf.candidate, self._leaf.dirty = draft, True
 
@@ -197,6 +201,7 @@ class NetconfSession:
             raise EditError("operation-failed", message)
         if faults.refuse_always:
             raise EditError("operation-failed", faults.refuse_always)
+        refuse_ports(faults.refuse_ports, "commit", leaf.running, leaf.candidate)
         timeout = confirm_s if "confirmed" in words else None
         if timeout is None and trial is not None and not leaf.dirty:
             leaf.end_trial()
