@@ -157,7 +157,9 @@ async def move(
 
 async def _withdraw(conn: Connection, part: Tenure, *, now: datetime) -> None:
     await port_changed(conn, part.owner, now=now)
-    await conn.execute(Q["withdrawn_from_port"], part.owner, part.vrf_id, part.block)
+    # The port that the ledger names may be being closed, and be the device's no longer.
+    at = (part.note.get("leaf"), part.note.get("port"))
+    await conn.execute(Q["withdrawn_from_port"], part.owner, part.vrf_id, part.block, *at)
 
 
 async def split(conn: Connection, reservation: Reservation, length: int, *, now: datetime, by: str) -> list[Tenure]:

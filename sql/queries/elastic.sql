@@ -8,8 +8,9 @@ WITH RECURSIVE granted AS (
 ), mine AS (
     SELECT p.id, p.facility, p.organization_id IS NULL AND p.project_id IS NULL AS shared,
            p.organization_id = $4 OR p.project_id = $3 AS own, p.id IN (SELECT id FROM granted) AS granted
-    FROM prefix AS p
-    WHERE p.role = CASE $1::text WHEN 'global_ipv4' THEN 'anycast' ELSE 'elastic' END
+    FROM prefix AS p JOIN vrf AS v ON v.id = p.vrf_id
+    WHERE v.name = 'default'  -- the one that leaves route in
+      AND p.role = CASE $1::text WHEN 'global_ipv4' THEN 'anycast' ELSE 'elastic' END
       AND ip_type(p.cidr, p.role) = $1 AND (p.facility = $2::text OR p.facility IS NULL) AND p.standing = 'active'
 )
 SELECT id FROM mine WHERE shared OR own OR granted
@@ -146,7 +147,9 @@ ORDER BY l.id
 
 -- name: withdrawn_from_port
 INSERT INTO route_withdrawal (port_id, vrf_id, block, generation)
-SELECT o.id, $2, $3, o.generation FROM leaf_port AS o WHERE o.device_id = $1
+SELECT o.id, $2, $3, o.generation
+FROM leaf_port AS o JOIN leaf AS l ON l.id = o.leaf_id
+WHERE o.device_id = $1 OR (l.name = $4 AND o.name = $5)
 ON CONFLICT (port_id, vrf_id, block) DO UPDATE SET generation = excluded.generation
 
 -- name: withdrawal_under_way

@@ -455,6 +455,30 @@ async def test_what_was_taken_from_a_device_goes_to_others_after_the_leaf_was_se
     assert await elastic.db.fetchval("SELECT count(*) FROM route_withdrawal") == 0
 
 
+async def test_a_port_that_is_being_closed_holds_a_release_up_too(elastic: World) -> None:
+    device_id = await placed(elastic, state="provisioning")
+    block = await reserve(elastic)
+    part = (await elastic.call("POST", f"/devices/{device_id}/ips", {"address": block["network"]})).body
+    await elastic.db.execute("UPDATE machine SET device_id = NULL")  # it failed, and its device gets another
+    await elastic.db.execute("UPDATE leaf_port SET device_id = NULL, applied = generation, generation = generation + 1")
+    assert (await elastic.call("DELETE", f"/ips/{part['id']}")).status == 204
+    assert (await elastic.call("DELETE", f"/ips/{block['id']}")).status == 204
+    for applied, ended in (("generation - 1", False), ("generation", True)):
+        await elastic.db.execute(f"UPDATE leaf_port SET applied = {applied}")
+        await routes_seen(elastic.db, await elastic.db.fetchval("SELECT id FROM leaf"), now=datetime.now(UTC))
+        held = await tenure_by_id(elastic.db, UUID(block["id"]))
+        assert held is not None and (held.until is not None) is ended
+
+
+async def test_space_of_another_vrf_is_not_routed_and_not_handed_out(elastic: World) -> None:
+    async with elastic.db.acquire() as conn:
+        vrf = await add_vrf(conn, "customer")
+        await add_prefix(conn, vrf, "192.0.2.0/24", "elastic", block_length=32, facility="ams1")
+    wish = {"type": "public_ipv4", "quantity": 1, "facility": "ams1"}
+    answer = await elastic.call("POST", f"/projects/{elastic.project}/ips", wish)
+    assert answer.status == 422 and "ams1 has no elastic prefix" in answer.body["errors"][0]
+
+
 async def test_a_device_that_never_had_a_port_lets_go_at_once(elastic: World) -> None:
     await elastic.add_machines(1)
     device_id = (await elastic.order()).body["id"]
