@@ -5,26 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import ip_address, ip_network
 from typing import Any
 
-from ipam.space import Network, inside
+from ipam.space import Network
 
 Object = dict[str, Any]
 
 CONTENT_TYPE = "application/rdap+json"  # RFC 7480 §4.2
 _LEVEL, _CIDR0 = "rdap_level_0", "cidr0"  # RFC 9083 §4.1, and the extension for prefixes in IANA's registry
-
-# Addresses that mean something else everywhere: nobody's registration can be told of them.
-_LOCAL: tuple[Network, ...] = (
-    IPv4Network("10.0.0.0/8"),  # RFC 1918 §3
-    IPv4Network("172.16.0.0/12"),
-    IPv4Network("192.168.0.0/16"),
-    IPv4Network("100.64.0.0/10"),  # RFC 6598 §7
-    IPv4Network("169.254.0.0/16"),  # RFC 3927
-    IPv6Network("fc00::/7"),  # RFC 4193 §3.1
-    IPv6Network("fe80::/10"),  # RFC 4291 §2.5.6
-)
 
 
 class BadQuery(ValueError):
@@ -88,11 +77,6 @@ def parse_asn(parts: Sequence[str]) -> int:
     if len(parts) != 1 or not (parts[0].isascii() and parts[0].isdecimal() and int(parts[0][:11]) < 1 << 32):
         raise BadQuery("an AS number query is autnum/NUMBER, a number of 32 bits in decimal")
     return int(parts[0])
-
-
-def is_local(block: Network) -> bool:
-    """Whether the block is of addresses that have no one registration: private, shared, link-local."""
-    return any(inside(block, local) for local in _LOCAL)
 
 
 def path_of(block: Network) -> str:

@@ -17,6 +17,7 @@ import structlog
 from aiohttp import web
 
 from ipam.asn import is_private
+from ipam.internet import INTERNET, is_local
 from ipam.ledger import holding
 from ipam.rdap import (
     CONTENT_TYPE,
@@ -29,7 +30,6 @@ from ipam.rdap import (
     error,
     handle_of,
     help_,
-    is_local,
     network,
     parse_asn,
     parse_block,
@@ -43,7 +43,6 @@ log = structlog.get_logger()
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-INTERNET = "default"  # the VRF whose addresses are the world's; what others hold has no one registration
 _UNTOLD = ("domain", "nameserver", "entity", "domains", "nameservers", "entities")  # RFC 9082 §3.1.3 to §3.2
 _STATUS = {"frozen": ("active", "locked")}
 
