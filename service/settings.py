@@ -47,6 +47,14 @@ class Settings:
     cool_down_s: int = 3600  # before an address that came back is given out again
     rdap_provider: str = ""  # whose the space that no customer owns is, as RDAP tells it; empty: nobody is named
     rdap_abuse_email: str = ""  # where abuse is reported to, in every answer of RDAP; empty: nowhere
+    dns_server: str = ""  # takes the updates of reverse zones, HOST or HOST:PORT (RFC 2136); empty: none are sent
+    dns_key_name: str = ""  # of the TSIG key that updates are signed with (RFC 8945); empty: they are not signed
+    dns_key_algorithm: str = "hmac-sha256"
+    dns_key_secret: str = ""  # base64
+    dns_nameservers: str = ""  # of reverse zones, separated by commas: zone files name them
+    dns_hostmaster: str = ""  # e-mail address of whoever runs the reverse zones: zone files name it
+    # The name of a device's address, of {hostname}, {address} (203-0-113-7), {facility} and {device}; empty: none.
+    ptr_template: str = ""
     log_level: str = "info"
 
 

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from images.catalogue import Catalogue
 from ipam.committer import Committer
-from service.addresses import asn_routes, grant_routes, ledger_routes, prefix_routes, report_routes
+from service.addresses import asn_routes, dns_routes, grant_routes, ledger_routes, prefix_routes, report_routes
 from service.addresses.exchange_routes import Exchange
 from service.addresses.rdap import Rdap
 from service.admin.read import ADMIN_ROUTES
@@ -64,6 +64,7 @@ ROUTES: tuple[Route, ...] = (
     *ledger_routes.ROUTES,
     *grant_routes.ROUTES,
     *report_routes.ROUTES,
+    *dns_routes.ROUTES,
     *asn_routes.ROUTES,
     *ADMIN_ROUTES,
 )
