@@ -88,8 +88,8 @@ async def _reservation_around(conn: Connection, principal: Principal, project_id
         await conn.fetch(Q["lock_tenures"], [id_])
         # It may have been split, merged or released before it was locked.
         again = await reservation_around(conn, project_id, block)
-        if again == id_ and (found := await reservations(conn, principal, [id_])):
-            return found[0]
+        if again == id_:
+            return (await lock_reservations(conn, principal, [id_]))[0]
         id_ = again
     raise BadBlock(f"{block} lies in no elastic reservation of the device's project")
 
