@@ -20,6 +20,7 @@ from pxe.dhcp.server import DhcpSettings, serve_dhcp
 from pxe.first_stage import collect_first_stages
 from pxe.http import boot_routes
 from pxe.tftp.server import TftpSettings, load_files, serve_tftp
+from service.addresses.dns_updates import run_reverse_dns
 from service.admin.routes import Operations
 from service.agents import Agents
 from service.api.app import make_api
@@ -151,6 +152,7 @@ async def _service(
             tasks.create_task(hub.run(), name="hub"),
             tasks.create_task(worker.run(), name="worker"),
             tasks.create_task(run_leaf_actors(db, parts, hub), name="leaves"),
+            tasks.create_task(run_reverse_dns(db, parts), name="reverse dns"),
         ]
         api = make_api(db, settings, parts.catalogue, parts.clock, hub)
         Operations(db, parts).add_routes(api)

@@ -1,5 +1,34 @@
 -- Made from the migrations by `make docs`; do not edit.
 
+CREATE TABLE public.tenure (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    vrf_id integer NOT NULL,
+    prefix_id bigint NOT NULL,
+    block cidr NOT NULL,
+    owner uuid NOT NULL,
+    slot text NOT NULL,
+    note jsonb DEFAULT '{}'::jsonb NOT NULL,
+    during tstzrange NOT NULL,
+    kind text DEFAULT 'held'::text NOT NULL,
+    project_id uuid,
+    within uuid,
+    opened_by text DEFAULT 'unknown'::text NOT NULL,
+    recorded_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    closed_by text,
+    closed_at timestamp with time zone,
+    corrected_at timestamp with time zone,
+    corrected_by text,
+    corrected_as uuid,
+    correction text,
+    prefix_cidr cidr NOT NULL,
+    plane bigint GENERATED ALWAYS AS ((((vrf_id)::bigint * 2) + ((kind <> 'held'::text))::integer)) STORED,
+    CONSTRAINT tenure_corrected CHECK ((num_nonnulls(corrected_at, corrected_by, corrected_as, correction) = ANY (ARRAY[0, 4]))),
+    CONSTRAINT tenure_during_check CHECK (((NOT isempty(during)) AND lower_inc(during) AND (NOT lower_inf(during)))),
+    CONSTRAINT tenure_inside_prefix CHECK (((block)::inet <<= (prefix_cidr)::inet)),
+    CONSTRAINT tenure_kind_check CHECK ((kind = ANY (ARRAY['held'::text, 'routed'::text, 'anycast'::text]))),
+    CONSTRAINT tenure_routed_is_within CHECK (((kind = 'held'::text) = (within IS NULL)))
+);
+
 CREATE TABLE public.prefix (
     id bigint NOT NULL,
     vrf_id integer NOT NULL,
@@ -225,6 +254,13 @@ CREATE TABLE public.device (
     deleted_at timestamp with time zone
 );
 
+CREATE TABLE public.dns_zone (
+    name text NOT NULL,
+    fault text,
+    tried_at timestamp with time zone NOT NULL,
+    confirmed_at timestamp with time zone
+);
+
 CREATE TABLE public.ip_label (
     id uuid NOT NULL,
     details text,
@@ -237,35 +273,6 @@ CREATE TABLE public.ip_label (
     released_by text,
     CONSTRAINT ip_label_released CHECK ((num_nonnulls(released_at, released_by) = ANY (ARRAY[0, 2]))),
     CONSTRAINT ip_label_request CHECK ((num_nonnulls(request_key, request) = ANY (ARRAY[0, 2])))
-);
-
-CREATE TABLE public.tenure (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    vrf_id integer NOT NULL,
-    prefix_id bigint NOT NULL,
-    block cidr NOT NULL,
-    owner uuid NOT NULL,
-    slot text NOT NULL,
-    note jsonb DEFAULT '{}'::jsonb NOT NULL,
-    during tstzrange NOT NULL,
-    kind text DEFAULT 'held'::text NOT NULL,
-    project_id uuid,
-    within uuid,
-    opened_by text DEFAULT 'unknown'::text NOT NULL,
-    recorded_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    closed_by text,
-    closed_at timestamp with time zone,
-    corrected_at timestamp with time zone,
-    corrected_by text,
-    corrected_as uuid,
-    correction text,
-    prefix_cidr cidr NOT NULL,
-    plane bigint GENERATED ALWAYS AS ((((vrf_id)::bigint * 2) + ((kind <> 'held'::text))::integer)) STORED,
-    CONSTRAINT tenure_corrected CHECK ((num_nonnulls(corrected_at, corrected_by, corrected_as, correction) = ANY (ARRAY[0, 4]))),
-    CONSTRAINT tenure_during_check CHECK (((NOT isempty(during)) AND lower_inc(during) AND (NOT lower_inf(during)))),
-    CONSTRAINT tenure_inside_prefix CHECK (((block)::inet <<= (prefix_cidr)::inet)),
-    CONSTRAINT tenure_kind_check CHECK ((kind = ANY (ARRAY['held'::text, 'routed'::text, 'anycast'::text]))),
-    CONSTRAINT tenure_routed_is_within CHECK (((kind = 'held'::text) = (within IS NULL)))
 );
 
 CREATE TABLE public.erase_certificate (
@@ -432,6 +439,24 @@ CREATE TABLE public.project (
     CONSTRAINT project_name_check CHECK ((name <> ''::text))
 );
 
+CREATE TABLE public.ptr (
+    vrf_id integer NOT NULL,
+    address inet NOT NULL,
+    name text NOT NULL,
+    project_id uuid,
+    set_by text NOT NULL,
+    set_at timestamp with time zone NOT NULL,
+    CONSTRAINT ptr_address_check CHECK ((address = set_masklen(address, '-1'::integer)))
+);
+
+CREATE TABLE public.ptr_pushed (
+    zone text NOT NULL,
+    address inet NOT NULL,
+    source text NOT NULL,
+    name text,
+    confirmed_at timestamp with time zone NOT NULL
+);
+
 CREATE TABLE public.route_withdrawal (
     port_id uuid NOT NULL,
     vrf_id integer NOT NULL,
@@ -570,6 +595,9 @@ ALTER TABLE ONLY public.bgp_session
 ALTER TABLE ONLY public.device
     ADD CONSTRAINT device_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.dns_zone
+    ADD CONSTRAINT dns_zone_pkey PRIMARY KEY (name);
+
 ALTER TABLE ONLY public.erase_certificate
     ADD CONSTRAINT erase_certificate_pkey PRIMARY KEY (id);
 
@@ -672,6 +700,12 @@ ALTER TABLE ONLY public.prefix
 ALTER TABLE ONLY public.project
     ADD CONSTRAINT project_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.ptr
+    ADD CONSTRAINT ptr_pkey PRIMARY KEY (vrf_id, address);
+
+ALTER TABLE ONLY public.ptr_pushed
+    ADD CONSTRAINT ptr_pushed_pkey PRIMARY KEY (zone, address);
+
 ALTER TABLE ONLY public.route_withdrawal
     ADD CONSTRAINT route_withdrawal_pkey PRIMARY KEY (port_id, vrf_id, block);
 
@@ -757,6 +791,8 @@ CREATE UNIQUE INDEX prefix_grant_once ON public.prefix_grant USING btree (prefix
 
 CREATE INDEX project_by_organization ON public.project USING btree (organization_id, created_at) WHERE (deleted_at IS NULL);
 
+CREATE INDEX ptr_by_address ON public.ptr USING gist (address inet_ops);
+
 CREATE INDEX run_by_subject ON public.run USING btree (subject, created_at DESC);
 
 CREATE INDEX run_due ON public.run USING btree (wake_at) WHERE (finished_at IS NULL);
@@ -768,6 +804,8 @@ CREATE UNIQUE INDEX ssh_key_once ON public.ssh_key USING btree (COALESCE(user_id
 CREATE INDEX tenure_beside ON public.tenure USING btree (block) WHERE ((kind = 'anycast'::text) OR (corrected_at IS NOT NULL));
 
 CREATE INDEX tenure_by_prefix ON public.tenure USING btree (prefix_id) WHERE (upper_inf(during) AND (corrected_at IS NULL));
+
+CREATE INDEX tenure_ended ON public.tenure USING btree (upper(during)) WHERE ((NOT upper_inf(during)) AND (corrected_at IS NULL));
 
 CREATE UNIQUE INDEX tenure_slot ON public.tenure USING btree (owner, slot) WHERE (upper_inf(during) AND (corrected_at IS NULL));
 
@@ -882,6 +920,12 @@ ALTER TABLE ONLY public.project
 
 ALTER TABLE ONLY public.project
     ADD CONSTRAINT project_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES public.organization(id);
+
+ALTER TABLE ONLY public.ptr
+    ADD CONSTRAINT ptr_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.project(id);
+
+ALTER TABLE ONLY public.ptr
+    ADD CONSTRAINT ptr_vrf_id_fkey FOREIGN KEY (vrf_id) REFERENCES public.vrf(id);
 
 ALTER TABLE ONLY public.route_withdrawal
     ADD CONSTRAINT route_withdrawal_port_id_fkey FOREIGN KEY (port_id) REFERENCES public.leaf_port(id);

@@ -8,7 +8,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-from service.cli import accounts, bgp, devices, elastic, exchange, grants, ledger, prefixes, racks, reports
+from service.cli import accounts, bgp, devices, elastic, exchange, grants, ledger, prefixes, racks, reports, reverse_dns
 from service.cli.client import CallFailed, Client, environment
 from service.cli.command import Command
 from service.cli.output import Output, warn
@@ -24,6 +24,7 @@ COMMANDS: tuple[Command, ...] = (
     *exchange.COMMANDS,
     *elastic.COMMANDS,
     *bgp.COMMANDS,
+    *reverse_dns.COMMANDS,
 )
 DEFAULT_API = "http://127.0.0.1:8080"
 
@@ -55,6 +56,7 @@ _NOUNS = {
     "bgp": "BGP of a project and its devices",
     "asn": "AS numbers (staff)",
     "report": "utilization, forecast and fragmentation of address space",
+    "dns": "reverse zones and the names in them",
     "grant": "who may do what on which prefix",
     "lab": "the virtual rack",
     "image": "operating system images",

@@ -181,30 +181,30 @@ async def test_a_customer_sees_and_takes_from_his_own_space_only(world: World) -
     await make(world, "198.18.0.0/15", "container")
     own = await make(world, "198.18.0.0/24", "container", organization=str(theirs))
     foreign = await make(world, "198.19.0.0/28", block_length=32)
-    their = {"token": "other-token"}
-    (listed,) = (await world.call("GET", "/ipam/v1/prefixes", **their)).body["prefixes"]
+    their = "other-token"
+    (listed,) = (await world.call("GET", "/ipam/v1/prefixes", token=their)).body["prefixes"]
     assert (listed["id"], listed["parent"]) == (own, None)
     for path in (f"/ipam/v1/prefixes/{foreign}", f"/ipam/v1/prefixes/{foreign}/tenures", "/admin/v1/prefixes"):
-        assert (await world.call("GET", path, **their)).status in (403, 404)
+        assert (await world.call("GET", path, token=their)).status in (403, 404)
     assert (
-        await world.call("POST", f"/ipam/v1/prefixes/{foreign}/tenures", {"project": str(project)}, **their)
+        await world.call("POST", f"/ipam/v1/prefixes/{foreign}/tenures", {"project": str(project)}, token=their)
     ).status == 404
     below = await world.call(
-        "POST", "/ipam/v1/prefixes", {"prefix": "198.18.0.0/28", "role": "elastic", "block_length": 32}, **their
+        "POST", "/ipam/v1/prefixes", {"prefix": "198.18.0.0/28", "role": "elastic", "block_length": 32}, token=their
     )
     assert below.status == 201
-    beside = await world.call("POST", "/ipam/v1/prefixes", {"prefix": "198.19.1.0/24", "role": "elastic"}, **their)
+    beside = await world.call("POST", "/ipam/v1/prefixes", {"prefix": "198.19.1.0/24", "role": "elastic"}, token=their)
     assert beside.status == 404
     taken = await world.call(
-        "POST", f"/ipam/v1/prefixes/{below.body['id']}/tenures", {"project": str(project)}, **their
+        "POST", f"/ipam/v1/prefixes/{below.body['id']}/tenures", {"project": str(project)}, token=their
     )
     assert taken.body["block"] == "198.18.0.0/32"
-    assert (await world.call("GET", "/ipam/v1/ips/198.18.0.0", **their)).body["tenures"][0]["project"][
+    assert (await world.call("GET", "/ipam/v1/ips/198.18.0.0", token=their)).body["tenures"][0]["project"][
         "name"
     ] == "theirs"
     mine = await world.call("POST", f"/ipam/v1/prefixes/{foreign}/tenures", {"project": str(world.project)})
     address = mine.body["block"].removesuffix("/32")
     for path in (f"/ipam/v1/ips/{address}", f"/ipam/v1/ips/{address}/history", f"/admin/v1/ips/{address}"):
-        assert (await world.call("GET", path, **their)).status in (403, 404)
+        assert (await world.call("GET", path, token=their)).status in (403, 404)
     for path in ("/ipam/v1/abuse-tags", "/ipam/v1/asns", "/ipam/v1/asn-pools", "/ipam/v1/vrfs"):
-        assert (await world.call("GET", path, **their)).status == 403
+        assert (await world.call("GET", path, token=their)).status == 403

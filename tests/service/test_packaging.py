@@ -1,4 +1,4 @@
-"""What is installed is what is here: a package that pyproject.toml forgets is missed only on somebody else's machine."""
+"""What is installed is what is here: what pyproject.toml forgets is missed on somebody else's machine only."""
 
 from __future__ import annotations
 
