@@ -166,7 +166,8 @@ async def test_addresses_come_from_the_ledger(world: World) -> None:
     for slot, role in (("public", "public"), ("private", "private"), ("ipv6", "ipv6")):
         await world.db.execute(
             """INSERT INTO tenure (vrf_id, prefix_id, prefix_cidr, block, owner, slot, during)
-               SELECT vrf_id, id, cidr, set_masklen(network(cidr)::inet, block_length)::cidr, $1, $2, tstzrange(now(), NULL)
+               SELECT vrf_id, id, cidr, set_masklen(network(cidr)::inet, block_length)::cidr, $1, $2,
+                      tstzrange(now(), NULL)
                FROM prefix WHERE role = $3 AND facility = 'ewr1'""",
             UUID(device),
             slot,
