@@ -35,12 +35,13 @@ def is_reservation(tenure: Tenure) -> bool:
 
 async def _locked(conn: Any, ids: Sequence[UUID]) -> list[Tenure]:
     """The open tenures, their rows locked, in the order of `ids`, of prefixes where changes are allowed."""
+    # The prefixes first: one change locks a reservation and then its parts, another a part and then its reservation.
+    prefixes = await conn.fetch(Q["lock_prefixes_of_tenures"], list(ids))
     found = {row["id"]: tenure_of(row) for row in await conn.fetch(Q["lock_tenures"], list(ids))}
     for id_ in ids:
         if id_ not in found:
             raise NoTenure(f"there is no tenure {id_} now")
-    for prefix_id in sorted({tenure.prefix_id for tenure in found.values()}):
-        prefix = await conn.fetchrow(Q["share_prefix"], prefix_id)
+    for prefix in prefixes:
         if prefix["standing"] == "frozen":
             raise PrefixClosed(f"{prefix['cidr']} is frozen")
     return [found[id_] for id_ in ids]
@@ -246,9 +247,11 @@ async def move(
 async def rehome(conn: Any, owner: UUID, note: Mapping[str, Any], *, now: datetime, by: str) -> list[Tenure]:
     """Write down that a device's routed blocks lead to another machine and port from now on. In a transaction."""
     moved = []
-    for row in await conn.fetch(Q["tenures_of_owner"], owner):
+    ids = [row["id"] for row in await conn.fetch(Q["tenures_of_owner"], owner) if row["kind"] != "held"]
+    await conn.fetch(Q["lock_prefixes_of_tenures"], ids)
+    for row in sorted(await conn.fetch(Q["lock_tenures"], ids), key=lambda row: str(row["slot"])):
         part = tenure_of(row)
-        if part.kind == "held" or part.note == note:
+        if part.note == note:
             continue
         moment = await _close(conn, part, now=now, by=by)
         moved.append(await _led_on(conn, part, owner, project_id=part.project_id, note=note, since=moment, by=by))

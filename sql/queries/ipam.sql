@@ -142,6 +142,10 @@ ORDER BY p.id, t.id FOR KEY SHARE OF p FOR UPDATE OF t
 -- name: block_length_of_prefix
 SELECT block_length FROM prefix WHERE id = $1
 
+-- name: lock_prefixes_of_tenures
+SELECT id, cidr, standing FROM prefix WHERE id IN (SELECT prefix_id FROM tenure WHERE id = ANY($1::uuid[]))
+ORDER BY id FOR NO KEY UPDATE
+
 -- name: share_prefix
 SELECT id, vrf_id, cidr, standing FROM prefix WHERE id = $1 FOR KEY SHARE
 

@@ -26,14 +26,15 @@ NO_COOL_DOWN = timedelta(0)
 BY = "user:test"
 
 
-async def make_prefix(db: Pool, cidr: str, role: str = "public", length: int = 32, vrf: str = "default") -> Prefix:
+async def make_prefix(db: Pool, cidr: str, role: str = "public", length: int = 32) -> Prefix:
+    """A prefix in a VRF of its own."""
     async with db.acquire() as conn:
-        return await add_prefix(conn, await add_vrf(conn, vrf), cidr, role, block_length=length)
+        return await add_prefix(conn, await add_vrf(conn, str(uuid4())), cidr, role, block_length=length)
 
 
-async def test_a_tagged_block_is_handed_out_to_nobody_who_names_it_either(db: Pool) -> None:
-    prefix = await make_prefix(db, "198.51.100.0/29")
-    async with db.acquire() as conn:
+async def test_a_tagged_block_is_handed_out_to_nobody_who_names_it_either(crowded: Pool) -> None:
+    prefix = await make_prefix(crowded, "198.51.100.0/29")
+    async with crowded.acquire() as conn:
         await tag(conn, prefix.vrf_id, ip_network("198.51.100.2/32"), "spam", "", now=START, by=BY)
         for wanted in ("198.51.100.2/32", "198.51.100.0/30"):
             with pytest.raises(BlockTaken, match="tagged"):
@@ -41,9 +42,9 @@ async def test_a_tagged_block_is_handed_out_to_nobody_who_names_it_either(db: Po
         await hold(conn, prefix, ip_network("198.51.100.3/32"), uuid4(), "public", now=START, by=BY)
 
 
-async def test_a_tag_inside_a_tagged_block_leaves_the_rest_tagged(db: Pool) -> None:
-    prefix = await make_prefix(db, "198.51.100.0/30")
-    async with db.acquire() as conn:
+async def test_a_tag_inside_a_tagged_block_leaves_the_rest_tagged(crowded: Pool) -> None:
+    prefix = await make_prefix(crowded, "198.51.100.0/30")
+    async with crowded.acquire() as conn:
         await tag(conn, prefix.vrf_id, ip_network("198.51.100.0/30"), "spam", "", now=START, by=BY)
         await tag(conn, prefix.vrf_id, ip_network("198.51.100.0/32"), "scan", "", now=START, by=BY)
         with pytest.raises(PrefixExhausted, match="tagged"):
@@ -55,20 +56,20 @@ async def test_a_tag_inside_a_tagged_block_leaves_the_rest_tagged(db: Pool) -> N
             await take(conn, [prefix], uuid4(), "public", now=START, by=BY)
 
 
-async def test_what_a_cleared_tag_cut_is_whole_again(db: Pool) -> None:
-    prefix = await make_prefix(db, "198.51.100.0/28")
+async def test_what_a_cleared_tag_cut_is_whole_again(crowded: Pool) -> None:
+    prefix = await make_prefix(crowded, "198.51.100.0/28")
     address = ip_network("198.51.100.5/32")
-    async with db.acquire() as conn:
+    async with crowded.acquire() as conn:
         await tag(conn, prefix.vrf_id, address, "spam", "", now=START, by=BY)
         await clear(conn, prefix.vrf_id, address, "spam", now=START + HOUR, by=BY)
         got = await take(conn, [prefix], uuid4(), "public", now=START + HOUR, by=BY, length=28)
     assert got.block == ip_network("198.51.100.0/28")
 
 
-async def test_one_tagged_address_of_a_link_does_not_lose_the_link(db: Pool) -> None:
-    prefix = await make_prefix(db, "198.51.100.0/30", length=31)
+async def test_one_tagged_address_of_a_link_does_not_lose_the_link(crowded: Pool) -> None:
+    prefix = await make_prefix(crowded, "198.51.100.0/30", length=31)
     address = ip_network("198.51.100.1/32")
-    async with db.acquire() as conn:
+    async with crowded.acquire() as conn:
         await tag(conn, prefix.vrf_id, address, "spam", "", now=START, by=BY)
         first = await take(conn, [prefix], uuid4(), "public", now=START, by=BY)
         assert first.block == ip_network("198.51.100.2/31")
@@ -79,9 +80,9 @@ async def test_one_tagged_address_of_a_link_does_not_lose_the_link(db: Pool) -> 
     assert second.block == ip_network("198.51.100.0/31")
 
 
-async def test_a_tag_outlasts_the_prefix_in_which_it_was_set(db: Pool) -> None:
-    prefix = await make_prefix(db, "198.51.100.0/31")
-    async with db.acquire() as conn:
+async def test_a_tag_outlasts_the_prefix_in_which_it_was_set(crowded: Pool) -> None:
+    prefix = await make_prefix(crowded, "198.51.100.0/31")
+    async with crowded.acquire() as conn:
         await tag(conn, prefix.vrf_id, ip_network("198.51.100.0/32"), "spam", "", now=START, by=BY)
         await set_status(conn, prefix.id, "retired")
         again = await add_prefix(conn, prefix.vrf_id, "198.51.100.0/30", "public", block_length=32)
@@ -89,9 +90,9 @@ async def test_a_tag_outlasts_the_prefix_in_which_it_was_set(db: Pool) -> None:
     assert ip_network("198.51.100.0/32") not in given
 
 
-async def test_space_rests_although_its_prefix_got_another_shape(db: Pool) -> None:
-    prefix, owner = await make_prefix(db, "198.51.100.0/31"), uuid4()
-    async with db.acquire() as conn:
+async def test_space_rests_although_its_prefix_got_another_shape(crowded: Pool) -> None:
+    prefix, owner = await make_prefix(crowded, "198.51.100.0/31"), uuid4()
+    async with crowded.acquire() as conn:
         await take(conn, [prefix], owner, "public", now=START, by=BY)
         await give_back(conn, owner, now=START + HOUR, by=BY)
         await set_status(conn, prefix.id, "retired")
@@ -102,9 +103,9 @@ async def test_space_rests_although_its_prefix_got_another_shape(db: Pool) -> No
         await take(conn, [again], uuid4(), "public", now=later, by=BY, cool_down=HOUR)
 
 
-async def test_larger_blocks_join_after_a_batch_that_wanted_smaller_ones(db: Pool) -> None:
-    prefix, owner = await make_prefix(db, "198.51.100.0/28"), uuid4()
-    async with db.acquire() as conn:
+async def test_larger_blocks_join_after_a_batch_that_wanted_smaller_ones(crowded: Pool) -> None:
+    prefix, owner = await make_prefix(crowded, "198.51.100.0/28"), uuid4()
+    async with crowded.acquire() as conn:
         await hold(conn, prefix, ip_network("198.51.100.0/29"), owner, "half", now=START, by=BY)
         for number in range(8):
             await take(conn, [prefix], owner, f"one {number}", now=START, by=BY)
@@ -117,9 +118,9 @@ async def test_larger_blocks_join_after_a_batch_that_wanted_smaller_ones(db: Poo
         await take(conn, [prefix], owner, "whole", now=later + HOUR, by=BY, length=28)
 
 
-async def test_larger_blocks_join_also_when_they_came_back_by_a_slower_clock(db: Pool) -> None:
-    prefix, owner = await make_prefix(db, "198.51.100.0/30"), uuid4()
-    async with db.acquire() as conn:
+async def test_larger_blocks_join_also_when_they_came_back_by_a_slower_clock(crowded: Pool) -> None:
+    prefix, owner = await make_prefix(crowded, "198.51.100.0/30"), uuid4()
+    async with crowded.acquire() as conn:
         for number in range(4):
             await take(conn, [prefix], owner, f"one {number}", now=START, by=BY)
         with pytest.raises(PrefixExhausted):
@@ -130,17 +131,17 @@ async def test_larger_blocks_join_also_when_they_came_back_by_a_slower_clock(db:
         await take(conn, [prefix], uuid4(), "whole", now=START + HOUR, by=BY, length=30)
 
 
-async def test_a_reservation_is_not_split_below_what_its_prefix_hands_out(db: Pool) -> None:
-    prefix, project = await make_prefix(db, "2001:db8::/60", "elastic", 64), uuid4()
-    async with db.acquire() as conn, conn.transaction():
+async def test_a_reservation_is_not_split_below_what_its_prefix_hands_out(crowded: Pool) -> None:
+    prefix, project = await make_prefix(crowded, "2001:db8::/60", "elastic", 64), uuid4()
+    async with crowded.acquire() as conn, conn.transaction():
         held = await take(conn, [prefix], project, new_slot(), now=START, by=BY)
         with pytest.raises(BadBlock, match="/64"):
             await split(conn, held.id, 66, now=START, by=BY)
 
 
-async def test_an_end_that_is_put_right_counts_for_the_rest_of_the_block(db: Pool) -> None:
-    prefix, owner = await make_prefix(db, "198.51.100.0/31", length=31), uuid4()
-    async with db.acquire() as conn:
+async def test_an_end_that_is_put_right_counts_for_the_rest_of_the_block(crowded: Pool) -> None:
+    prefix, owner = await make_prefix(crowded, "198.51.100.0/31", length=31), uuid4()
+    async with crowded.acquire() as conn:
         tenure = await take(conn, [prefix], owner, "public", now=START, by=BY)
         await give_back(conn, owner, now=START + HOUR, by=BY)
         await correct(conn, tenure.id, "the port was shut later", by=BY, until=START + 3 * HOUR)
@@ -150,9 +151,9 @@ async def test_an_end_that_is_put_right_counts_for_the_rest_of_the_block(db: Poo
         await take(conn, [prefix], uuid4(), "public", now=START + 4 * HOUR, by=BY, cool_down=HOUR)
 
 
-async def test_a_named_block_that_ends_ahead_of_our_clock_is_taken(db: Pool) -> None:
-    prefix, owner = await make_prefix(db, "198.51.100.0/31", length=31), uuid4()
-    async with db.acquire() as conn:
+async def test_a_named_block_that_ends_ahead_of_our_clock_is_taken(crowded: Pool) -> None:
+    prefix, owner = await make_prefix(crowded, "198.51.100.0/31", length=31), uuid4()
+    async with crowded.acquire() as conn:
         await take(conn, [prefix], owner, "public", now=START, by=BY)
         await give_back(conn, owner, now=START + HOUR + SECOND, by=BY)  # by a process whose clock is ahead
         async with conn.transaction():
@@ -161,11 +162,11 @@ async def test_a_named_block_that_ends_ahead_of_our_clock_is_taken(db: Pool) -> 
         await hold(conn, prefix, ip_network("198.51.100.0/31"), uuid4(), "x", now=START + 2 * HOUR, by=BY)
 
 
-async def test_the_same_block_of_two_vrfs_to_one_device_is_refused_in_words(db: Pool) -> None:
+async def test_the_same_block_of_two_vrfs_to_one_device_is_refused_in_words(crowded: Pool) -> None:
     device = uuid4()
-    prefixes = [await make_prefix(db, "198.51.100.0/31", "elastic", vrf=vrf) for vrf in ("one", "two")]
+    prefixes = [await make_prefix(crowded, "198.51.100.0/31", "elastic") for _ in range(2)]
     block = ip_network("198.51.100.0/32")
-    async with db.acquire() as conn, conn.transaction():
+    async with crowded.acquire() as conn, conn.transaction():
         held = [await hold(conn, prefix, block, uuid4(), new_slot(), now=START, by=BY) for prefix in prefixes]
         common: dict[str, Any] = {"now": START, "by": BY, "project_id": None, "note": {}}
         await route(conn, held[0].id, block, device, **common)
@@ -177,10 +178,10 @@ async def test_the_same_block_of_two_vrfs_to_one_device_is_refused_in_words(db: 
                 await move(conn, other.id, device, **common)
 
 
-async def test_wide_blocks_show_the_anycast_parts_and_the_corrected_ones(db: Pool) -> None:
-    prefix, project = await make_prefix(db, "198.51.100.0/28", "anycast"), uuid4()
+async def test_wide_blocks_show_the_anycast_parts_and_the_corrected_ones(crowded: Pool) -> None:
+    prefix, project = await make_prefix(crowded, "198.51.100.0/28", "anycast"), uuid4()
     wide, one = ip_network("198.51.100.0/24"), ip_network("198.51.100.1/32")
-    async with db.acquire() as conn:
+    async with crowded.acquire() as conn:
         held = await hold(conn, prefix, ip_network("198.51.100.0/31"), project, new_slot(), now=START, by=BY)
         for _ in range(2):
             await route(conn, held.id, one, uuid4(), now=START, by=BY, project_id=project, note={}, anycast=True)
@@ -215,13 +216,13 @@ async def _side_by_side(db: Pool, first: Any, second: Any) -> list[Any]:
         return [before, *await asyncio.gather(task, return_exceptions=True)]
 
 
-async def test_giving_back_sees_what_is_led_to_a_device_at_the_same_time(db: Pool) -> None:
-    prefix, project, device = await make_prefix(db, "198.51.100.0/28", "elastic"), uuid4(), uuid4()
-    async with db.acquire() as conn:
+async def test_giving_back_sees_what_is_led_to_a_device_at_the_same_time(crowded: Pool) -> None:
+    prefix, project, device = await make_prefix(crowded, "198.51.100.0/28", "elastic"), uuid4(), uuid4()
+    async with crowded.acquire() as conn:
         held = await take(conn, [prefix], project, new_slot(), now=START, by=BY)
     common: dict[str, Any] = {"now": START + HOUR, "by": BY}
     _, refused = await _side_by_side(
-        db,
+        crowded,
         lambda conn: route(conn, held.id, held.block, device, project_id=project, note={}, **common),
         lambda conn: give_back(conn, project, **common),
     )
@@ -229,11 +230,11 @@ async def test_giving_back_sees_what_is_led_to_a_device_at_the_same_time(db: Poo
 
 
 @pytest.mark.parametrize("merging", [True, False])
-async def test_a_part_that_moves_while_its_reservation_changes_stays_in_it(db: Pool, merging: bool) -> None:
-    prefix, project = await make_prefix(db, "198.51.100.0/28", "elastic"), uuid4()
+async def test_a_part_that_moves_while_its_reservation_changes_stays_in_it(crowded: Pool, merging: bool) -> None:
+    prefix, project = await make_prefix(crowded, "198.51.100.0/28", "elastic"), uuid4()
     block = ip_network("198.51.100.0/32")
     common: dict[str, Any] = {"now": START + HOUR, "by": BY}
-    async with db.acquire() as conn, conn.transaction():
+    async with crowded.acquire() as conn, conn.transaction():
         held = await take(conn, [prefix], project, new_slot(), now=START, by=BY, length=30)
         part = await route(conn, held.id, block, uuid4(), now=START, by=BY, project_id=project, note={})
         ids = [half.id for half in await split(conn, held.id, 31, now=START + SECOND, by=BY)]
@@ -242,15 +243,15 @@ async def test_a_part_that_moves_while_its_reservation_changes_stays_in_it(db: P
         return [await merge(conn, ids, **common)] if merging else await split(conn, ids[0], 32, **common)
 
     moved, made = await _side_by_side(
-        db, lambda conn: move(conn, part.id, uuid4(), project_id=project, note={}, **common), change
+        crowded, lambda conn: move(conn, part.id, uuid4(), project_id=project, note={}, **common), change
     )
-    async with db.acquire() as conn:
+    async with crowded.acquire() as conn:
         assert [found.id for found in await parts_of(conn, [made[0].id])] == [moved.id]
 
 
-async def test_callers_hear_of_it_when_the_reason_cannot_be_read(db: Pool) -> None:
+async def test_callers_hear_of_it_when_the_reason_cannot_be_read(crowded: Pool) -> None:
     """The blocks of a batch that were committed are answered, and nobody waits for ever, whatever fails afterwards."""
-    prefix = await make_prefix(db, "198.51.100.0/32")
+    prefix = await make_prefix(crowded, "198.51.100.0/32")
 
     class Clock:
         def now(self) -> datetime:
@@ -266,7 +267,7 @@ async def test_callers_hear_of_it_when_the_reason_cannot_be_read(db: Pool) -> No
             if not self.left:
                 raise ConnectionError("no more connections")
             self.left -= 1
-            return db.acquire()
+            return crowded.acquire()
 
     committer = Committer(Doors(), Clock())
     wants = [Want(uuid4(), "public", BY) for _ in range(3)]
