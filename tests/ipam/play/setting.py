@@ -32,7 +32,7 @@ _SECOND_VRF = (
 )
 _NUMBERS = 24  # in a pool
 
-# How often each act comes in a thousand.
+# How often each act comes, against the others.
 RULES = {
     "take": 160,
     "take_many": 40,
@@ -48,12 +48,12 @@ RULES = {
     "rehome": 10,
     "unroute": 40,
     "release": 30,
-    "set_status": 15,
+    "set_status": 20,
     "all_active": 15,
-    "add": 15,
+    "add": 20,
     "add_badly": 5,
-    "tag": 10,
-    "clear_tag": 15,
+    "tag": 20,
+    "clear_tag": 25,
     "take_asn": 20,
     "give_back_asns": 20,
     "correct": 30,

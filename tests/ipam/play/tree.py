@@ -7,6 +7,7 @@ from ipaddress import ip_network
 
 from ipam import abuse, asn, prefixes
 from ipam.errors import BadBlock, BadPrefix, PoolExhausted, PrefixInUse, PrefixOverlaps
+from ipam.space import inside
 from tests.ipam.model import AsnRow
 from tests.ipam.play.player import COOL_DOWN, Errors, Player
 
@@ -18,6 +19,8 @@ class Tree(Player):
 
     async def set_status(self) -> None:
         node, status = self.pick(self.world.nodes), self.pick(_STATUSES)
+        if self.one_in(3) and (empty := [one for one in self.world.leaves if one.here and not any(one.holders)]):
+            node, status = self.pick(empty), "retired"
         self.tell(f"{node.cidr} is to be {status}, was {node.status}")
         wrong: Errors = ()
         if status == "nonsense" or (not node.here and status != "retired"):
@@ -73,7 +76,11 @@ class Tree(Player):
     async def tag(self) -> None:
         node, name, by = self.pick(self.world.leaves), self.pick(("spam", "scan", "Not a tag")), self._by()
         block = self._block_in(node.cidr, min(node.unit + 1, node.cidr.max_prefixlen))
-        if self.one_in(12):
+        if len(self.world.abuse) and self.one_in(3):
+            vrf_id, tagged, _ = self.world.abuse[self.below(len(self.world.abuse))]
+            if vrf_id == node.vrf_id and inside(tagged, node.cidr):
+                block = self._block_in(tagged, min(tagged.prefixlen + 2, tagged.max_prefixlen))
+        elif self.one_in(12):
             block = self.pick([ip_network("192.0.2.0/24"), node.cidr.supernet(2)])
         self.tell(f"tag {block} as {name}")
         touched = any(
