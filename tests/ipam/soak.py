@@ -35,6 +35,7 @@ from sql.migrate import migrate
 from tests.ipam.checks import assert_agrees
 from tests.ipam.play.setting import Everybody, make_world
 
+_ROOT = Path(__file__).parents[2]
 _TOLD_EVERY_S = 1.0
 _OWNERS = 12  # for each doubling of the prefixes
 
@@ -113,6 +114,7 @@ def soak(url: str, task: Soak, say: Callable[[str], None]) -> Result:
     workers = [
         subprocess.Popen(
             [*command, json.dumps({"url": url, "number": number, "task": asdict(task)})],
+            cwd=_ROOT,
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -145,7 +147,8 @@ def soak(url: str, task: Soak, say: Callable[[str], None]) -> Result:
             told = time.monotonic()
             say(_line(result, told - began, "so far"))
     for worker in workers:
-        worker.kill() if result.violation is not None else None
+        if result.violation is not None:
+            worker.kill()
         worker.wait()
     result.seconds = time.monotonic() - began
     say(_line(result, result.seconds, f"seed {task.seed}"))

@@ -59,7 +59,10 @@ class Doomed:
 
     async def _statement(self) -> None:
         if self.statements == self._fatal:
-            await self._killer.execute("SELECT pg_terminate_backend($1, 5000)", self._conn.get_server_pid())
+            await self._killer.execute("SELECT pg_terminate_backend($1)", self._conn.get_server_pid())
+            async with asyncio.timeout(10):
+                while not self._conn.is_closed():
+                    await asyncio.sleep(0.001)
         self.statements += 1
 
     async def execute(self, *args: Any) -> Any:
@@ -285,10 +288,10 @@ async def test_a_session_may_die_between_any_two_statements(crowded: Pool, name:
     statements = await doomed(whole, None)
     done = await _ledger_of(crowded, whole)
     assert statements > 2
+    before = await _ledger_of(crowded, await make_scene(crowded))
+    assert before != done
     for fatal in range(statements):
         scene = await make_scene(crowded)
-        before = await _ledger_of(crowded, scene)
-        assert before != done
         with pytest.raises(GONE):
             await doomed(scene, fatal)
         assert await _ledger_of(crowded, scene) == before, f"statement {fatal} of {statements}"

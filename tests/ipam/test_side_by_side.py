@@ -8,6 +8,7 @@ import random
 import sys
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -29,6 +30,7 @@ class Process:
         made = cls(
             await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "tests.ipam.contender", as_argument(order)),
+                cwd=Path(__file__).parents[2],
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
             )
