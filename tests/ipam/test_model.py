@@ -81,7 +81,7 @@ def test_whatever_is_done_the_ledger_says_what_happened(database_url: str) -> No
             run_state_machine_as_test(
                 Machine,
                 settings=settings(
-                    max_examples=40,
+                    max_examples=25,
                     stateful_step_count=40,
                     deadline=None,
                     database=None,

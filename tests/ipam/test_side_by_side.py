@@ -7,6 +7,8 @@ import json
 import random
 import sys
 from collections import Counter, defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,6 +58,12 @@ class Process:
         while (lines is None or len(self.told) < lines) and (await self.next_line())["kind"] not in ("through", "gone"):
             pass
 
+    async def end(self) -> None:
+        """Nothing of it is left."""
+        if self.process.returncode is None:
+            self.process.kill()
+        await self.process.communicate()
+
     def of_kind(self, kind: str) -> list[dict[str, Any]]:
         return [told for told in self.told if told["kind"] == kind]
 
@@ -66,11 +74,17 @@ async def _prefixes(db: Pool, *cidrs: str, role: str = "public", length: int = 3
         return [await add_prefix(conn, vrf, cidr, role, block_length=length) for cidr in cidrs]
 
 
-async def _both(*orders: Order) -> list[Process]:
+@asynccontextmanager
+async def _both(*orders: Order) -> AsyncIterator[list[Process]]:
+    """Contenders that begin at the same moment, and are gone afterwards."""
     processes = list(await asyncio.gather(*(Process.started(order) for order in orders)))
-    for process in processes:
-        process.go()
-    return processes
+    try:
+        for process in processes:
+            process.go()
+        yield processes
+    finally:
+        for process in processes:
+            await process.end()
 
 
 async def _assert_confirmed(db: Pool, vrf_id: int, processes: list[Process]) -> list[Any]:
@@ -93,10 +107,9 @@ async def test_the_same_owners_get_the_same_blocks_from_both_to_the_last_block(d
     ids = [prefix.id for prefix in prefixes]
     common: dict[str, Any] = {"url": database_url, "owners": owners, "tasks": 1, "rounds": 1}
     # One prefers the one prefix, one the other: they wait for each other crosswise, and nobody hears of it.
-    processes = await _both(
-        Order(seed=1, prefix_ids=ids, **common), Order(seed=2, prefix_ids=list(reversed(ids)), **common)
-    )
-    await asyncio.gather(*(process.read_on() for process in processes))
+    one, other = Order(seed=1, prefix_ids=ids, **common), Order(seed=2, prefix_ids=list(reversed(ids)), **common)
+    async with _both(one, other) as processes:
+        await asyncio.gather(*(process.read_on() for process in processes))
     assert [process.of_kind("error") for process in processes] == [[], []]
     answers: dict[str, set[str]] = defaultdict(set)
     for process in processes:
@@ -115,11 +128,10 @@ async def test_taking_and_giving_back_side_by_side_fails_nobody(db: Pool, databa
     common: dict[str, Any] = {"url": database_url, "tasks": 12, "rounds": 40, "giving": 4, "elastic_id": elastic.id}
     ids = [prefix.id for prefix in prefixes]
     seed = random.randrange(2**32)
-    processes = await _both(
-        Order(seed=seed, prefix_ids=ids, owners=owners[:45], **common),
-        Order(seed=seed + 1, prefix_ids=ids, owners=owners[15:], **common),
-    )
-    await asyncio.gather(*(process.read_on() for process in processes))
+    one = Order(seed=seed, prefix_ids=ids, owners=owners[:45], **common)
+    other = Order(seed=seed + 1, prefix_ids=ids, owners=owners[15:], **common)
+    async with _both(one, other) as processes:
+        await asyncio.gather(*(process.read_on() for process in processes))
     assert [process.of_kind("error") for process in processes] == [[], []]
     rows = await _assert_confirmed(db, prefixes[0].vrf_id, processes)
     assert len(rows) > 300
@@ -133,16 +145,17 @@ async def test_what_a_killed_process_was_told_is_in_the_ledger_and_the_other_goe
     prefixes = await _prefixes(db, "198.51.100.0/26")
     owners = [str(uuid4()) for _ in range(30)]
     common: dict[str, Any] = {"url": database_url, "owners": owners, "tasks": 8, "giving": 4}
-    killed, other = await _both(
+    orders = [
         Order(seed=3, prefix_ids=[prefixes[0].id], rounds=1_000_000, **common),
         Order(seed=4, prefix_ids=[prefixes[0].id], rounds=50, **common),
-    )
-    going_on = asyncio.create_task(other.read_on())
-    await killed.read_on(lines=150)
-    killed.process.kill()
-    await killed.process.wait()
-    await killed.read_on()  # what was in the pipe was confirmed as well
-    await going_on
+    ]
+    async with _both(*orders) as (killed, other):
+        going_on = asyncio.create_task(other.read_on())
+        await killed.read_on(lines=150)
+        killed.process.kill()
+        await killed.process.wait()
+        await killed.read_on()  # what was in the pipe was confirmed as well
+        await going_on
     assert other.of_kind("error") == []
     assert other.told[-1]["kind"] == "through"
     rows = await _assert_confirmed(db, prefixes[0].vrf_id, [killed, other])
