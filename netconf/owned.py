@@ -39,7 +39,7 @@ _SILENT = {
 
 def tag_of(element: Element) -> str:
     """The element's name without its namespace."""
-    return etree.QName(element).localname
+    return str(element.tag).rpartition("}")[2]
 
 
 def _child(element: Element, tag: str) -> Element | None:
@@ -61,10 +61,10 @@ def plain(element: Element) -> Element:
     children = [plain(child) for child in element if isinstance(child.tag, str)]
     if not children:
         made.text = (element.text or "").strip() or None
-    names = [child for child in children if tag_of(child) == "name"]
-    rest = [child for child in children if tag_of(child) != "name" and tag_of(child) not in _ORDERED]
-    ordered = [child for child in children if tag_of(child) in _ORDERED]
-    rest.sort(key=lambda child: (tag_of(child), name_of(child), child.text or ""))
+    names = [child for child in children if child.tag == "name"]
+    rest = [child for child in children if child.tag != "name" and child.tag not in _ORDERED]
+    ordered = [child for child in children if child.tag in _ORDERED]
+    rest.sort(key=lambda child: (child.tag, child.findtext("name") or "", child.text or ""))
     made.extend([*names, *rest, *ordered])
     return made
 

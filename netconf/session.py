@@ -1,173 +1,137 @@
-"""One NETCONF session to one leaf: ncclient in a thread of its own, behind asyncio (junos.md §1).
+"""NETCONF sessions to one leaf: blocking ncclient in a thread of the leaf's own, behind asyncio.
 
-ncclient blocks, so each leaf has its own thread: a slow commit holds up nobody else. Its reply parser can take an
-error for success, so replies are read here, by their own words.
+Each leaf has its own thread, so a leaf that is slow or silent holds up nobody else.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+import copy
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
-from tempfile import NamedTemporaryFile
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-import ncclient.transport.session
 from lxml import etree
-from ncclient import manager
-from ncclient.operations import RaiseMode, TimeoutExpiredError
-from ncclient.transport.errors import AuthenticationError, SSHError, TransportError
 
+from netconf.connection import Connection, Ended, LeafAddress
 from netconf.errors import LockedByOther, OutcomeUnknown, Refused, Unreachable
 from netconf.owned import NETCONF, tag_of
 from netconf.render import Element
+from netconf.replies import raise_for
+
+__all__ = ["LeafAddress", "LeafSession", "open_session"]
 
 T = TypeVar("T")
 
-# A send does not wake ncclient's session thread; it looks each TICK seconds, so that is the floor of every call.
-ncclient.transport.session.TICK = 0.005
-# At INFO it writes whole calls, secrets included.
-logging.getLogger("ncclient").setLevel(logging.WARNING)
-
-_CONNECT_S = 30.0  # paramiko's banner timeout is not covered by ncclient's own
-_READ_S = 15
-_COMMIT_S = 180  # 60 s and more were seen on loaded switches
+_CONNECT_S = 30.0  # all steps of it
+_READ_S = 15.0
+_LONG_READ_S = 60.0  # for what carries a configuration
+_COMMIT_S = 180.0  # 60 s and more were seen on loaded switches
 _DEFAULT: Any = {None: NETCONF}
 _PERSIST = "urn:ietf:params:netconf:capability:confirmed-commit:1.1"
 _VALIDATE = "urn:ietf:params:netconf:capability:validate:"
-# What Junos wraps its answers to a load or a commit in, one for each routing engine.
-_ENVELOPES = {
-    "commit-results",
-    "load-configuration-results",
-    "multi-routing-engine-item",
-    "multi-routing-engine-results",
-    "routing-engine",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class LeafAddress:
-    """Where a leaf's NETCONF is, who we are there, and the host key that it must show (OpenSSH form).
-
-    With a `private_key` (its file's text, without a passphrase) the password is not used. `namespace` is that of the
-    configuration's top level; Junos wants none.
-    """
-
-    host: str
-    port: int
-    username: str
-    password: str = field(repr=False)
-    host_key: str
-    namespace: str = ""
-    private_key: str = field(default="", repr=False)
-
-
-def _statements(reply: Element) -> Iterator[Element]:
-    """What the leaf itself says in a reply, and none of the configuration in it, whose statements may have any name."""
-    for element in reply:
-        if isinstance(element.tag, str):
-            yield element
-            if tag_of(element) in _ENVELOPES:
-                yield from _statements(element)
-
-
-def _errors(reply: Element) -> list[Element]:
-    """Every error in a reply, in Junos' envelopes too; warnings are none (RFC 6241 §4.3, Junos' own forms)."""
-    found = []
-    for element in _statements(reply):
-        match tag_of(element):
-            case "rpc-error" | "error":
-                severity = next((child.text for child in element if tag_of(child) == "error-severity"), "error")
-                if (severity or "").strip() != "warning":
-                    found.append(element)
-            case "load-error-count":
-                found.append(element)
-    return found
-
-
-def _words(error: Element, tag: str) -> str:
-    return next(("".join(map(str, child.itertext())).strip() for child in error if tag_of(child) == tag), "")
-
-
-def _reason(error: Element) -> str:
-    return _words(error, "error-message") or _words(error, "error-tag") or "error"
-
-
-def _raise_for(reply: Element, *, must_say_ok: bool) -> None:
-    """Raises Refused or LockedByOther for a reply that is no plain success."""
-    errors = _errors(reply)
-    if errors:
-        first = errors[0]
-        said = tuple((_reason(error), _words(error, "error-path")) for error in errors)
-        reason = "; ".join(message for message, _ in said)
-        if _words(first, "error-tag") in ("lock-denied", "in-use") or "locked by" in reason.lower():
-            holder = next((one.text for one in first.iter(f"{{{NETCONF}}}session-id")), None)
-            raise LockedByOther(f"session {holder}: {reason}" if holder else reason)
-        raise Refused(reason, said[0][1], said)
-    tags = {tag_of(element) for element in _statements(reply)}
-    if must_say_ok and not tags & {"ok", "commit-success", "load-success"}:
-        raise Refused(f"the leaf said neither yes nor no: {sorted(tags)}")
 
 
 class LeafSession:
-    """An open session. Calls are taken one after the other."""
+    """An open session. Calls are taken one after the other.
 
-    def __init__(self, address: LeafAddress, thread: ThreadPoolExecutor, connection: Any) -> None:
+    A session that left a call without an answer is ended: what the leaf made of the call is not known, and its lock
+    must not outlive us.
+    """
+
+    def __init__(self, address: LeafAddress, thread: ThreadPoolExecutor, connection: Connection) -> None:
         self.address = address
         self._thread = thread
         self._connection = connection
+        self._witness: LeafSession | None = None
         # Whether a trial commit may be pending that nobody is going to confirm, a former session's or one of ours
         # that went wrong. The next transaction ends it before it believes what is running.
         self.unsettled = True
 
     @property
+    def alive(self) -> bool:
+        """False once the session has ended, as far as that was noticed."""
+        return self._connection.alive
+
+    @property
     def persists(self) -> bool:
         """Whether a confirmed commit outlives its session (confirmed-commit 1.1)."""
-        return _PERSIST in self._connection.server_capabilities
+        return _PERSIST in self._connection.capabilities
 
     @property
     def validates(self) -> bool:
         """Whether the peer offers to validate."""
-        return any(capability.startswith(_VALIDATE) for capability in self._connection.server_capabilities)
+        return any(capability.startswith(_VALIDATE) for capability in self._connection.capabilities)
 
     @property
     def session_id(self) -> str:
         """The peer's number for this session."""
-        return str(self._connection.session_id)
+        return self._connection.session_id
 
-    async def _in_thread(self, call: Callable[[], T]) -> T:
-        # Cancelling the caller does not stop the thread; the shield lets the call end and be thrown away.
-        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, call))
+    async def witness(self) -> LeafSession:
+        """Another session to the same leaf, which stands as long as this one; opened anew when it has ended.
 
-    async def rpc(self, operation: Element, *, timeout_s: int = _READ_S, must_say_ok: bool = True) -> Element:
+        Raises Unreachable.
+        """
+        if self._witness is None or not self._witness.alive:
+            await self._drop_witness()
+            self._witness = LeafSession(self.address, self._thread, await _connected(self.address, self._thread))
+        return self._witness
+
+    async def greeted(self) -> None:
+        """See that the leaf takes a new connection, and speaks first as an SSH server does (RFC 4253 §4.2).
+
+        Raises Unreachable.
+        """
+        where = f"{self.address.host}:{self.address.port}"
+        try:
+            async with asyncio.timeout(_READ_S):
+                reader, writer = await asyncio.open_connection(self.address.host, self.address.port)
+                try:
+                    await reader.readuntil(b"SSH-")
+                finally:
+                    writer.close()
+        except (OSError, EOFError, asyncio.LimitOverrunError) as err:
+            raise Unreachable(f"{where} takes no new connection: {str(err) or type(err).__name__}") from err
+
+    async def close(self) -> None:
+        """End the session, and the witness with it."""
+        await self._drop_witness()
+        await _in_thread(self._thread, self._connection.close)
+
+    async def _drop_witness(self) -> None:
+        witness, self._witness = self._witness, None
+        if witness is not None:
+            await witness.close()
+
+    async def rpc(self, operation: Element, *, timeout_s: float | None = None, must_say_ok: bool = True) -> Element:
         """Send an operation and return its `<rpc-reply>`.
 
         Raises Refused or LockedByOther for a no, OutcomeUnknown when no answer came in time, Unreachable when the
-        session is gone.
+        session is gone. Cancelled, it ends the session.
         """
-
-        def call() -> str:
-            self._connection.timeout = timeout_s
-            return str(self._connection.dispatch(operation).xml)
-
+        limit_s = timeout_s or _READ_S
         try:
-            text = await self._in_thread(call)
-        except TimeoutExpiredError:
-            raise OutcomeUnknown(f"no answer to {tag_of(operation)} within {timeout_s} s") from None
-        except (TransportError, OSError, EOFError) as err:
-            raise Unreachable(f"{tag_of(operation)}: {err or type(err).__name__}") from err
+            text = await _in_thread(self._thread, lambda: self._connection.call(operation, limit_s))
+        except TimeoutError:
+            self._connection.abort()
+            raise OutcomeUnknown(f"no answer to {tag_of(operation)} within {limit_s:g} s") from None
+        except Ended as err:
+            self._connection.abort()
+            raise Unreachable(f"{tag_of(operation)}: {err}") from err
+        except asyncio.CancelledError:
+            self._connection.abort()
+            raise
         reply = etree.fromstring(text.encode(), etree.XMLParser(resolve_entities=False, huge_tree=True))
-        _raise_for(reply, must_say_ok=must_say_ok)
+        raise_for(reply, must_say_ok=must_say_ok)
         return reply
 
-    async def get_config(self, source: str) -> Element:
+    async def get_config(self, source: str, *, timeout_s: float | None = None) -> Element:
         """The whole configuration of a datastore, as `<configuration>`."""
         operation = _operation("get-config")
         _sub(_sub(operation, "source"), source)
-        reply = await self.rpc(operation, timeout_s=60, must_say_ok=False)
+        reply = await self.rpc(operation, timeout_s=timeout_s or _LONG_READ_S, must_say_ok=False)
         found = next((one for one in reply.iter() if isinstance(one.tag, str) and tag_of(one) == "configuration"), None)
         return etree.Element("configuration") if found is None else found
 
@@ -198,7 +162,7 @@ class LeafSession:
         _sub(_sub(operation, "target"), "candidate")
         _sub(operation, "default-operation").text = "merge"
         _sub(operation, "config").append(_in_namespace(configuration, self.address.namespace))
-        await self.rpc(operation, timeout_s=60)
+        await self.rpc(operation, timeout_s=_LONG_READ_S)
 
     async def validate(self) -> None:
         """Have the candidate validated."""
@@ -241,88 +205,53 @@ def _sub(parent: Element, tag: str) -> Element:
 
 
 def _in_namespace(element: Element, namespace: str) -> Element:
-    """A copy whose elements are in `namespace`; without one, in none (Junos)."""
-    tag = f"{{{namespace}}}{tag_of(element)}" if namespace else tag_of(element)
+    """A copy whose elements are in `namespace`; without one, as it is, in none (Junos)."""
+    if not namespace:
+        return copy.deepcopy(element)
+    tag = f"{{{namespace}}}{tag_of(element)}"
     made = etree.Element(tag, {str(name): str(value) for name, value in element.attrib.items()}, nsmap={"nc": NETCONF})
     made.text = element.text
     made.extend(_in_namespace(child, namespace) for child in element)
     return made
 
 
-@contextmanager
-def _key_file(private_key: str) -> Iterator[str | None]:
-    """The key as a file that only we can read, while the block runs: ncclient takes keys by their path only."""
-    if not private_key:
-        yield None
-        return
-    with NamedTemporaryFile("w", prefix="leaf-key-") as file:  # made with mode 0600
-        file.write(private_key)
-        file.flush()
-        yield file.name
+async def _in_thread(thread: ThreadPoolExecutor, call: Callable[[], T]) -> T:
+    # Cancelling the caller does not stop the thread: the shield lets the call end, and its outcome be thrown away.
+    running = asyncio.get_running_loop().run_in_executor(thread, call)
+    running.add_done_callback(_heard)
+    return await asyncio.shield(running)
 
 
-def _connect(address: LeafAddress) -> Any:
-    with _key_file(address.private_key) as key_file:
-        connection = manager.connect(
-            host=address.host,
-            port=address.port,
-            username=address.username,
-            # Beside a key it would be taken for the key's passphrase.
-            password=None if key_file else address.password,
-            key_filename=key_file,
-            hostkey_b64=address.host_key.split()[1],
-            allow_agent=False,
-            look_for_keys=False,
-            timeout=_READ_S,
-            keepalive=10,
-            device_params={"name": "default"},
-        )
-    connection.raise_mode = RaiseMode.NONE
-    return connection
+def _heard(done: asyncio.Future[T]) -> None:
+    """An outcome that nobody waits for any more is no error of the program's."""
+    if not done.cancelled():
+        done.exception()
 
 
-def _close(connection: Any) -> None:
-    # `close_session` leaves threads and the socket behind when the peer is frozen; the transport is closed anyway.
+async def _connected(address: LeafAddress, thread: ThreadPoolExecutor) -> Connection:
+    where = f"{address.host}:{address.port}"
+    connection = Connection(address)
     try:
-        if connection.connected:
-            connection.timeout = 2
-            connection.close_session()
-    except Exception:
-        logging.getLogger(__name__).debug("session was not closed in order", exc_info=True)
-    finally:
-        transport = getattr(connection._session, "_transport", None)
-        if transport is not None:
-            transport.close()
+        await asyncio.wait_for(_in_thread(thread, connection.open), _CONNECT_S)
+    except Ended as err:
+        raise Unreachable(f"{where}: {err}") from err
+    except BaseException as err:
+        connection.abort()
+        if isinstance(err, TimeoutError):
+            raise Unreachable(f"{where} did not answer within {_CONNECT_S:g} s") from None
+        raise
+    return connection
 
 
 @asynccontextmanager
 async def open_session(address: LeafAddress) -> AsyncIterator[LeafSession]:
     """A session while the block runs. Raises Unreachable, with the reason."""
     thread = ThreadPoolExecutor(1, thread_name_prefix=f"netconf-{address.host}-{address.port}")
-    loop = asyncio.get_running_loop()
-    connecting = loop.run_in_executor(thread, _connect, address)
     try:
-        connection = await asyncio.wait_for(asyncio.shield(connecting), _CONNECT_S)
-    except TimeoutError:
-        connecting.add_done_callback(_drop)
-        thread.shutdown(wait=False)
-        raise Unreachable(f"{address.host}:{address.port} did not answer within {_CONNECT_S:g} s") from None
-    except (AuthenticationError, SSHError, TransportError, OSError) as err:
-        thread.shutdown(wait=False)
-        raise Unreachable(f"{address.host}:{address.port}: {err or type(err).__name__}") from err
-    except asyncio.CancelledError:
-        connecting.add_done_callback(_drop)
-        thread.shutdown(wait=False)
-        raise
-    try:
-        yield LeafSession(address, thread, connection)
+        session = LeafSession(address, thread, await _connected(address, thread))
+        try:
+            yield session
+        finally:
+            await asyncio.shield(session.close())
     finally:
-        closing = loop.run_in_executor(None, _close, connection)
-        await asyncio.shield(closing)
         thread.shutdown(wait=False)
-
-
-def _drop(connecting: asyncio.Future[Any]) -> None:
-    """Close a connection that came up after nobody wanted it any more."""
-    if not connecting.cancelled() and connecting.exception() is None:
-        _close(connecting.result())

@@ -18,14 +18,15 @@ from netconf.by_port import Objects, changed_ports, named_in, without
 from netconf.culprits import Probe, first_culprit
 from netconf.desired import Leaf
 from netconf.errors import LockedByOther, NetconfError, OutcomeUnknown, Refused, Unreachable, Unverified
-from netconf.owned import edit, owned_objects, set_lines
+from netconf.owned import Key, edit, owned_objects, set_lines
 from netconf.render import Element, configuration
-from netconf.session import LeafSession, open_session
+from netconf.session import LeafSession
 
 log = structlog.get_logger()
 
 _LOCK_TRIES = 5
 _LOCK_PAUSE_S = 1.0
+_WITNESS_S = 15.0  # twice that and two connections must fit into a trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,7 @@ async def _locked(
     running = owned_objects(await session.get_config("running"))
     if edit(wanted, running) is None:
         return Applied(False, (), (), time.monotonic() - began)
+    await session.witness()  # the leaf is not kept waiting for it later
     change = _Change(session, wanted, running, persist, confirm_timeout_s)
     await _lock(session)
     try:
@@ -168,16 +170,16 @@ async def _recover(session: LeafSession, persist: str | None) -> None:
             log.debug("no_trial_commit_left", persist=persist)
             session.unsettled = False
         return
-    async with open_session(session.address):
-        await _lock(session)
-        try:
-            await session.discard_changes()
-            await session.confirm(None)
-        except Refused as err:
-            # A leaf without a trial would have said yes: nothing that runs now can be relied on.
-            raise Unverified([f"a trial that may be pending cannot be ended: {err}"]) from err
-        finally:
-            await _unlock(session)
+    await _seen_by_witness(session)
+    await _lock(session)
+    try:
+        await session.discard_changes()
+        await session.confirm(None)
+    except Refused as err:
+        # A leaf without a trial would have said yes: nothing that runs now can be relied on.
+        raise Unverified([f"a trial that may be pending cannot be ended: {err}"]) from err
+    finally:
+        await _unlock(session)
 
 
 async def _lock(session: LeafSession) -> None:
@@ -265,9 +267,7 @@ class _Change:
             # It may have been committed. Whoever looks next reads what is running; unconfirmed, it goes back by itself.
             raise OutcomeUnknown(str(err)) from err
         try:
-            # A session of its own: what cuts us off from the leaf must not be confirmed over one that still stands.
-            async with open_session(session.address) as witness:
-                differences = _differences(self._target, owned_objects(await witness.get_config("running")))
+            differences = _differences(self._target, await _seen_by_witness(session))
         except NetconfError as err:
             await _take_back(session, persist)
             raise Unverified([f"the leaf cannot be reached after the change: {err}"]) from err
@@ -278,7 +278,26 @@ class _Change:
             await session.confirm(persist)
         except Refused as err:
             raise Unverified([f"the confirmation was refused: {err}"]) from err
+        except Unreachable as err:
+            raise OutcomeUnknown(str(err)) from err
         self.running = self._target
+
+
+async def _seen_by_witness(session: LeafSession) -> dict[Key, Element]:
+    """Our objects as the leaf shows them to somebody else, over a path that was used after the change.
+
+    The session that made the change proves nothing about others. The witness is another one; its call travels after
+    the commit, so that a leaf which is cut off does not answer it. It was open before, so a new connection is made
+    beside it, up to the leaf's greeting: what lies behind that, who may log in, is nothing that we ever change.
+    """
+    await session.greeted()
+    try:
+        witness = await session.witness()
+        return owned_objects(await witness.get_config("running", timeout_s=_WITNESS_S))
+    except (Unreachable, OutcomeUnknown):
+        # It may have ended for a reason of its own, long ago. A fresh one settles it.
+        witness = await session.witness()
+        return owned_objects(await witness.get_config("running", timeout_s=_WITNESS_S))
 
 
 async def _take_back(session: LeafSession, persist: str | None) -> None:

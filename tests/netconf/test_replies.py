@@ -7,7 +7,7 @@ from lxml import etree
 
 from netconf.errors import LockedByOther, Refused
 from netconf.owned import NETCONF
-from netconf.session import _raise_for
+from netconf.replies import raise_for
 
 _ERROR = "<rpc-error><error-severity>error</error-severity><error-message>{}</error-message></rpc-error>"
 _WARNING = "<rpc-error><error-severity>warning</error-severity><error-message>{}</error-message></rpc-error>"
@@ -15,7 +15,7 @@ _WARNING = "<rpc-error><error-severity>warning</error-severity><error-message>{}
 
 def read(content: str, *, must_say_ok: bool = True) -> None:
     reply = f'<rpc-reply xmlns="{NETCONF}" xmlns:xnm="http://xml.juniper.net/xnm/1.1/xnm">{content}</rpc-reply>'
-    _raise_for(etree.fromstring(reply), must_say_ok=must_say_ok)
+    raise_for(etree.fromstring(reply), must_say_ok=must_say_ok)
 
 
 @pytest.mark.parametrize(
