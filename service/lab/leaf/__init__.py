@@ -1,6 +1,6 @@
 """A virtual leaf: a NETCONF server over SSH with candidate, lock, confirmed commit, and faults to be set."""
 
-from service.lab.leaf.faults import PortRefusal
+from service.lab.leaf.faults import Fault, Point, PortRefusal
 from service.lab.leaf.server import VirtualLeaf
 
-__all__ = ["PortRefusal", "VirtualLeaf"]
+__all__ = ["Fault", "Point", "PortRefusal", "VirtualLeaf"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Literal
 
 from netconf.owned import name_of, tag_of
@@ -12,6 +13,33 @@ from netconf.render import Element
 from service.lab.leaf.datastore import EditError
 
 Step = Literal["edit-config", "validate", "commit"]
+
+
+class Fault(StrEnum):
+    """What may become of one call. "Before" is before it had an effect, "after" is before it was answered."""
+
+    REFUSE = "refused"
+    DROP_BEFORE = "session dropped before"
+    DROP_AFTER = "session dropped after"
+    HANG = "no answer"  # and none to whatever else the session asks
+    HALF_THEN_SILENT = "half an answer, then silence"
+    HALF_THEN_GONE = "half an answer, then gone"
+    WARNINGS = "a flood of warnings"  # beside the answer
+    REBOOT_BEFORE = "reboot before"
+    REBOOT_AFTER = "reboot after"  # a trial does not survive it
+
+
+class Point(StrEnum):
+    """Calls that a fault can strike, as far as a transaction tells them apart."""
+
+    READ = "get-config"
+    LOCK = "lock"
+    EDIT = "edit-config"
+    VALIDATE = "validate"
+    COMMIT_CONFIRMED = "commit-confirmed"
+    READ_ON_TRIAL = "get-config-on-trial"
+    COMMIT = "commit"
+    UNLOCK = "unlock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +53,25 @@ class PortRefusal:
 
 @dataclass(slots=True)
 class LeafFaults:
-    """What is wrong with the leaf; to be set at any moment. Each `…_next` is good for one commit."""
+    """What is wrong with the leaf; to be set at any moment."""
 
-    refuse_next: str = ""  # refuse the commit with this message
+    next: dict[str, Fault] = field(default_factory=dict)  # by `Point`: strikes the next such call, once
+    refuse_next: str = ""  # refuse the next commit of any kind with this message
     refuse_always: str = ""  # and each one after it
     refuse_ports: PortRefusal | None = None
-    drop_before_commit_next: bool = False  # the session ends and nothing was committed
-    drop_after_commit_next: bool = False  # the session ends after the commit and before its answer
-    hang: bool = False  # answer nothing any more
+    hang: bool = False  # answer nothing any more; whoever asked meanwhile gets no answer later, either
     lose_edits: bool = False  # say ok to an edit and forget it
-    black_hole: bool = False  # refuse new sessions once a change was committed
+    black_hole: bool = False  # a change cuts the leaf off, from its commit until it is taken back
+    black_hole_answers: bool = True  # and the commit's own answer still gets out
+    reboot_seconds: float = 0.3
+
+
+def point_of(operation: Element, *, on_trial: bool) -> str:
+    """A `Point`, or the name of an operation that is none."""
+    name = tag_of(operation)
+    if name == "commit" and any(tag_of(one) == "confirmed" for one in operation):
+        return Point.COMMIT_CONFIRMED
+    return Point.READ_ON_TRIAL if name == "get-config" and on_trial else name
 
 
 def refuse_ports(fault: PortRefusal | None, step: Step, running: Element, changed: Element) -> None:

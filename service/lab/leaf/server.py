@@ -1,4 +1,4 @@
-"""The virtual leaf: asyncssh's server with a NETCONF subsystem in front of one pair of datastores."""
+"""The virtual leaf: NETCONF sessions in front of one pair of datastores, with a lock, trials and a clock."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 
-import asyncssh
 import structlog
 from lxml import etree
 
@@ -17,7 +16,8 @@ from netconf.owned import owned_objects, set_lines
 from netconf.render import ROUTE_TAG, Element
 from service.lab.leaf.datastore import check
 from service.lab.leaf.faults import LeafFaults
-from service.lab.leaf.session import NetconfSession
+from service.lab.leaf.listener import Listener
+from service.lab.leaf.session import CAPABILITIES, NetconfSession
 from service.lab.leaf.view import PortView, update_views
 
 log = structlog.get_logger()
@@ -57,20 +57,6 @@ class Trial:
     timer: asyncio.TimerHandle
 
 
-class _Server(asyncssh.SSHServer):
-    def __init__(self, leaf: VirtualLeaf) -> None:
-        self._leaf = leaf
-
-    def begin_auth(self, username: str) -> bool:
-        return True
-
-    def password_auth_supported(self) -> bool:
-        return True
-
-    def validate_password(self, username: str, password: str) -> bool:
-        return (username, password) == self._leaf.login
-
-
 class VirtualLeaf:
     """A leaf. `start` it, plug machines into its `port_view`s, `stop` it."""
 
@@ -79,19 +65,21 @@ class VirtualLeaf:
         self.login = login
         self.commit_seconds = commit_seconds
         self.faults = LeafFaults()
+        self.capabilities = CAPABILITIES  # of sessions that are yet to come
         self.commits = 0
         self.calls: Counter[str] = Counter()  # that were made so far, by operation
         self.running: Element = _parsed(_FOREIGN.format(name=name))
         self.candidate: Element = copy.deepcopy(self.running)
         self.dirty = False
-        self.lock_holder: int | None = None
+        self.lock_holder: int | str | None = None  # a session's number, or somebody at the console
         self.trial: Trial | None = None
         self.sessions: dict[int, NetconfSession] = {}
         self.numbers = count(1)
         self.busy = asyncio.Lock()
         self._views = {port: PortView(name, port) for port in ports}
-        self._server: asyncssh.SSHAcceptor | None = None
-        self._key = asyncssh.generate_private_key("ssh-ed25519")
+        self._listener = Listener(login, lambda process: NetconfSession(self, process).run())
+        self._boots = 0
+        self._rebooting: asyncio.Task[None] | None = None
 
     @classmethod
     async def start(
@@ -107,51 +95,47 @@ class VirtualLeaf:
     ) -> VirtualLeaf:
         """A leaf that listens. Port 0 takes a free one."""
         leaf = cls(name, ports, (username, password), commit_seconds)
-
-        async def serve(process: asyncssh.SSHServerProcess[bytes]) -> None:
-            await NetconfSession(leaf, process).run()
-
-        leaf._server = await asyncssh.listen(
-            host,
-            port,
-            server_factory=lambda: _Server(leaf),
-            server_host_keys=[leaf._key],
-            process_factory=serve,
-            encoding=None,
-            line_editor=False,
-        )
+        leaf._listener.up(host, port)
         return leaf
 
     async def stop(self) -> None:
         """End all sessions and listen no more."""
-        if self.trial is not None:
-            self.trial.timer.cancel()
-        if self._server is not None:
-            self._server.close()
-            for session in list(self.sessions.values()):
-                session.drop()
-            await self._server.wait_closed()
+        if self._rebooting is not None:
+            self._rebooting.cancel()
+        self.end_trial()
+        await self._listener.down()
+
+    def reboot(self) -> None:
+        """Be gone for a while. A trial is taken back; locks and uncommitted changes are lost with their sessions."""
+        self._rebooting = asyncio.create_task(self._reboot())
+
+    async def _reboot(self) -> None:
+        self._boots += 1
+        await self._listener.down()
+        self.roll_back()
+        self.lock_holder, self.candidate, self.dirty = None, copy.deepcopy(self.running), False
+        await asyncio.sleep(self.faults.reboot_seconds)
+        self._listener.up(*self._listener.address)
 
     @property
-    def _address(self) -> tuple[str, int]:
-        assert self._server is not None
-        host, port = self._server.sockets[0].getsockname()[:2]
-        return host, port
+    def reachable(self) -> asyncio.Event:
+        """Set unless everything that is sent to the leaf, or by it, gets lost."""
+        return self._listener.reachable
 
     @property
     def address(self) -> str:
         """Where it listens."""
-        return self._address[0]
+        return self._listener.address[0]
 
     @property
     def port(self) -> int:
         """The TCP port that it listens on."""
-        return self._address[1]
+        return self._listener.address[1]
 
     @property
     def host_key(self) -> str:
         """Its host key, in OpenSSH form."""
-        return self._key.export_public_key("openssh").decode().strip()
+        return self._listener.host_key
 
     def port_view(self, name: str) -> PortView:
         """A port, for a cable to end in."""
@@ -187,7 +171,10 @@ class VirtualLeaf:
         """Run the candidate. Raises EditError when it does not hold together."""
         async with self.busy:
             check(self.candidate)
+            boots = self._boots
             await asyncio.sleep(self.commit_seconds)
+            if boots != self._boots:
+                raise ConnectionResetError("rebooted in the middle of a commit")
             before = self.trial.before if self.trial is not None else self.running
             self.end_trial()
             if confirmed_s is not None:
@@ -196,6 +183,8 @@ class VirtualLeaf:
             self.commits += 1
             self._run(copy.deepcopy(self.candidate))
             self.dirty = False
+            if self.faults.black_hole and not self.faults.black_hole_answers:
+                self.reachable.clear()
 
     def end_trial(self) -> None:
         """What is running stays."""
@@ -211,6 +200,7 @@ class VirtualLeaf:
             self.end_trial()
             self._run(before)
             self.candidate, self.dirty = copy.deepcopy(before), False
+            self.reachable.set()
 
     def session_ended(self, number: int) -> None:
         """Clean up behind a session: its lock, its uncommitted changes, its trial (RFC 6241 §8.4.1)."""

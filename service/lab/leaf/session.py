@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import re
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from lxml import etree
 from netconf.owned import NETCONF, tag_of
 from netconf.render import Element
 from service.lab.leaf.datastore import EditError, apply_edit, check, filtered, without_namespaces
-from service.lab.leaf.faults import refuse_ports
+from service.lab.leaf.faults import Fault, point_of, refuse_ports
 from service.lab.leaf.framing import BadFrame, Framing, framed
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 _BASE = "urn:ietf:params:netconf:base:"
-_CAPABILITIES = (
+CAPABILITIES: tuple[str, ...] = (
     f"{_BASE}1.0",
     f"{_BASE}1.1",
     "urn:ietf:params:netconf:capability:candidate:1.0",
@@ -32,6 +31,7 @@ _CAPABILITIES = (
     "urn:ietf:params:netconf:capability:validate:1.0",
 )
 _DEFAULT_CONFIRM_S = 600  # RFC 6241 §8.4.5.1
+_WARNINGS = 200  # in a flood
 
 
 class _Dropped(Exception):
@@ -54,7 +54,7 @@ class NetconfSession:
     async def run(self) -> None:
         """Serve until the peer goes."""
         leaf = self._leaf
-        if self._process.subsystem != "netconf" or (leaf.faults.black_hole and leaf.commits):
+        if self._process.subsystem != "netconf":
             self._process.exit(1)
             return
         leaf.sessions[self.number] = self
@@ -71,7 +71,7 @@ class NetconfSession:
     def _hello(self) -> bytes:
         hello = etree.Element(f"{{{NETCONF}}}hello", nsmap={"nc": NETCONF})
         capabilities = etree.SubElement(hello, f"{{{NETCONF}}}capabilities")
-        for capability in _CAPABILITIES:
+        for capability in self._leaf.capabilities:
             etree.SubElement(capabilities, f"{{{NETCONF}}}capability").text = capability
         etree.SubElement(hello, f"{{{NETCONF}}}session-id").text = str(self.number)
         return etree.tostring(hello)
@@ -82,6 +82,7 @@ class NetconfSession:
     async def _serve_next(self) -> bool:
         while (message := self._framing.next_message()) is None:
             data = await self._process.stdin.read(65536)
+            await self._leaf.reachable.wait()
             if not data:
                 return False
             self._framing.feed(data)
@@ -95,21 +96,57 @@ class NetconfSession:
         return await self._answer(call)
 
     async def _answer(self, call: Element) -> bool:
-        leaf = self._leaf
-        if leaf.faults.hang:
-            await asyncio.Event().wait()
+        leaf, operation = self._leaf, call[0]
+        leaf.calls[tag_of(operation)] += 1
+        fault = leaf.faults.next.pop(point_of(operation, on_trial=leaf.trial is not None), None)
+        await self._strike_before(fault)
         reply = etree.Element(
             f"{{{NETCONF}}}rpc-reply", {"message-id": str(call.get("message-id", ""))}, nsmap={"nc": NETCONF}
         )
-        operation = call[0]
-        leaf.calls[tag_of(operation)] += 1
+        if fault is Fault.WARNINGS:
+            warning = EditError("operation-failed", "statement has no contents; ignored")
+            reply.extend(_error(warning, "warning") for _ in range(_WARNINGS))
         try:
+            if fault is Fault.REFUSE:
+                raise EditError("operation-failed", f"mgd: {tag_of(operation)} failed")
             result = await self._do(tag_of(operation), operation)
             reply.append(etree.Element(f"{{{NETCONF}}}ok") if result is None else result)
         except EditError as err:
             reply.extend(_error(one) for one in (err, *err.others))
-        self._send(etree.tostring(reply))
+        await leaf.reachable.wait()
+        await self._strike_after(fault, etree.tostring(reply))
+        if tag_of(operation) == "commit" and leaf.trial is not None and leaf.faults.black_hole:
+            await self._process.stdout.drain()
+            leaf.reachable.clear()
         return tag_of(operation) != "close-session"
+
+    async def _strike_before(self, fault: Fault | None) -> None:
+        if self._leaf.faults.hang or fault is Fault.HANG:
+            await self._say_no_more()
+        if fault is Fault.REBOOT_BEFORE:
+            self._leaf.reboot()
+        if fault in (Fault.DROP_BEFORE, Fault.REBOOT_BEFORE):
+            raise _Dropped
+
+    async def _strike_after(self, fault: Fault | None, reply: bytes) -> None:
+        if fault is Fault.REBOOT_AFTER:
+            self._leaf.reboot()
+        if fault in (Fault.DROP_AFTER, Fault.REBOOT_AFTER):
+            raise _Dropped
+        if fault in (Fault.HALF_THEN_SILENT, Fault.HALF_THEN_GONE):
+            whole = framed(reply, chunked=self._framing.chunked)
+            self._process.stdout.write(whole[: len(whole) // 2])
+            if fault is Fault.HALF_THEN_SILENT:
+                await self._say_no_more()
+            await self._process.stdout.drain()
+            raise _Dropped
+        self._send(reply)
+
+    async def _say_no_more(self) -> None:
+        """Until the peer is gone."""
+        while await self._process.stdin.read(65536):
+            pass
+        raise _Dropped
 
     async def _do(self, name: str, operation: Element) -> Element | None:
         leaf = self._leaf
@@ -151,14 +188,17 @@ class NetconfSession:
         data.append(filtered(tree, selected))
         return data
 
-    def _need_free(self) -> None:
-        if self._leaf.lock_holder not in (None, self.number):
-            raise EditError("in-use", f"configuration database locked by session {self._leaf.lock_holder}")
+    def _need_free(self, tag: str = "in-use") -> None:
+        holder = self._leaf.lock_holder
+        if holder not in (None, self.number):
+            by = f"session {holder}" if isinstance(holder, int) else holder
+            raise EditError(tag, f"configuration database locked by {by}")
 
     def _lock(self) -> None:
         leaf = self._leaf
+        self._need_free("lock-denied")
         if leaf.lock_holder is not None:
-            raise EditError("lock-denied", f"configuration database locked by session {leaf.lock_holder}")
+            raise EditError("lock-denied", "the candidate is locked by this session already")
         if leaf.dirty:
             raise EditError("lock-denied", "configuration database modified, and so locked by its uncommitted changes")
         leaf.lock_holder = self.number
@@ -193,9 +233,6 @@ class NetconfSession:
             raise EditError("in-use", "a confirmed commit of another session is pending")
         if words.get("persist-id") and trial is None:
             raise EditError("invalid-value", "no confirmed commit is pending under that persist-id")
-        if faults.drop_before_commit_next:
-            faults.drop_before_commit_next = False
-            raise _Dropped
         if faults.refuse_next:
             message, faults.refuse_next = faults.refuse_next, ""
             raise EditError("operation-failed", message)
@@ -207,9 +244,6 @@ class NetconfSession:
             leaf.end_trial()
             return
         await leaf.commit(self.number, confirmed_s=timeout, persist=words.get("persist") or None)
-        if faults.drop_after_commit_next:
-            faults.drop_after_commit_next = False
-            raise _Dropped
 
     def _cancel(self, operation: Element) -> None:
         trial = self._leaf.trial
@@ -242,12 +276,12 @@ def _positive(tag: str, text: str) -> int:
     return number
 
 
-def _error(err: EditError) -> Element:
+def _error(err: EditError, severity: str = "error") -> Element:
     error = etree.Element(f"{{{NETCONF}}}rpc-error", nsmap={"nc": NETCONF})
     for tag, text in (
         ("error-type", "application"),
         ("error-tag", err.tag),
-        ("error-severity", "error"),
+        ("error-severity", severity),
         ("error-path", err.path),
         ("error-message", err.message),
     ):

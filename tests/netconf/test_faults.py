@@ -1,0 +1,188 @@
+"""Every fault of a leaf at every point of a transaction: it ends old or verified new, and a new try settles it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from netconf import session as netconf_session
+from netconf import transaction
+from netconf.desired import Profile
+from netconf.errors import NetconfError
+from netconf.session import open_session
+from netconf.transaction import apply, desired_lines
+from service.lab.leaf import Fault, Point, VirtualLeaf
+from tests.netconf.test_transaction import PORTS, address, leaf_of, port, without_named_trials
+
+OLD = leaf_of(port(0, Profile.QUARANTINE), port(1, Profile.ACTIVE))
+NEW = leaf_of(port(0, Profile.ACTIVE, 2), port(1, Profile.QUARANTINE, 2))
+_TRIAL_S = 2
+_PATIENCE_S = 1.2
+_AT_ONCE = 16  # cells that run beside one another: nearly all of their time is waiting
+_TABLE = Path(__file__).parents[2] / "build" / "leaf-faults.md"
+_WORDS = {
+    Point.READ: "before lock",
+    Point.LOCK: "lock",
+    Point.EDIT: "edit",
+    Point.VALIDATE: "validate",
+    Point.COMMIT_CONFIRMED: "commit confirmed",
+    Point.READ_ON_TRIAL: "verify",
+    Point.COMMIT: "confirm",
+    Point.UNLOCK: "unlock",
+}
+_TRIAL_POINTS = (Point.COMMIT_CONFIRMED, Point.READ_ON_TRIAL, Point.COMMIT)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A fault at a point; what of the faults is no `Fault` is told by its words."""
+
+    fault: str
+    point: Point
+    named: bool = True  # whether trials outlive their sessions
+    alone: bool = False  # nobody comes to settle it before the trial's timer has run out
+
+
+@dataclass
+class Outcome:
+    cell: Cell
+    first: str
+    then: str = "neither"
+    again: str = "never"
+    tries: int = 0
+    seconds: float = 0.0
+
+    @property
+    def good(self) -> bool:
+        return self.then in ("old", "new") and self.again == "new"
+
+
+SLOW, TOO_SLOW = "slow commit", "commit slower than we wait"
+BLACK_HOLE, BLACK_HOLE_AT_ONCE = "black hole after the answer", "black hole before the answer"
+BLACK_HOLES = (BLACK_HOLE, BLACK_HOLE_AT_ONCE)
+LOCK, LONG_LOCK = "lock of somebody else, for a second", "lock of somebody else, for long"
+
+
+def cells() -> list[Cell]:
+    every = [Cell(fault, point) for fault in Fault for point in Point]
+    special = [
+        Cell(SLOW, Point.COMMIT_CONFIRMED),
+        Cell(TOO_SLOW, Point.COMMIT_CONFIRMED),
+        Cell(BLACK_HOLE, Point.COMMIT_CONFIRMED),
+        Cell(BLACK_HOLE_AT_ONCE, Point.COMMIT_CONFIRMED),
+        Cell(LOCK, Point.LOCK),
+        Cell(LONG_LOCK, Point.LOCK),
+    ]
+    trials = [one for one in (*every, *special) if one.point in _TRIAL_POINTS]
+    nameless = [Cell(one.fault, one.point, named=False) for one in trials]
+    # The others leave no trial behind, or one that ends with its session.
+    pending = [one for one in trials if one.fault not in (Fault.WARNINGS, SLOW, *BLACK_HOLES)]
+    return [*every, *special, *nameless, *(Cell(one.fault, one.point, alone=True) for one in pending)]
+
+
+def arm(leaf: VirtualLeaf, cell: Cell) -> None:
+    if cell.fault in (SLOW, TOO_SLOW):
+        leaf.commit_seconds = _PATIENCE_S * (0.5 if cell.fault == SLOW else 1.5)
+    elif cell.fault in BLACK_HOLES:
+        leaf.faults.black_hole, leaf.faults.black_hole_answers = True, cell.fault == BLACK_HOLE
+    elif cell.fault in (LOCK, LONG_LOCK):
+        leaf.lock_holder = "root terminal p0 (pid 4711) on since 2025-01-01 00:00:00 UTC, exclusive"
+        if cell.fault == LOCK:
+            asyncio.get_running_loop().call_later(0.3, calm, leaf)
+    else:
+        leaf.faults.next[cell.point] = Fault(cell.fault)
+
+
+def calm(leaf: VirtualLeaf) -> None:
+    leaf.commit_seconds, leaf.faults.black_hole = 0.0, False
+    leaf.faults.next.clear()
+    if isinstance(leaf.lock_holder, str):
+        leaf.lock_holder = None
+
+
+def state(leaf: VirtualLeaf) -> str:
+    lines = leaf.set_lines()
+    return "old" if lines == desired_lines(OLD) else "new" if lines == desired_lines(NEW) else "neither"
+
+
+async def run(cell: Cell) -> Outcome:
+    leaf = await VirtualLeaf.start("leaf1", PORTS[:2], username="rh", password="secret")
+    if not cell.named:
+        without_named_trials(leaf)
+    began = time.monotonic()
+    try:
+        outcome = Outcome(cell, await _first(leaf, cell))
+        if cell.alone or cell.fault in BLACK_HOLES:
+            while leaf.trial is not None:
+                await asyncio.sleep(0.05)
+        outcome.then = state(leaf)
+        calm(leaf)
+        while outcome.again != "new" and outcome.tries < 40:
+            outcome.tries += 1
+            try:
+                async with open_session(address(leaf)) as session:
+                    await apply(session, NEW, confirm_timeout_s=_TRIAL_S)
+            except NetconfError:
+                await asyncio.sleep(0.2)
+            else:
+                clean = (leaf.trial, leaf.lock_holder, leaf.dirty) == (None, None, False)
+                outcome.again = state(leaf) if clean else "not cleaned up"
+        outcome.seconds = time.monotonic() - began
+        return outcome
+    finally:
+        await leaf.stop()
+
+
+async def _first(leaf: VirtualLeaf, cell: Cell) -> str:
+    """What the transaction makes of it that the fault strikes."""
+    async with open_session(address(leaf)) as session:
+        await apply(session, OLD)
+        arm(leaf, cell)
+        try:
+            await apply(session, NEW, confirm_timeout_s=_TRIAL_S)
+        except NetconfError as err:
+            return f"{type(err).__name__}: {err}"
+    return "applied"
+
+
+def table(outcomes: list[Outcome]) -> str:
+    lines = [
+        "| fault | at | trials | settled by | the transaction says | the leaf then runs | tries until new |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for one in outcomes:
+        trials = "named" if one.cell.named else "nameless"
+        settled = "the leaf's timer" if one.cell.alone else "the next session"
+        row = (one.cell.fault, _WORDS[one.cell.point], trials, settled, one.first, one.then, str(one.tries))
+        lines.append("| " + " | ".join(row) + " |")
+    return "\n".join(lines) + "\n"
+
+
+@pytest.fixture
+def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_READ_S", "_LONG_READ_S", "_COMMIT_S"):
+        monkeypatch.setattr(netconf_session, name, _PATIENCE_S)
+    monkeypatch.setattr(netconf_session, "_CONNECT_S", _PATIENCE_S * 2)
+    monkeypatch.setattr(transaction, "_WITNESS_S", _PATIENCE_S / 2)
+    monkeypatch.setattr(transaction, "_LOCK_PAUSE_S", 0.15)
+
+
+async def test_whatever_goes_wrong_the_leaf_ends_old_or_new_and_a_new_try_settles_it(little_patience: None) -> None:
+    places = asyncio.Semaphore(_AT_ONCE)
+
+    async def placed(cell: Cell) -> Outcome:
+        async with places:
+            return await run(cell)
+
+    outcomes = await asyncio.gather(*(placed(cell) for cell in cells()))
+    _TABLE.parent.mkdir(exist_ok=True)
+    _TABLE.write_text(table(outcomes))
+    assert [one for one in outcomes if not one.good] == []
+    harmless = {Fault.WARNINGS.value, SLOW, LOCK}
+    assert [one for one in outcomes if one.cell.fault in harmless and one.first != "applied"] == []
+    assert [one for one in outcomes if one.cell.fault in BLACK_HOLES and one.then != "old"] == []
+    assert [one for one in outcomes if one.cell.point is Point.UNLOCK and one.then != "new"] == []

@@ -1,0 +1,174 @@
+"""Sessions: how soon a dead one is noticed, that nothing of it is left, and that no leaf waits for another one."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import threading
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+from lxml import etree
+
+from netconf import session as netconf_session
+from netconf.desired import Profile
+from netconf.errors import OutcomeUnknown, Unreachable
+from netconf.session import LeafAddress, open_session
+from netconf.transaction import apply, desired_lines
+from service.lab.leaf import Fault, Point, VirtualLeaf
+from tests.netconf.test_transaction import PORTS, address, leaf_of, port
+
+
+@pytest.fixture
+async def leaf() -> AsyncIterator[VirtualLeaf]:
+    made = await VirtualLeaf.start("leaf1", PORTS, username="rh", password="secret")
+    yield made
+    await made.stop()
+
+
+def threads() -> set[str]:
+    """All that run, but for asyncio's own pool, which keeps its threads."""
+    return {f"{one.name} {one.ident}" for one in threading.enumerate() if not one.name.startswith("asyncio_")}
+
+
+async def left_over(before: set[str]) -> set[str]:
+    """The threads that are still there after a while."""
+    for _ in range(100):
+        if not threads() - before:
+            break
+        await asyncio.sleep(0.05)
+    return threads() - before
+
+
+async def test_a_session_that_ends_just_as_a_call_is_sent_is_noticed_at_once(leaf: VirtualLeaf) -> None:
+    for delay in (0.0, 0.001, 0.002, 0.005, 0.01, 0.02):
+        async with open_session(address(leaf)) as session:
+            dropping = asyncio.get_running_loop().call_later(delay, next(iter(leaf.sessions.values())).drop)
+            began = time.monotonic()
+            with pytest.raises(Unreachable):
+                while time.monotonic() - began < 10:
+                    await session.get_config("running")
+            assert time.monotonic() - began < 5
+            assert not session.alive
+            dropping.cancel()
+
+
+async def test_a_call_without_an_answer_ends_the_session_and_frees_its_lock(
+    leaf: VirtualLeaf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(netconf_session, "_READ_S", 0.3)
+    async with open_session(address(leaf)) as session:
+        await session.lock()
+        leaf.faults.next[Point.UNLOCK] = Fault.HANG
+        with pytest.raises(OutcomeUnknown):
+            await session.unlock()
+        with pytest.raises(Unreachable):
+            await session.unlock()
+        async with asyncio.timeout(10):
+            while leaf.lock_holder is not None:
+                await asyncio.sleep(0.01)
+
+
+async def test_what_a_closed_session_was_reading_is_not_told(leaf: VirtualLeaf) -> None:
+    leaf.running.append(etree.fromstring("<system><secret>hunter2</secret></system>"))
+    async with open_session(address(leaf)) as session:
+        leaf.faults.next[Point.READ] = Fault.HALF_THEN_GONE
+        with pytest.raises(Unreachable) as gone:
+            await session.get_config("running")
+        assert str(gone.value) == "get-config: the session was closed"
+
+
+async def test_a_cancelled_call_leaves_no_session_and_no_lock(leaf: VirtualLeaf) -> None:
+    async with open_session(address(leaf)) as session:
+        leaf.commit_seconds = 0.5
+        changing = asyncio.create_task(apply(session, leaf_of(port(0, Profile.ACTIVE))))
+        async with asyncio.timeout(10):
+            while not leaf.calls["commit"]:
+                await asyncio.sleep(0.01)
+        changing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await changing
+        assert not session.alive
+    leaf.commit_seconds = 0.0
+    async with asyncio.timeout(10):
+        while leaf.lock_holder is not None:
+            await asyncio.sleep(0.01)
+    async with open_session(address(leaf)) as session:
+        await apply(session, leaf_of(port(0, Profile.ACTIVE)))
+    assert (leaf.set_lines(), leaf.trial) == (desired_lines(leaf_of(port(0, Profile.ACTIVE))), None)
+
+
+async def test_the_witness_stands_and_is_replaced_when_it_has_ended(leaf: VirtualLeaf) -> None:
+    async with open_session(address(leaf)) as session:
+        await apply(session, leaf_of(port(0, Profile.ACTIVE)))
+        witness = await session.witness()
+        assert witness.session_id != session.session_id
+        await apply(session, leaf_of(port(1, Profile.ACTIVE)))
+        assert await session.witness() is witness
+        leaf.sessions[int(witness.session_id)].drop()
+        await apply(session, leaf_of(port(2, Profile.ACTIVE)))
+        assert await session.witness() is not witness
+        assert len(leaf.sessions) == 2
+    assert leaf.set_lines() == desired_lines(leaf_of(port(2, Profile.ACTIVE)))
+
+
+async def test_nothing_is_left_of_sessions_that_failed_to_open(
+    leaf: VirtualLeaf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(netconf_session, "_CONNECT_S", 0.3)
+    before = threads()
+    leaf.reachable.clear()
+    for _ in range(3):
+        with pytest.raises(Unreachable, match="did not answer"):
+            async with open_session(address(leaf)):
+                pass
+    leaf.reachable.set()
+    for wrong in (LeafAddress(leaf.address, leaf.port, "rh", "guess", leaf.host_key), address(leaf)):
+        with pytest.raises(Unreachable):
+            async with open_session(wrong) as session:
+                leaf.faults.hang = True
+                monkeypatch.setattr(netconf_session, "_READ_S", 0.3)
+                monkeypatch.setattr(netconf_session, "_LONG_READ_S", 0.3)
+                with pytest.raises(OutcomeUnknown):
+                    await session.get_config("running")
+                await session.get_config("running")
+    assert not await left_over(before)
+
+
+async def test_fifty_leaves_change_beside_one_another_and_hold_up_nobody() -> None:
+    """Each commit takes a second: one after the other, or six at a time in asyncio's own pool, would be too late."""
+    before = threads()
+    async with AsyncExitStack() as stack:
+        leaves = []
+        for number in range(50):
+            leaf = await VirtualLeaf.start(f"leaf{number}", PORTS[:2], username="rh", password="secret")
+            stack.push_async_callback(leaf.stop)
+            leaves.append(leaf)
+        sessions = [await stack.enter_async_context(open_session(address(leaf))) for leaf in leaves]
+        for leaf in leaves:
+            leaf.commit_seconds = 1.0
+        wanted = leaf_of(port(0, Profile.ACTIVE))
+        began = time.monotonic()
+        changing = [asyncio.create_task(apply(session, wanted)) for session in sessions]
+        waits = []
+        while not all(one.done() for one in changing):
+            asked = time.monotonic()
+            await asyncio.to_thread(lambda: None)
+            waits.append(time.monotonic() - asked)
+            await asyncio.sleep(0.02)
+        assert all(one.result().changed for one in changing)
+        assert time.monotonic() - began < 25
+        assert statistics.median(waits) < 1
+        workers = [thread for thread in threading.enumerate() if thread.name.startswith("netconf-")]
+        assert len(workers) == len(leaves)
+    assert not await left_over(before)
+
+
+async def test_a_transaction_on_a_leaf_that_answers_at_once_takes_less_than_80_ms(leaf: VirtualLeaf) -> None:
+    """The fastest of some, as others may use the machine meanwhile; a tick or a handshake in it would show in each."""
+    async with open_session(address(leaf)) as session:
+        courses = [[port(number, Profile.ACTIVE, generation) for number in range(4)] for generation in range(8)]
+        took = [(await apply(session, leaf_of(*ports))).seconds for ports in courses]
+    assert min(took) < 0.08
