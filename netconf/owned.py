@@ -37,6 +37,11 @@ _SILENT = {
 }
 
 
+def is_silent(parent: str, tag: str) -> bool:
+    """Whether Junos leaves the tag out where it writes statements as words."""
+    return (parent, tag) in _SILENT
+
+
 def tag_of(element: Element) -> str:
     """The element's name without its namespace."""
     return str(element.tag).rpartition("}")[2]
@@ -155,17 +160,18 @@ def set_lines(objects: Mapping[Key, Element]) -> list[str]:
 
 def _statements(element: Element, words: list[str], parent: str) -> Iterator[str]:
     tag = tag_of(element)
-    here = words if (parent, tag) in _SILENT else [*words, tag]
+    here = words if is_silent(parent, tag) else [*words, tag]
     if name := name_of(element):
-        here = [*here, _quoted(name)]
+        here = [*here, quoted(name)]
     children = [child for child in element if tag_of(child) != "name"]
     if not children:
         text = (element.text or "").strip()
-        yield " ".join([*here, _quoted(text)] if text else here)
+        yield " ".join([*here, quoted(text)] if text else here)
         return
     for child in children:
         yield from _statements(child, here, tag)
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """A word as Junos writes it."""
     return f'"{text}"' if " " in text else text

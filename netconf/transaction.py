@@ -98,7 +98,7 @@ async def _locked(
         await _unlock(session)
     before, after = set(set_lines(running)), set(set_lines(change.running))
     return Applied(
-        before != after,
+        change.running is not running,
         tuple(sorted(after - before)),
         tuple(sorted(before - after)),
         time.monotonic() - began,
