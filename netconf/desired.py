@@ -13,6 +13,18 @@ class Profile(StrEnum):
     QUARANTINE = "quarantine"  # the boot services only: DHCP, TFTP, HTTP boot, metadata
     PROVISIONING = "provisioning"  # as quarantine, and the image mirrors
     ACTIVE = "active"  # the order's own addresses to everywhere; the boot link only to the boot services
+    RESCUE = "rescue"  # as provisioning, and the order's own addresses to everywhere
+    MAINTENANCE = "maintenance"  # as provisioning; whatever was ordered is shut out while somebody works on the machine
+
+    @property
+    def opens(self) -> bool:
+        """Whether the order's own addresses pass."""
+        return self in (Profile.ACTIVE, Profile.RESCUE)
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether the boot link reaches the image mirrors."""
+        return self in (Profile.PROVISIONING, Profile.RESCUE, Profile.MAINTENANCE)
 
 
 class LinkRole(StrEnum):

@@ -12,7 +12,7 @@ from ipaddress import IPv4Network, IPv6Network
 
 from lxml import etree
 
-from netconf.desired import Leaf, Link, LinkRole, Port, Profile
+from netconf.desired import Leaf, Link, LinkRole, Port
 
 MTU = 9216
 OWNER = "rh"
@@ -54,7 +54,7 @@ def configuration(leaf: Leaf) -> Element:
     for port in linked:
         _interface(interfaces, port)
         _filters(inet, inet6, leaf, port)
-        if port.profile is Profile.ACTIVE:
+        if port.profile.opens:
             _prefix_lists(policy, port)
         # A router solicitation that nobody answers costs iPXE 13 s; lifetime 0 says that this is no default router.
         one = _named(advertisement, "interface", f"{port.name}.0")
@@ -66,7 +66,7 @@ def configuration(leaf: Leaf) -> Element:
 
 def _links(port: Port) -> list[Link]:
     """The links that the port's profile carries."""
-    return [link for link in port.links if link.role is LinkRole.BOOT or port.profile is Profile.ACTIVE]
+    return [link for link in port.links if link.role is LinkRole.BOOT or port.profile.opens]
 
 
 def _of_version(links: Iterable[Link], version: int) -> list[Link]:
@@ -75,7 +75,7 @@ def _of_version(links: Iterable[Link], version: int) -> list[Link]:
 
 def _interface(interfaces: Element, port: Port) -> None:
     interface = _named(interfaces, "interface", port.name)
-    _add(interface, "description", f"{OWNER} g={port.generation} {port.owner}".strip())
+    _add(interface, "description", f"{OWNER} g={port.generation} {port.profile} {port.owner}".strip())
     _add(interface, "mtu", str(MTU))
     family = _add(_named(interface, "unit", "0"), "family")
     links = _links(port)
@@ -107,7 +107,7 @@ def _static_routes(root: Element, ports: list[Port]) -> None:
     """One route a block; a block that leads to several ports (anycast) has several next hops."""
     next_hops: dict[IPv4Network | IPv6Network, list[str]] = {}
     for port in ports:
-        if port.profile is Profile.ACTIVE:
+        if port.profile.opens:
             hosts = {link.role: str(link.host.ip) for link in port.links}
             for block in port.elastic:
                 if (host := hosts.get(_NEXT_HOP[block.version])) is not None:
@@ -155,7 +155,7 @@ def _dhcp_term(entry: Element) -> None:
 
 def _boot_term(entry: Element, leaf: Leaf, port: Port) -> None:
     boot = [link for link in port.links if link.role is LinkRole.BOOT]
-    reach = leaf.boot_services + (leaf.mirrors if port.profile is Profile.PROVISIONING else ())
+    reach = leaf.boot_services + (leaf.mirrors if port.profile.mirrored else ())
     if not boot or not reach:  # a term without a destination would accept every one
         return
     term = _named(entry, "term", "boot")
@@ -168,9 +168,7 @@ def _boot_term(entry: Element, leaf: Leaf, port: Port) -> None:
 
 
 def _own_terms(entry: Element, port: Port, version: int) -> None:
-    if port.profile is Profile.ACTIVE and any(
-        link.role is not LinkRole.BOOT for link in _of_version(port.links, version)
-    ):
+    if port.profile.opens and any(link.role is not LinkRole.BOOT for link in _of_version(port.links, version)):
         term = _named(entry, "term", "own")
         _named(_add(term, "from"), "source-prefix-list", f"{OWNER}{version}-own-{port.name}")
         _path(term, "then", "accept")

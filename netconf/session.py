@@ -16,6 +16,7 @@ from lxml import etree
 
 from netconf.connection import Connection, Ended, LeafAddress
 from netconf.errors import LockedByOther, OutcomeUnknown, Refused, Unreachable
+from netconf.lldp import LldpNeighbor, neighbors_in
 from netconf.owned import NETCONF, tag_of
 from netconf.render import Element
 from netconf.replies import raise_for
@@ -134,6 +135,10 @@ class LeafSession:
         reply = await self.rpc(operation, timeout_s=timeout_s or _LONG_READ_S, must_say_ok=False)
         found = next((one for one in reply.iter() if isinstance(one.tag, str) and tag_of(one) == "configuration"), None)
         return etree.Element("configuration") if found is None else found
+
+    async def lldp_neighbors(self) -> tuple[LldpNeighbor, ...]:
+        """What the leaf's ports see at the other end of their cables. Takes no lock; raises what `rpc` raises."""
+        return neighbors_in(await self.rpc(_operation("get-lldp-neighbors-information"), must_say_ok=False))
 
     async def lock(self) -> None:
         """Lock the candidate. Raises LockedByOther when somebody holds it or has left uncommitted changes in it."""

@@ -192,7 +192,7 @@ async def test_an_operators_uncommitted_work_counts_as_a_lock_and_is_not_thrown_
 
 async def test_a_trial_whose_controller_died_is_not_taken_for_done(address: LeafAddress) -> None:
     wanted = leaf_of(port(0, Profile.ACTIVE), port(5, Profile.QUARANTINE))
-    trial_s = 3
+    trial_s = 2
     async with open_session(address) as dying:
         await dying.lock()
         await load(dying, wanted)

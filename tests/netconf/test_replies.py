@@ -6,6 +6,7 @@ import pytest
 from lxml import etree
 
 from netconf.errors import LockedByOther, Refused
+from netconf.lldp import LldpNeighbor, neighbors_in
 from netconf.owned import NETCONF
 from netconf.replies import raise_for
 
@@ -69,3 +70,34 @@ def test_what_a_configuration_says_is_neither_error_nor_yes(holder: str) -> None
         read(content)
     with pytest.raises(LockedByOther, match="locked by root"):
         read(content + _ERROR.format("configuration database locked by root"), must_say_ok=False)
+
+
+def test_lldp_neighbours_are_read_in_the_words_of_old_and_new_releases() -> None:
+    reply = etree.fromstring(
+        f'''<rpc-reply xmlns="{NETCONF}">
+<lldp-neighbors-information xmlns="http://xml.juniper.net/junos/21.4R1/junos-l2cpd" style="brief">
+ <lldp-neighbor-information>
+  <lldp-local-port-id>xe-0/0/12</lldp-local-port-id>
+  <lldp-local-parent-interface-name>-</lldp-local-parent-interface-name>
+  <lldp-remote-chassis-id-subtype>Mac address</lldp-remote-chassis-id-subtype>
+  <lldp-remote-chassis-id>3C:EC:EF:00:00:01</lldp-remote-chassis-id>
+  <lldp-remote-port-description>eth0</lldp-remote-port-description>
+  <lldp-remote-system-name>m0001</lldp-remote-system-name>
+ </lldp-neighbor-information>
+ <lldp-neighbor-information>
+  <lldp-local-interface>ge-0/0/1.0</lldp-local-interface>
+  <lldp-remote-chassis-id>3c:ec:ef:00:00:02</lldp-remote-chassis-id>
+  <lldp-remote-port-id>3c:ec:ef:00:00:03</lldp-remote-port-id>
+ </lldp-neighbor-information>
+</lldp-neighbors-information></rpc-reply>'''
+    )
+    assert neighbors_in(reply) == (
+        LldpNeighbor("ge-0/0/1", "3c:ec:ef:00:00:02", port_id="3c:ec:ef:00:00:03"),
+        LldpNeighbor("xe-0/0/12", "3c:ec:ef:00:00:01", port_description="eth0", system_name="m0001"),
+    )
+
+
+def test_an_answer_without_neighbours_has_none() -> None:
+    assert (
+        neighbors_in(etree.fromstring(f'<rpc-reply xmlns="{NETCONF}"><lldp-neighbors-information/></rpc-reply>')) == ()
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import IPv4Network
 
 from netconf.desired import Profile
 from netconf.transaction import desired_lines
@@ -31,7 +32,7 @@ set forwarding-options dhcp-relay group rh interface xe-0/0/1.0
 set forwarding-options dhcp-relay group rh relay-option-82 circuit-id
 set forwarding-options dhcp-relay group rh relay-option-82 remote-id hostname-only
 set forwarding-options dhcp-relay server-group rh 192.0.2.10
-set interfaces xe-0/0/1 description "rh g=1 m1"
+set interfaces xe-0/0/1 description "rh g=1 quarantine m1"
 set interfaces xe-0/0/1 mtu 9216
 set interfaces xe-0/0/1 unit 0 family inet address 10.64.0.2/31 primary
 set interfaces xe-0/0/1 unit 0 family inet filter input rh4-xe-0/0/1
@@ -73,6 +74,30 @@ def test_elastic_blocks_are_static_routes_and_an_anycast_one_has_many_next_hops(
 
 
 def test_nothing_leads_to_a_port_that_is_not_active() -> None:
-    for profile in (Profile.QUARANTINE, Profile.PROVISIONING):
+    for profile in (Profile.QUARANTINE, Profile.PROVISIONING, Profile.MAINTENANCE):
         closed = replace(port(1, Profile.ACTIVE), profile=profile)
         assert not [line for line in desired_lines(leaf_of(closed)) if "routing-options" in line or "own" in line]
+
+
+def _passing(profile: Profile) -> list[str]:
+    """What the port lets through, and where its boot link may go."""
+    leaf = replace(leaf_of(replace(port(1, Profile.ACTIVE), profile=profile)), mirrors=(IPv4Network("192.0.2.32/28"),))
+    words = ("then accept", "term boot from destination-address")
+    return [
+        line for line in desired_lines(leaf) if line.startswith("set firewall") and any(one in line for one in words)
+    ]
+
+
+def test_rescue_passes_what_provisioning_does_and_the_orders_own_addresses() -> None:
+    provisioning, active, rescue = (_passing(one) for one in (Profile.PROVISIONING, Profile.ACTIVE, Profile.RESCUE))
+    assert set(rescue) == set(provisioning) | set(active)
+    assert set(rescue) - set(active) == {
+        "set firewall family inet filter rh4-xe-0/0/1 term boot from destination-address 192.0.2.32/28"
+    }
+    assert "set firewall family inet filter rh4-xe-0/0/1 term own then accept" in set(rescue) - set(provisioning)
+
+
+def test_maintenance_passes_what_provisioning_does_and_is_named() -> None:
+    assert _passing(Profile.MAINTENANCE) == _passing(Profile.PROVISIONING)
+    shut, other = (desired_lines(leaf_of(port(1, one))) for one in (Profile.MAINTENANCE, Profile.PROVISIONING))
+    assert set(shut) - set(other) == {'set interfaces xe-0/0/1 description "rh g=1 maintenance m1"'}

@@ -13,6 +13,7 @@ from lxml import etree
 
 from netconf.desired import Leaf, Link, LinkRole, Port, Profile
 from netconf.errors import LockedByOther, Refused, Unreachable, Unverified
+from netconf.lldp import LldpNeighbor
 from netconf.owned import owned_objects
 from netconf.render import configuration
 from netconf.session import LeafAddress, open_session
@@ -84,6 +85,14 @@ async def test_the_cable_sees_what_runs(leaf: VirtualLeaf) -> None:
         await apply(session, leaf_of())
     assert seen == [1, 4, 1, 0]
     assert leaf.set_lines() == []
+
+
+async def test_the_leaf_tells_what_its_cables_end_in(leaf: VirtualLeaf) -> None:
+    async with open_session(address(leaf)) as session:
+        assert await session.lldp_neighbors() == ()
+        seen = {LldpNeighbor(PORTS[2], "02:00:00:00:00:02", "eth0"), LldpNeighbor(PORTS[1], "02:00:00:00:00:01")}
+        leaf.neighbors |= seen
+        assert await session.lldp_neighbors() == tuple(sorted(seen))
 
 
 async def test_a_refusal_carries_the_leafs_own_reason_and_changes_nothing(leaf: VirtualLeaf) -> None:

@@ -12,6 +12,7 @@ from itertools import count
 import structlog
 from lxml import etree
 
+from netconf.lldp import LldpNeighbor
 from netconf.owned import owned_objects, set_lines
 from netconf.render import ROUTE_TAG, Element
 from service.lab.leaf.datastore import check
@@ -66,6 +67,7 @@ class VirtualLeaf:
         self.commit_seconds = commit_seconds
         self.faults = LeafFaults()
         self.capabilities = CAPABILITIES  # of sessions that are yet to come
+        self.neighbors: set[LldpNeighbor] = set()  # what is at the other end of the cables
         self.commits = 0
         self.calls: Counter[str] = Counter()  # that were made so far, by operation
         self.running: Element = _parsed(_FOREIGN.format(name=name))

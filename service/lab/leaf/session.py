@@ -15,6 +15,7 @@ from netconf.render import Element
 from service.lab.leaf.datastore import EditError, apply_edit, check, filtered, without_namespaces
 from service.lab.leaf.faults import Fault, point_of, refuse_ports
 from service.lab.leaf.framing import BadFrame, Framing, framed
+from service.lab.leaf.lldp import neighbors_reply
 
 if TYPE_CHECKING:
     from service.lab.leaf.server import VirtualLeaf
@@ -153,6 +154,8 @@ class NetconfSession:
         match name:
             case "get-config":
                 return self._get_config(operation)
+            case "get-lldp-neighbors-information":
+                return neighbors_reply(leaf.neighbors)
             case "lock":
                 self._lock()
             case "unlock":
