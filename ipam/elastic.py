@@ -169,9 +169,11 @@ async def route(
     if not inside(block, held.block):
         raise BadBlock(f"{block} does not lie inside the reservation {held.block}")
     kind = "anycast" if anycast else "routed"
-    for part in await parts_of(conn, [held.id]):
+    parts = await parts_of(conn, [held.id])
+    for part in parts:
         if part.owner == owner and part.block == block:
             return part
+    for part in parts:
         if inside(part.block, block) or inside(block, part.block):
             if part.kind == "anycast" == kind and part.block == block:
                 continue

@@ -178,6 +178,16 @@ async def test_the_same_block_of_two_vrfs_to_one_device_is_refused_in_words(crow
                 await move(conn, other.id, device, **common)
 
 
+async def test_a_device_keeps_what_is_led_to_others_too_however_it_asks_again(crowded: Pool) -> None:
+    prefix, project = await make_prefix(crowded, "198.51.100.0/31", "anycast"), uuid4()
+    lead: dict[str, Any] = {"now": START, "by": BY, "project_id": None, "note": {}}
+    async with crowded.acquire() as conn, conn.transaction():
+        held = await take(conn, [prefix], project, new_slot(), now=START, by=BY)
+        parts = [await route(conn, held.id, held.block, uuid4(), anycast=True, **lead) for _ in range(4)]
+        again = [await route(conn, held.id, held.block, part.owner, **lead) for part in parts]
+    assert [part.id for part in again] == [part.id for part in parts]
+
+
 async def test_wide_blocks_show_the_anycast_parts_and_the_corrected_ones(crowded: Pool) -> None:
     prefix, project = await make_prefix(crowded, "198.51.100.0/28", "anycast"), uuid4()
     wide, one = ip_network("198.51.100.0/24"), ip_network("198.51.100.1/32")
