@@ -97,9 +97,9 @@ def test_a_short_soak_by_two_processes(database_url: str) -> None:
     result = soak(database_url, Soak(operations=2000, seed=random.randrange(2**32), workers=2, scale=1), told.append)
     assert result.violation is None, result.violation
     assert result.operations >= 2000
-    # What is done often was also possible, not only rightly refused.
-    often = {name for name, share in RULES.items() if share >= 30}
-    assert often <= {outcome.removesuffix(" done") for outcome in result.outcomes}
+    # What was tried was also done, and not only rightly refused.
+    done = {outcome.removesuffix(" done") for outcome in result.outcomes if outcome.endswith(" done")}
+    assert done >= {"take", "take_many", "give_back", "reserve", "route", "move", "unroute", "correct", "set_status"}
     assert "0 violations" in told[-1]
 
 
