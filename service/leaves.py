@@ -1,8 +1,9 @@
 """One actor a leaf: makes the leaf what the database says, again whenever that changes.
 
 Level-triggered: an actor applies the whole desired state of its leaf, so that changes which come together share one
-commit, a lost hint is found by the next look, and a crash between commit and database is repaired by looking again.
-Every process runs the actors; the leaf's lease, with its epoch, lets one of them write.
+commit, a lost hint is found by the next look, and a crash between commit and database is repaired by looking again. A
+port whose change the leaf refuses is left out, with the leaf's own reason, and holds nobody else up. Every process
+runs the actors; the leaf's lease, with its epoch, lets one of them write.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from ipam.ledger import held_by_all
 from netconf.desired import Leaf, Link, LinkRole, Port, Profile
 from netconf.errors import NetconfError, Refused, Unreachable
 from netconf.session import LeafAddress, LeafSession, open_session
-from netconf.transaction import Applied, apply
+from netconf.transaction import Applied, apply_all
 from service.elastic import routes_seen
 from service.parts import Parts
 from service.secrets import open_sealed
@@ -33,6 +34,7 @@ log = structlog.get_logger()
 
 _GATHER_S = 0.05  # what is ordered together shares a commit
 _LOOK_S = 5.0  # between looks without a hint
+_REFUSED_S = 30.0  # before the leaf is asked again for what it refused, unless something changes
 _RETRY_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 _LEASE = timedelta(seconds=15)
 _ROLES = {
@@ -81,8 +83,9 @@ class LeafActor:
         try:
             async with self._hub.watch(f"leaf:{self._leaf_id}") as watch:
                 while True:
+                    refused = False
                     try:
-                        await self._look()
+                        refused = await self._look()
                         failures = 0
                     except (NetconfError, OSError) as err:
                         failures += 1
@@ -92,7 +95,7 @@ class LeafActor:
                         failures += 1
                         log.exception("leaf_actor_error", leaf_id=str(self._leaf_id))
                         await self._close()
-                    pause = _LOOK_S
+                    pause = _REFUSED_S if refused else _LOOK_S
                     if failures:
                         pause = self._parts.jitter.around(_RETRY_S[min(failures, len(_RETRY_S)) - 1])
                     if await watch.changed(pause):
@@ -101,31 +104,37 @@ class LeafActor:
             await self._close()
             await self._db.execute(Q["release_leaf"], self._leaf_id, self._holder)
 
-    async def _look(self) -> None:
+    async def _look(self) -> bool:
+        """Make the leaf what it should be; True when it refused some ports."""
         epoch = await self._db.fetchval(Q["hold_leaf"], self._leaf_id, self._holder, _LEASE)
         if epoch is None:
             await self._close()
-            return
+            return False
         row = await self._db.fetchrow(Q["leaf_by_id"], self._leaf_id)
+        refused: set[tuple[UUID, int]] = set()
         while True:
             async with self._db.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
                 leaf, ports = await desired_leaf(conn, self._leaf_id, row["name"], self._parts)
-            if all(port["applied"] >= port["generation"] for port in ports) and row["state"] != "unknown":
+            pending = {(port["id"], port["generation"]) for port in ports if port["applied"] < port["generation"]}
+            if pending <= refused and row["state"] != "unknown":
                 await routes_seen(self._db, self._leaf_id, now=self._parts.clock.now())
-                return
+                return bool(pending)
             keeper = asyncio.create_task(self._keep_lease())
             try:
                 applied = await self._apply(row, leaf, ports, epoch)
             finally:
                 keeper.cancel()
-            await self._mark_applied(ports, epoch)
+            bad = [port for port in ports if port["name"] in applied.refused]
+            refused = {(port["id"], port["generation"]) for port in bad}
+            await self._mark(ports, applied, epoch)
             row = await self._db.fetchrow(Q["leaf_by_id"], self._leaf_id)
             log.info(
                 "leaf_changed",
                 leaf=row["name"],
                 changed=applied.changed,
                 seconds=round(applied.seconds, 3),
-                ports=sum(port["applied"] < port["generation"] for port in ports),
+                ports=len(pending) - len(pending & refused),
+                refused=sorted(applied.refused),
             )
 
     async def _keep_lease(self) -> None:
@@ -138,7 +147,7 @@ class LeafActor:
             session = await self._connected(row)
             await self._db.execute(Q["set_leaf_state"], self._leaf_id, epoch, "changing", None)
             limit = self._parts.settings.leaf_confirm_s
-            return await apply(session, leaf, confirm_timeout_s=limit)
+            return await apply_all(session, leaf, confirm_timeout_s=limit)
         except NetconfError as err:
             state = {Refused: "refused", Unreachable: "unreachable"}.get(type(err), "unreachable")
             await self._db.execute(Q["set_leaf_state"], self._leaf_id, epoch, state, str(err))
@@ -162,12 +171,18 @@ class LeafActor:
             except Exception:
                 log.info("leaf_session_not_closed", leaf_id=str(self._leaf_id), exc_info=True)
 
-    async def _mark_applied(self, ports: Sequence[Any], epoch: int) -> None:
-        ids, generations = [port["id"] for port in ports], [port["generation"] for port in ports]
+    async def _mark(self, ports: Sequence[Any], applied: Applied, epoch: int) -> None:
+        good = [port for port in ports if port["name"] not in applied.refused]
+        ids, generations = [port["id"] for port in good], [port["generation"] for port in good]
+        told = "; ".join(f"{name}: {reason}" for name, reason in sorted(applied.refused.items()))
         async with self._db.acquire() as conn, conn.transaction():
             rows = await conn.fetch(Q["mark_ports_applied"], epoch, ids, generations)
-            await conn.execute(Q["set_leaf_state"], self._leaf_id, epoch, "in_sync", None)
+            state = "refused" if told else "in_sync"
+            await conn.execute(Q["set_leaf_state"], self._leaf_id, epoch, state, told or None)
         await self._signal(rows)
+        for port in ports:
+            if (reason := applied.refused.get(port["name"])) is not None:
+                await self._mark_faulty([port], epoch, reason)
 
     async def _mark_faulty(self, ports: Sequence[Any], epoch: int, fault: str) -> None:
         ids, generations = [port["id"] for port in ports], [port["generation"] for port in ports]

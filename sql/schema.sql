@@ -363,7 +363,7 @@ CREATE TABLE public.leaf_port (
     applied bigint DEFAULT 0 NOT NULL,
     fault text,
     changed_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT leaf_port_profile_check CHECK ((profile = ANY (ARRAY['quarantine'::text, 'provisioning'::text, 'active'::text])))
+    CONSTRAINT leaf_port_profile_check CHECK ((profile = ANY (ARRAY['quarantine'::text, 'provisioning'::text, 'active'::text, 'rescue'::text, 'maintenance'::text])))
 );
 
 CREATE TABLE public.machine (

@@ -80,10 +80,13 @@ async def move_machine(
 
 
 async def pick_machine(
-    conn: Connection, facility_id: UUID, plan_id: UUID, *, without: Sequence[UUID], now: datetime
+    conn: Connection, facility_id: UUID, plan_id: UUID, *, tried: Sequence[UUID], now: datetime
 ) -> Machine | None:
-    """A ready machine, locked until the transaction ends; one whose agent is waiting comes first."""
-    row = await conn.fetchrow(Q["pick_machine"], facility_id, plan_id, list(without), now - AGENT_SILENCE)
+    """A ready machine, locked until the transaction ends; one whose agent is waiting comes first.
+
+    Those of `tried` come last of all: they failed this order before, and were prepared again since.
+    """
+    row = await conn.fetchrow(Q["pick_machine"], facility_id, plan_id, list(tried), now - AGENT_SILENCE)
     return None if row is None else await machine_by_id(conn, row["id"])
 
 

@@ -77,7 +77,7 @@ async def _place(job: Job) -> Outcome:
     tried = [UUID(machine) for machine in job.data.get("tried", [])]
     try:
         async with job.transaction() as conn:
-            machine = await pick_machine(conn, device.facility_id, device.plan_id, without=tried, now=now)
+            machine = await pick_machine(conn, device.facility_id, device.plan_id, tried=tried, now=now)
             if machine is None:
                 return await _no_machine(conn, device)
             links = await _take_links(conn, job, device, machine)

@@ -20,8 +20,8 @@ SELECT m.id, m.state FROM machine AS m
 LEFT JOIN LATERAL (
     SELECT max(s.seen_at) AS seen_at FROM agent_session AS s WHERE s.machine_id = m.id AND s.ended_at IS NULL
 ) AS agent ON true
-WHERE m.state = 'ready' AND m.facility_id = $1 AND m.plan_id = $2 AND m.id <> ALL($3::uuid[])
-ORDER BY coalesce(agent.seen_at > $4, false) DESC, m.state_since
+WHERE m.state = 'ready' AND m.facility_id = $1 AND m.plan_id = $2
+ORDER BY m.id = ANY($3::uuid[]), coalesce(agent.seen_at > $4, false) DESC, m.state_since
 LIMIT 1 FOR UPDATE OF m SKIP LOCKED
 
 -- name: machines_like

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from service.lab.leaf.faults import PortRefusal
 from service.lab.up import LabSettings
 from service.wiring import WORKFLOWS
 from service.workflow import Act, Done, Failed, Job, Outcome, Step, Workflow
+from sql.loader import Q
 from tests.lab.world import all_ready, doubled, lab, leaves_differ, left_behind
 
 
@@ -142,6 +144,46 @@ async def test_a_machine_that_fails_is_replaced_under_the_same_order(
             while await db.fetchval("SELECT state FROM machine WHERE name = $1", first) != "ready":
                 await asyncio.sleep(0.1)
         assert await doubled(db) == []
+
+
+async def test_the_only_machine_is_tried_again_when_it_was_prepared(database_url: str, tmp_path: Path) -> None:
+    async with lab(database_url, tmp_path, LabSettings(machines=1, leaves=1), install_limit_s=3) as (running, customer):
+        faults = running.rack.machines["m0001"].faults
+        faults.hang_at = "install"
+        device_id = await customer.order()
+        async with asyncio.timeout(60):
+            while not await running.service.db.fetchval("SELECT EXISTS (SELECT FROM run WHERE data ? 'tried')"):
+                await asyncio.sleep(0.05)
+        faults.hang_at = None
+        await customer.until(device_id, "active")
+
+
+async def test_one_refused_port_fails_one_order_and_no_other(database_url: str, tmp_path: Path) -> None:
+    limits = {"port_limit_s": 4}
+    asked = LabSettings(machines=6, leaves=1, commit_s=0.2)
+    async with lab(database_url, tmp_path, asked, **limits) as (running, customer):
+        leaf = next(iter(running.rack.leaves.values()))
+        leaf.faults.refuse_ports = PortRefusal({"xe-0/0/2": "mgd: no such optic"}, at="commit", named=False)
+        orders = [await customer.order(number) for number in range(6)]
+        states: dict[str, Any] = {}
+        async with asyncio.timeout(60):
+            while len(states) < len(orders):
+                for device_id in orders:
+                    _, device = await customer.call("GET", f"/devices/{device_id}")
+                    if device["state"] in ("active", "failed"):
+                        states[device_id] = device
+                await asyncio.sleep(0.1)
+        failed = [device for device in states.values() if device["state"] == "failed"]
+        assert len(failed) == 1
+        assert "xe-0/0/2" in failed[0]["failure"] and "no such optic" in failed[0]["failure"]
+        leaf.faults.refuse_ports = None
+        db = running.service.db
+        for row in await db.fetch(Q["leaves"]):
+            await db.execute(Q["notify"], f"leaf:{row['id']}")  # it would look again by itself, but later
+        async with asyncio.timeout(60):
+            while await db.fetchval("SELECT EXISTS (SELECT FROM leaf_port WHERE applied < generation)"):
+                await asyncio.sleep(0.1)
+        assert await leaves_differ(db, running.service.parts, running.rack) == []
 
 
 async def test_a_change_that_the_leaf_refuses_fails_the_order_with_the_leafs_reason(
