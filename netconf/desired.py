@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 
 
 class Profile(StrEnum):
@@ -50,6 +50,28 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class Announcement:
+    """A prefix that the leaf takes from a host; unless `exact`, also every longer one inside it."""
+
+    prefix: IPv4Network | IPv6Network
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BgpSession:
+    """A session with the host over one of the port's links; the leaf listens, the host calls.
+
+    All that is announced in it may also be the source of what the host sends.
+    """
+
+    link: LinkRole  # private or ipv6; each at most once a port
+    peer_as: int  # the host's
+    announced: tuple[Announcement, ...]
+    default_route: bool  # whether the leaf announces one; it announces nothing else
+    password: str = field(default="", repr=False)  # of TCP-MD5 (RFC 2385); empty: none
+
+
+@dataclass(frozen=True, slots=True)
 class Port:
     """A host port as it should be. `generation` rises with every change of the port's desired state."""
 
@@ -59,6 +81,41 @@ class Port:
     generation: int = 0
     owner: str = ""  # short note for the port's description: the machine's and the order's short ids
     elastic: tuple[IPv4Network | IPv6Network, ...] = ()  # what else leads to the machine; other ports may have it too
+    bgp: tuple[BgpSession, ...] = ()
+    take_over: bool = False  # whether a configuration of somebody else's on the interface may be replaced
+
+
+@dataclass(frozen=True, slots=True)
+class Uplink:
+    """A routed link to a spine, with an eBGP session over it."""
+
+    name: str  # the physical interface, "et-0/0/48"
+    leaf: IPv4Interface | IPv6Interface
+    peer: IPv4Address | IPv6Address
+    peer_as: int
+    description: str  # whom it leads to
+
+
+@dataclass(frozen=True, slots=True)
+class Fabric:
+    """What joins the leaf to the rest: its loopback, its uplinks, and who may reach the leaf itself."""
+
+    asn: int
+    loopback: tuple[IPv4Interface | IPv6Interface, ...]
+    uplinks: tuple[Uplink, ...]
+    management: tuple[IPv4Network | IPv6Network, ...]  # NETCONF and SSH are answered to these
+
+
+@dataclass(frozen=True, slots=True)
+class Exemption:
+    """An object that an operator accepts as it runs, for as long as ours in its place would not change.
+
+    When what would be rendered there is no longer what it was, the exemption has lapsed and ours counts again.
+    """
+
+    key: tuple[str, ...]  # the object's place and name
+    instead_of: str  # digest of what is rendered there (`netconf.owned.digest`), of nothing: ""
+    xml: str  # what is accepted; empty: that there is nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +127,5 @@ class Leaf:
     dhcp_servers: tuple[IPv4Address, ...]
     boot_services: tuple[IPv4Network, ...]  # where the boot link may always go
     mirrors: tuple[IPv4Network, ...] = field(default=())  # where it may go while provisioning
+    fabric: Fabric | None = None  # None: loopback, uplinks and what protects the leaf are the operator's own
+    exempt: tuple[Exemption, ...] = ()

@@ -350,7 +350,43 @@ CREATE TABLE public.leaf (
     epoch bigint DEFAULT 0 NOT NULL,
     holder uuid,
     held_until timestamp with time zone,
-    created_at timestamp with time zone DEFAULT now() NOT NULL
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    database text DEFAULT 'candidate'::text NOT NULL,
+    private_key bytea,
+    fabric jsonb,
+    generation bigint DEFAULT 1 NOT NULL,
+    applied bigint DEFAULT 0 NOT NULL,
+    commit_s real,
+    running bytea,
+    running_at timestamp with time zone,
+    read_asked_at timestamp with time zone,
+    drifted integer DEFAULT 0 NOT NULL,
+    locked_since timestamp with time zone,
+    CONSTRAINT leaf_database_check CHECK ((database = ANY (ARRAY['candidate'::text, 'private'::text, 'ephemeral'::text])))
+);
+
+CREATE TABLE public.leaf_exemption (
+    leaf_id uuid NOT NULL,
+    object text[] NOT NULL,
+    instead_of text NOT NULL,
+    accepted bytea NOT NULL,
+    difference text NOT NULL,
+    accepted_by text NOT NULL,
+    accepted_at timestamp with time zone NOT NULL
+);
+
+CREATE TABLE public.leaf_plan (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    leaf_id uuid NOT NULL,
+    action text NOT NULL,
+    arguments jsonb NOT NULL,
+    difference text NOT NULL,
+    touched jsonb NOT NULL,
+    digest text NOT NULL,
+    planned_by text NOT NULL,
+    planned_at timestamp with time zone NOT NULL,
+    applied_by text,
+    applied_at timestamp with time zone
 );
 
 CREATE TABLE public.leaf_port (
@@ -363,6 +399,10 @@ CREATE TABLE public.leaf_port (
     applied bigint DEFAULT 0 NOT NULL,
     fault text,
     changed_at timestamp with time zone DEFAULT now() NOT NULL,
+    take_over boolean DEFAULT false NOT NULL,
+    seen_mac macaddr,
+    seen_name text,
+    seen_at timestamp with time zone,
     CONSTRAINT leaf_port_profile_check CHECK ((profile = ANY (ARRAY['quarantine'::text, 'provisioning'::text, 'active'::text, 'rescue'::text, 'maintenance'::text])))
 );
 
@@ -631,11 +671,17 @@ ALTER TABLE ONLY public.ip_label
 ALTER TABLE ONLY public.ip_label
     ADD CONSTRAINT ip_label_request_key_key UNIQUE (request_key);
 
+ALTER TABLE ONLY public.leaf_exemption
+    ADD CONSTRAINT leaf_exemption_pkey PRIMARY KEY (leaf_id, object);
+
 ALTER TABLE ONLY public.leaf
     ADD CONSTRAINT leaf_name_key UNIQUE (name);
 
 ALTER TABLE ONLY public.leaf
     ADD CONSTRAINT leaf_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.leaf_plan
+    ADD CONSTRAINT leaf_plan_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.leaf_port
     ADD CONSTRAINT leaf_port_leaf_id_name_key UNIQUE (leaf_id, name);
@@ -771,6 +817,8 @@ CREATE INDEX free_block_next ON public.free_block USING btree (prefix_id, maskle
 
 CREATE INDEX ip_label_to_end ON public.ip_label USING btree (id) WHERE (released_at IS NOT NULL);
 
+CREATE INDEX leaf_plan_of_leaf ON public.leaf_plan USING btree (leaf_id, planned_at);
+
 CREATE INDEX machine_in_pool ON public.machine USING btree (facility_id, plan_id, state_since) WHERE (state = 'ready'::text);
 
 CREATE INDEX prefix_by_organization ON public.prefix USING btree (organization_id) WHERE (organization_id IS NOT NULL);
@@ -870,8 +918,14 @@ ALTER TABLE ONLY public.free_block
 ALTER TABLE ONLY public.ip_label
     ADD CONSTRAINT ip_label_id_fkey FOREIGN KEY (id) REFERENCES public.tenure(id);
 
+ALTER TABLE ONLY public.leaf_exemption
+    ADD CONSTRAINT leaf_exemption_leaf_id_fkey FOREIGN KEY (leaf_id) REFERENCES public.leaf(id);
+
 ALTER TABLE ONLY public.leaf
     ADD CONSTRAINT leaf_facility_id_fkey FOREIGN KEY (facility_id) REFERENCES public.facility(id);
+
+ALTER TABLE ONLY public.leaf_plan
+    ADD CONSTRAINT leaf_plan_leaf_id_fkey FOREIGN KEY (leaf_id) REFERENCES public.leaf(id);
 
 ALTER TABLE ONLY public.leaf_port
     ADD CONSTRAINT leaf_port_device FOREIGN KEY (device_id) REFERENCES public.device(id);
