@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from enum import StrEnum
 from tempfile import NamedTemporaryFile
 from typing import Any
 
@@ -33,6 +34,14 @@ _GONE_S = 0.2  # how soon a call notices that its session has ended
 _READ_BYTES = 1 << 20
 
 
+class Database(StrEnum):
+    """The configuration database of a leaf that our changes go through."""
+
+    CANDIDATE = "candidate"  # the shared one, under its lock
+    PRIVATE = "private"  # a copy of our own
+    EPHEMERAL = "ephemeral"  # an instance of our own, beside what is configured
+
+
 @dataclass(frozen=True, slots=True)
 class LeafAddress:
     """Where a leaf's NETCONF is, who we are there, and the host key that it must show (OpenSSH form).
@@ -48,6 +57,7 @@ class LeafAddress:
     host_key: str
     namespace: str = ""
     private_key: str = field(default="", repr=False)
+    database: Database = Database.CANDIDATE
 
 
 class Ended(ConnectionError):

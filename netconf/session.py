@@ -14,14 +14,14 @@ from typing import Any, TypeVar
 
 from lxml import etree
 
-from netconf.connection import Connection, Ended, LeafAddress
+from netconf.connection import Connection, Database, Ended, LeafAddress
 from netconf.errors import LockedByOther, OutcomeUnknown, Refused, Unreachable
 from netconf.lldp import LldpNeighbor, neighbors_in
 from netconf.owned import NETCONF, tag_of
 from netconf.render import Element
 from netconf.replies import raise_for
 
-__all__ = ["LeafAddress", "LeafSession", "open_session"]
+__all__ = ["Database", "LeafAddress", "LeafSession", "open_session"]
 
 T = TypeVar("T")
 

@@ -18,7 +18,7 @@ from netconf.by_port import Objects, changed_ports, named_in, without
 from netconf.culprits import Probe, first_culprit
 from netconf.desired import Leaf
 from netconf.errors import LockedByOther, NetconfError, OutcomeUnknown, Refused, Unreachable, Unverified
-from netconf.owned import Key, edit, owned_objects, set_lines
+from netconf.owned import edit, owned_objects, set_lines
 from netconf.render import Element, configuration
 from netconf.session import LeafSession
 
@@ -37,6 +37,8 @@ class Applied:
     added: tuple[str, ...]  # `set` statements that are new
     removed: tuple[str, ...]  # and that are gone
     seconds: float
+    running: Element  # the leaf's `<configuration>` as it was read last: after the change, where there was one
+    commit_s: float | None = None  # seconds that the leaf took for the latest commit, where there was one
     refused: Mapping[str, str] = field(default_factory=dict)  # ports that stay as they ran, and the leaf's own reason
 
 
@@ -86,11 +88,12 @@ async def _locked(
     persist = f"roundhouse-{desired.name}" if session.persists else None
     if session.unsettled:
         await _recover(session, persist)
-    running = owned_objects(await session.get_config("running"))
+    read = await session.get_config("running")
+    running = owned_objects(read)
     if edit(wanted, running) is None:
-        return Applied(False, (), (), time.monotonic() - began)
+        return Applied(False, (), (), time.monotonic() - began, read)
     await session.witness()  # the leaf is not kept waiting for it later
-    change = _Change(session, wanted, running, persist, confirm_timeout_s)
+    change = _Change(session, wanted, read, persist, confirm_timeout_s)
     await _lock(session)
     try:
         refused = await work(change)
@@ -98,10 +101,12 @@ async def _locked(
         await _unlock(session)
     before, after = set(set_lines(running)), set(set_lines(change.running))
     return Applied(
-        change.running is not running,
+        change.commit_s is not None,
         tuple(sorted(after - before)),
         tuple(sorted(before - after)),
         time.monotonic() - began,
+        change.read,
+        change.commit_s,
         refused,
     )
 
@@ -208,15 +213,17 @@ class _Change:
     """What is to be made of the leaf, while its candidate is locked: all that is wanted, or that without some ports."""
 
     def __init__(
-        self, session: LeafSession, wanted: Objects, running: Objects, persist: str | None, confirm_timeout_s: int
+        self, session: LeafSession, wanted: Objects, read: Element, persist: str | None, confirm_timeout_s: int
     ) -> None:
         self.wanted = wanted
-        self.running = running  # with what was committed since
+        self.read = read  # the whole configuration, as the leaf showed it last
+        self.running: Objects = owned_objects(read)
+        self.commit_s: float | None = None
         self.loaded = False  # whether all of the change is in the candidate, and taken as far as that goes
         self._session = session
         self._persist = persist
         self._confirm_timeout_s = confirm_timeout_s
-        self._target = running
+        self._target = self.running
 
     async def _edit(self, left_out: Collection[str]) -> Element | None:
         """Bring the change into a candidate that is what is running; nothing if there is none left."""
@@ -261,17 +268,19 @@ class _Change:
         if not self.loaded:
             return
         session, persist = self._session, self._persist
+        began = time.monotonic()
         try:
             await session.commit_confirmed(self._confirm_timeout_s, persist)
         except (OutcomeUnknown, Unreachable) as err:
             # It may have been committed. Whoever looks next reads what is running; unconfirmed, it goes back by itself.
             raise OutcomeUnknown(str(err)) from err
+        took = time.monotonic() - began
         try:
-            differences = _differences(self._target, await _seen_by_witness(session))
+            seen = await _seen_by_witness(session)
         except NetconfError as err:
             await _take_back(session, persist)
             raise Unverified([f"the leaf cannot be reached after the change: {err}"]) from err
-        if differences:
+        if differences := _differences(self._target, owned_objects(seen)):
             await _take_back(session, persist)
             raise Unverified(differences)
         try:
@@ -280,11 +289,11 @@ class _Change:
             raise Unverified([f"the confirmation was refused: {err}"]) from err
         except Unreachable as err:
             raise OutcomeUnknown(str(err)) from err
-        self.running = self._target
+        self.running, self.read, self.commit_s = self._target, seen, took
 
 
-async def _seen_by_witness(session: LeafSession) -> dict[Key, Element]:
-    """Our objects as the leaf shows them to somebody else, over a path that was used after the change.
+async def _seen_by_witness(session: LeafSession) -> Element:
+    """What is running as the leaf shows it to somebody else, over a path that was used after the change.
 
     The session that made the change proves nothing about others. The witness is another one; its call travels after
     the commit, so that a leaf which is cut off does not answer it. It was open before, so a new connection is made
@@ -293,11 +302,11 @@ async def _seen_by_witness(session: LeafSession) -> dict[Key, Element]:
     await session.greeted()
     try:
         witness = await session.witness()
-        return owned_objects(await witness.get_config("running", timeout_s=_WITNESS_S))
+        return await witness.get_config("running", timeout_s=_WITNESS_S)
     except (Unreachable, OutcomeUnknown):
         # It may have ended for a reason of its own, long ago. A fresh one settles it.
         witness = await session.witness()
-        return owned_objects(await witness.get_config("running", timeout_s=_WITNESS_S))
+        return await witness.get_config("running", timeout_s=_WITNESS_S)
 
 
 async def _take_back(session: LeafSession, persist: str | None) -> None:

@@ -58,8 +58,11 @@ async def test_a_leaf_becomes_what_is_desired_in_one_commit_and_then_needs_none(
         applied = await apply(session, wanted)
         assert applied.changed
         assert await read_owned(session) == desired_lines(wanted) == leaf.set_lines()
+        assert applied.commit_s is not None
+        assert etree.tostring(applied.running) == etree.tostring(leaf.running)
         again = await apply(session, wanted)
-    assert (again.changed, leaf.commits) == (False, 1)
+    assert (again.changed, again.commit_s, leaf.commits) == (False, None, 1)
+    assert etree.tostring(again.running) == etree.tostring(leaf.running)
     assert leaf.trial is None
     assert leaf.foreign() == foreign
 
