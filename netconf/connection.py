@@ -6,7 +6,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -46,8 +46,9 @@ class Database(StrEnum):
 class LeafAddress:
     """Where a leaf's NETCONF is, who we are there, and the host key that it must show (OpenSSH form).
 
-    With a `private_key` (its file's text, without a passphrase) the password is not used. `namespace` is that of the
-    configuration's top level; Junos wants none.
+    With a `private_key` (its file's text, without a passphrase) the password is not used. `namespaces` are those of
+    `configuration` and of the statements in it, by their tags; what is not among them has `configuration`'s. Junos
+    itself wants none, for all that its published models have one for each.
     """
 
     host: str
@@ -55,7 +56,7 @@ class LeafAddress:
     username: str
     password: str = field(repr=False)
     host_key: str
-    namespace: str = ""
+    namespaces: Mapping[str, str] = field(default_factory=dict, hash=False)
     private_key: str = field(default="", repr=False)
     database: Database = Database.CANDIDATE
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -166,7 +166,7 @@ class LeafSession:
         operation = _operation("edit-config")
         _sub(_sub(operation, "target"), "candidate")
         _sub(operation, "default-operation").text = "merge"
-        _sub(operation, "config").append(_in_namespace(configuration, self.address.namespace))
+        _sub(operation, "config").append(_in_namespaces(configuration, self.address.namespaces))
         await self.rpc(operation, timeout_s=_LONG_READ_S)
 
     async def validate(self) -> None:
@@ -209,10 +209,17 @@ def _sub(parent: Element, tag: str) -> Element:
     return etree.SubElement(parent, f"{{{NETCONF}}}{tag}")
 
 
+def _in_namespaces(configuration: Element, namespaces: Mapping[str, str]) -> Element:
+    """A copy whose statements are in the namespaces that the leaf wants; without any, as it is, in none (Junos)."""
+    if not namespaces:
+        return copy.deepcopy(configuration)
+    top = namespaces[tag_of(configuration)]
+    made = etree.Element(f"{{{top}}}{tag_of(configuration)}", nsmap={"nc": NETCONF})
+    made.extend(_in_namespace(child, namespaces.get(tag_of(child), top)) for child in configuration)
+    return made
+
+
 def _in_namespace(element: Element, namespace: str) -> Element:
-    """A copy whose elements are in `namespace`; without one, as it is, in none (Junos)."""
-    if not namespace:
-        return copy.deepcopy(element)
     tag = f"{{{namespace}}}{tag_of(element)}"
     made = etree.Element(tag, {str(name): str(value) for name, value in element.attrib.items()}, nsmap={"nc": NETCONF})
     made.text = element.text

@@ -137,6 +137,6 @@ async def netconfd(configuration: str) -> AsyncIterator[LeafAddress]:
             getpass.getuser(),
             password="",
             host_key=host.export_public_key().decode().strip(),
-            namespace=NAMESPACE,
+            namespaces={"configuration": NAMESPACE},
             private_key=client.export_private_key().decode(),
         )
