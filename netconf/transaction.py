@@ -67,8 +67,13 @@ async def apply(session: LeafSession, desired: Leaf, *, confirm_timeout_s: int =
     return await _locked(session, desired, confirm_timeout_s, whole)
 
 
-async def apply_all(session: LeafSession, desired: Leaf, *, confirm_timeout_s: int = 120) -> Applied:
+async def apply_all(
+    session: LeafSession, desired: Leaf, *, only: Collection[str] | None = None, confirm_timeout_s: int = 120
+) -> Applied:
     """As `apply`, but a port that the leaf refuses holds up no other one.
+
+    With `only`, all other ports stay as they run, however that is: a change is the change of those ports, and nobody
+    else's is taken back with it.
 
     Ports that an error-path names are left out first; else they are found by halving, with at most log2(n) + 1 more
     validates for a lone one. What goes is committed in one commit, and the rest stays as it runs: `Applied.refused`.
@@ -76,11 +81,15 @@ async def apply_all(session: LeafSession, desired: Leaf, *, confirm_timeout_s: i
 
     Raises Refused only when what all ports share is refused by itself; else what `apply` raises.
     """
-    return await _locked(session, desired, confirm_timeout_s, _commit_what_goes)
+    return await _locked(session, desired, confirm_timeout_s, _commit_what_goes, only)
 
 
 async def _locked(
-    session: LeafSession, desired: Leaf, confirm_timeout_s: int, work: Callable[[_Change], Awaitable[dict[str, str]]]
+    session: LeafSession,
+    desired: Leaf,
+    confirm_timeout_s: int,
+    work: Callable[[_Change], Awaitable[dict[str, str]]],
+    only: Collection[str] | None = None,
 ) -> Applied:
     began = time.monotonic()
     wanted = owned_objects(configuration(desired))
@@ -90,6 +99,8 @@ async def _locked(
         await _recover(session, persist)
     read = await session.get_config("running")
     running = owned_objects(read)
+    if only is not None:
+        wanted = without(wanted, running, set(changed_ports(wanted, running)).difference(only))
     if edit(wanted, running) is None:
         return Applied(False, (), (), time.monotonic() - began, read)
     await session.witness()  # the leaf is not kept waiting for it later
