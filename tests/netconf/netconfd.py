@@ -1,26 +1,27 @@
-"""A leaf whose NETCONF server is not ours: Debian's netconfd behind OpenSSH, with the model beside this file."""
+"""A leaf whose NETCONF server is not ours: Debian's netconfd behind OpenSSH, with Juniper's models."""
 
 from __future__ import annotations
 
-import asyncio
 import getpass
 import os
 import pwd
 import shutil
 import socket
+import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import asyncssh
 
 from netconf.session import LeafAddress
+from tests.netconf.junos_models import MODULES, NAMESPACES, unpack
 
-NAMESPACE = "urn:roundhouse:test:leaf"
 _NETCONFD, _SUBSYSTEM, _SSHD = "/usr/sbin/netconfd", "/usr/sbin/netconf-subsystem", "/usr/sbin/sshd"
 _SSHD_RUN = Path("/run/sshd")  # compiled in; a sshd that is root does not start without it
-_STARTUP = '<nc:config xmlns:nc="urn:ietf:params:xml:ns:netconf:base:1.0">{}</nc:config>'
+_STARTUP = '<nc:config xmlns:nc="urn:ietf:params:xml:ns:netconf:base:1.0"/>'
 _SSHD_CONFIG = """\
 ListenAddress 127.0.0.1:{port}
 HostKey {directory}/host
@@ -48,18 +49,17 @@ def _free_port() -> int:
         return port
 
 
-@asynccontextmanager
-async def _running(log: Path, *command: str) -> AsyncIterator[None]:
+@contextmanager
+def _running(log: Path, *command: str) -> Iterator[None]:
     environment = {**os.environ, "HOME": str(log.parent)}
     with log.open("wb") as output:
-        process = await asyncio.create_subprocess_exec(*command, stdout=output, stderr=output, env=environment)
+        process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
     try:
         yield
     finally:
         # Asked to end, netconfd takes a second to; it has nothing to save here.
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+        process.kill()
+        process.wait()
 
 
 @contextmanager
@@ -77,24 +77,23 @@ def _machine_as_found() -> Iterator[None]:
                 path.rmdir()
 
 
-async def _answers(directory: Path, port: int) -> None:
-    for _ in range(200):
+def _await_answers(directory: Path, port: int) -> None:
+    for _ in range(600):
         try:
-            _, writer = await asyncio.open_unix_connection(str(directory / "socket"))
-            writer.close()
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.close()
+            with socket.socket(socket.AF_UNIX) as daemon:
+                daemon.connect(str(directory / "socket"))
+            socket.create_connection(("127.0.0.1", port)).close()
         except OSError:
-            await asyncio.sleep(0.05)
+            time.sleep(0.05)
         else:
             return
     logs = "\n".join(path.read_text(errors="replace")[-2000:] for path in sorted(directory.glob("*.log")))
     raise AssertionError(f"netconfd or sshd did not start:\n{logs}")
 
 
-@asynccontextmanager
-async def netconfd(configuration: str) -> AsyncIterator[LeafAddress]:
-    """A netconfd that runs `configuration` (XML) at first, with its own sshd, while the block runs."""
+@contextmanager
+def netconfd() -> Iterator[LeafAddress]:
+    """A netconfd without any configuration, with its own sshd, while the block runs."""
     # Not below pytest's own directories: their paths are too long for a Unix socket.
     directory = Path(tempfile.mkdtemp(prefix="netconfd-"))
     port = _free_port()
@@ -102,17 +101,17 @@ async def netconfd(configuration: str) -> AsyncIterator[LeafAddress]:
     host.write_private_key(directory / "host")
     (directory / "host").chmod(0o600)
     client.write_public_key(directory / "client.pub")
-    (directory / "startup.xml").write_text(_STARTUP.format(configuration))
+    (directory / "startup.xml").write_text(_STARTUP)
     # Found here, its count of commits is kept here; otherwise in the real home.
     (directory / ".yuma").mkdir()
     (directory / ".yuma" / "startup-cfg-txid.txt").write_text("1\n")
-    shutil.copy(Path(__file__).with_name("roundhouse-leaf.yang"), directory)
+    unpack(directory)
     config = _SSHD_CONFIG.format(port=port, directory=directory, subsystem=_SUBSYSTEM)
     (directory / "sshd_config").write_text(config)
-    async with AsyncExitStack() as stack:
+    with ExitStack() as stack:
         stack.callback(shutil.rmtree, directory)
         stack.enter_context(_machine_as_found())
-        await stack.enter_async_context(
+        stack.enter_context(
             _running(
                 directory / "netconfd.log",
                 _NETCONFD,
@@ -121,22 +120,20 @@ async def netconfd(configuration: str) -> AsyncIterator[LeafAddress]:
                 f"--superuser={getpass.getuser()}",
                 f"--startup={directory}/startup.xml",
                 f"--modpath={directory}:/usr/share/yuma/modules",
-                "--module=roundhouse-leaf",
+                *(f"--module={module}" for module in MODULES),
                 "--target=candidate",
                 "--access-control=off",
-                "--log-level=warn",
+                "--log-level=error",
             )
         )
-        await stack.enter_async_context(
-            _running(directory / "sshd.log", _SSHD, "-D", "-e", "-f", str(directory / "sshd_config"))
-        )
-        await _answers(directory, port)
+        stack.enter_context(_running(directory / "sshd.log", _SSHD, "-D", "-e", "-f", str(directory / "sshd_config")))
+        _await_answers(directory, port)
         yield LeafAddress(
             "127.0.0.1",
             port,
             getpass.getuser(),
             password="",
             host_key=host.export_public_key().decode().strip(),
-            namespaces={"configuration": NAMESPACE},
+            namespaces=NAMESPACES,
             private_key=client.export_private_key().decode(),
         )

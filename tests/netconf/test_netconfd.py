@@ -1,10 +1,11 @@
-"""The transaction against a NETCONF server that is not ours: Debian's netconfd behind OpenSSH."""
+"""The transaction against a NETCONF server that is not ours, Debian's netconfd behind OpenSSH: how the two get on."""
 
 from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 import asyncssh
@@ -13,35 +14,36 @@ from lxml import etree
 
 from netconf.desired import Leaf, Port, Profile
 from netconf.errors import LockedByOther, Refused, Unreachable
-from netconf.owned import edit, name_of, owned_objects
+from netconf.owned import NETCONF, edit, name_of, owned_objects
 from netconf.render import Element, configuration
 from netconf.session import LeafAddress, LeafSession, open_session
 from netconf.transaction import apply, apply_all, desired_lines, read_owned
-from tests.netconf.netconfd import NAMESPACE, netconfd, why_not
+from tests.netconf.junos_models import NAMESPACES
+from tests.netconf.netconfd import netconfd, why_not
 from tests.netconf.test_transaction import leaf_of, port
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
 
 # Something of somebody else's wherever we write, so that even containers are left as they were.
-FOREIGN = f"""<configuration xmlns="{NAMESPACE}">
+FOREIGN = """<configuration>
  <system><host-name>leaf1</host-name></system>
  <interfaces>
   <interface><name>et-0/0/48</name><description>spine1</description><mtu>9216</mtu><unit><name>0</name><family><inet>
    <address><name>10.255.0.1/31</name></address></inet></family></unit></interface>
-  <interface><name>xe-0/0/40</name><description>rhine office</description></interface>
+  <interface><name>xe-1/0/0</name><description>rhine office</description></interface>
   <interface><name>lo0</name><unit><name>0</name><family><inet><filter><input><filter-name>protect-re</filter-name>
    </input></filter><address><name>10.255.255.12/32</name></address></inet></family></unit></interface>
  </interfaces>
  <forwarding-options><dhcp-relay>
   <server-group><server-group><name>office</name><address><name>192.0.2.99</name></address></server-group></server-group>
   <group><name>office</name><active-server-group><active-server-group>office</active-server-group></active-server-group>
-   <interface><name>xe-0/0/40.0</name></interface></group></dhcp-relay></forwarding-options>
+   <interface><name>xe-1/0/0.0</name></interface></group></dhcp-relay></forwarding-options>
  <routing-options>
   <static><route><name>192.0.2.0/24</name><next-hop>10.255.0.0</next-hop><tag><metric-value>7</metric-value></tag></route>
   </static>
   <rib><name>inet6.0</name><static><route><name>2001:db8:ffff::/48</name><discard/></route></static></rib>
  </routing-options>
- <protocols><router-advertisement><interface><name>xe-0/0/40.0</name></interface></router-advertisement></protocols>
+ <protocols><router-advertisement><interface><name>xe-1/0/0.0</name></interface></router-advertisement></protocols>
  <policy-options><prefix-list><name>operators</name><prefix-list-item><name>192.0.2.0/24</name></prefix-list-item>
  </prefix-list></policy-options>
  <firewall><family>
@@ -62,10 +64,31 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("netconf.transaction._LOCK_PAUSE_S", 0.2)
 
 
-@pytest.fixture
-async def address() -> AsyncIterator[LeafAddress]:
-    async with netconfd(FOREIGN) as made:
+@pytest.fixture(scope="module")
+def server() -> Iterator[LeafAddress]:
+    with netconfd() as made:
         yield made
+
+
+@pytest.fixture
+async def address(server: LeafAddress) -> LeafAddress:
+    await as_found(server, FOREIGN)
+    return server
+
+
+async def as_found(server: LeafAddress, text: str) -> None:
+    """Have the server run this and nothing else, whatever a test before has left."""
+    document = etree.fromstring(text, etree.XMLParser(remove_blank_text=True))
+    for tag in NAMESPACES.keys() - {"configuration"}:
+        statement = document.find(tag)
+        operation = "remove" if statement is None else "replace"
+        (etree.SubElement(document, tag) if statement is None else statement).set(f"{{{NETCONF}}}operation", operation)
+    async with open_session(server) as session:
+        with suppress(Refused):
+            await session.cancel_commit("roundhouse-leaf1")
+        await session.discard_changes()
+        await session.edit_candidate(document)
+        await session.confirm(None)
 
 
 def canonical(element: Element) -> bytes:
@@ -78,11 +101,10 @@ def canonical(element: Element) -> bytes:
 async def foreign(session: LeafSession) -> bytes:
     """What runs without what the tests' leaves put there, told by names alone."""
     running = copy.deepcopy(await session.get_config("running"))
-    ours = tuple(f"xe-0/0/{number}" for number in range(8))
     for entry in list(running.iter()):
         name = name_of(entry)
         routed = name.startswith(("203.0.113.", "2001:db8:e000:", "198.18.0."))
-        if name == "rh" or name.startswith(("rh4-", "rh6-")) or name.removesuffix(".0") in ours or routed:
+        if name == "rh" or name.startswith(("rh4-", "rh6-", "rh-", "xe-0/0/")) or routed:
             parent = entry.getparent()
             assert parent is not None
             parent.remove(entry)
