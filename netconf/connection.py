@@ -21,6 +21,7 @@ from ncclient.transport import SSHSession
 from ncclient.transport.errors import SessionCloseError, TransportError
 from ncclient.transport.session import NetconfBase
 
+from netconf.framing import Framing, framed
 from netconf.owned import NETCONF
 from netconf.render import Element
 
@@ -32,6 +33,7 @@ logging.getLogger("ncclient").setLevel(logging.CRITICAL)
 _OPEN_S = 15.0  # for each of the steps: TCP, the SSH banner, the hello
 _GONE_S = 0.2  # how soon a call notices that its session has ended
 _READ_BYTES = 1 << 20
+_BASE = "urn:ietf:params:netconf:base:"
 
 
 class Database(StrEnum):
@@ -70,16 +72,36 @@ class Ended(ConnectionError):
         super().__init__("the session was closed" if closed else str(cause) or type(cause).__name__)
 
 
+class _Reader:
+    """In place of ncclient's parsers, for which a character that a chunk or a read cuts in two is broken."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self._framing = Framing()
+
+    def parse(self, data: bytes) -> None:
+        self._framing.feed(data)
+        while True:
+            self._framing.chunked = self._session._base == NetconfBase.BASE_11
+            message = self._framing.next_message()
+            if message is None:
+                return
+            self._session._dispatch_message(message.decode())
+
+
+class _Handler(DefaultDeviceHandler):  # type: ignore[misc]
+    def get_xml_parser(self, session: Any) -> _Reader:
+        return _Reader(session)
+
+
 class _Session(SSHSession):  # type: ignore[misc]
     """ncclient's session, whose calls are on the wire when `send` returns, and which reads as much as there is."""
 
     def send(self, message: str) -> None:
         if not self.connected:
             raise TransportError("the session has ended")
-        data = message.encode()
-        # RFC 6242 §4: chunks once both have said hello with 1.1, the end mark before that.
-        framed = b"\n#%d\n%s\n##\n" % (len(data), data) if self._base == NetconfBase.BASE_11 else data + b"]]>]]>"
-        self._channel.sendall(framed)
+        # Chunks once both have said hello with 1.1, the end mark before that.
+        self._channel.sendall(framed(message.encode(), chunked=self._base == NetconfBase.BASE_11))
 
     def _transport_read(self) -> Any:
         return self._channel.recv(_READ_BYTES)
@@ -90,7 +112,7 @@ class Connection:
 
     def __init__(self, address: LeafAddress) -> None:
         self._address = address
-        self._handler = DefaultDeviceHandler({"name": "default"})
+        self._handler = _Handler({"name": "default"})
         self._session = _Session(self._handler)
         self._socket: socket.socket | None = None
         self._aborted = threading.Event()
@@ -134,6 +156,8 @@ class Connection:
                     timeout=_OPEN_S,
                     keepalive=10,
                 )
+            if not any(capability.startswith(_BASE) for capability in self.capabilities):
+                raise ConnectionError("its hello offers no NETCONF")
             # A peer that reads no more must not hold the thread for ever.
             self._session._channel.settimeout(_OPEN_S)
         except Exception as err:
@@ -174,6 +198,8 @@ class Connection:
             with suppress(Ended, TimeoutError):
                 self.call(etree.Element(f"{{{NETCONF}}}close-session", nsmap={None: NETCONF}), 2.0)  # type: ignore[dict-item]
         if self._session.transport is not None:
+            # Else paramiko's timer for the handshake, a thread, lives on until its time has come.
+            self._session.transport.packetizer.complete_handshake()
             self._session.close()
         if self._socket is not None:
             self._socket.close()

@@ -124,7 +124,12 @@ class LeafSession:
         except asyncio.CancelledError:
             self._connection.abort()
             raise
-        reply = etree.fromstring(text.encode(), etree.XMLParser(resolve_entities=False, huge_tree=True))
+        try:
+            reply = etree.fromstring(text.encode(), etree.XMLParser(resolve_entities=False, huge_tree=True))
+        except etree.XMLSyntaxError:
+            # What it says of the answer could have some of it in its words.
+            self._connection.abort()
+            raise OutcomeUnknown(f"the answer to {tag_of(operation)} is no XML") from None
         raise_for(reply, must_say_ok=must_say_ok)
         return reply
 
