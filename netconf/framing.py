@@ -54,6 +54,8 @@ class Framing:
                     at = header.end()
                     message, self._message = bytes(self._message), bytearray()
                     return message
+                if int(header[1]) > _MOST:
+                    raise BadFrame("a chunk is too long")
                 end = header.end() + int(header[1])
                 if len(self._buffer) < end:
                     return None
