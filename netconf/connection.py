@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -164,18 +165,24 @@ class Connection:
             self.close()
             raise Ended(err) from err
 
-    def call(self, operation: Element, timeout_s: float) -> str:
-        """Send an operation; the `<rpc-reply>` as text.
+    def call(self, operations: Sequence[Element], timeout_s: float) -> list[str]:
+        """Send operations, all of them before the first answer; their `<rpc-reply>`s as text.
 
-        Raises TimeoutError when no answer came in time, Ended when the session has ended: also when it ended just as
-        the operation was sent, which ncclient does not notice.
+        Raises TimeoutError when an answer did not come in time, Ended when the session has ended: also when it ended
+        just as an operation was sent, which ncclient does not notice.
         """
-        rpc = Dispatch(self._session, self._handler, async_mode=True, raise_mode=RaiseMode.NONE)
+        sent = []
         until = time.monotonic() + timeout_s
-        try:
-            rpc.request(operation)
-        except Exception as err:  # ncclient and paramiko have many words for it
-            raise Ended(err) from err
+        for operation in operations:
+            rpc = Dispatch(self._session, self._handler, async_mode=True, raise_mode=RaiseMode.NONE)
+            try:
+                rpc.request(operation)
+            except Exception as err:  # ncclient and paramiko have many words for it
+                raise Ended(err) from err
+            sent.append(rpc)
+        return [self._answer(rpc, until) for rpc in sent]
+
+    def _answer(self, rpc: Any, until: float) -> str:
         while not rpc.event.wait(min(_GONE_S, max(0.0, until - time.monotonic()))):
             if not self.alive and not rpc.event.is_set():
                 raise Ended("the session ended before the answer")
@@ -196,7 +203,7 @@ class Connection:
         """End the session in order if the leaf answers, and the connection and its threads in any case."""
         if self.alive:
             with suppress(Ended, TimeoutError):
-                self.call(etree.Element(f"{{{NETCONF}}}close-session", nsmap={None: NETCONF}), 2.0)  # type: ignore[dict-item]
+                self.call([etree.Element(f"{{{NETCONF}}}close-session", nsmap={None: NETCONF})], 2.0)  # type: ignore[dict-item]
         if self._session.transport is not None:
             # Else paramiko's timer for the handshake, a thread, lives on until its time has come.
             self._session.transport.packetizer.complete_handshake()
@@ -207,11 +214,19 @@ class Connection:
 
 @contextmanager
 def _key_file(private_key: str) -> Iterator[str | None]:
-    """The key as a file that only we can read, while the block runs: ncclient takes keys by their path only."""
+    """The key as a file that only we can read, while the block runs: ncclient takes keys by their path only.
+
+    Where the system has files in memory it is one of them, of which a process that is killed leaves nothing behind.
+    """
     if not private_key:
         yield None
-        return
-    with NamedTemporaryFile("w", prefix="leaf-key-") as file:  # made with mode 0600
-        file.write(private_key)
-        file.flush()
-        yield file.name
+    elif hasattr(os, "memfd_create"):
+        with os.fdopen(os.memfd_create("leaf-key"), "w") as file:  # closed in the programs that we start
+            file.write(private_key)
+            file.flush()
+            yield f"/proc/self/fd/{file.fileno()}"
+    else:
+        with NamedTemporaryFile("w", prefix="leaf-key-") as file:  # made with mode 0600
+            file.write(private_key)
+            file.flush()
+            yield file.name

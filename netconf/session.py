@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -19,7 +19,7 @@ from netconf.errors import LockedByOther, OutcomeUnknown, Refused, Unreachable
 from netconf.lldp import LldpNeighbor, neighbors_in
 from netconf.owned import NETCONF, tag_of
 from netconf.render import Element
-from netconf.replies import raise_for
+from netconf.replies import raise_for, refusal_in
 
 __all__ = ["Database", "LeafAddress", "LeafSession", "open_session"]
 
@@ -32,6 +32,8 @@ _COMMIT_S = 180.0  # 60 s and more were seen on loaded switches
 _DEFAULT: Any = {None: NETCONF}
 _PERSIST = "urn:ietf:params:netconf:capability:confirmed-commit:1.1"
 _VALIDATE = "urn:ietf:params:netconf:capability:validate:"
+_JUNOS = "http://xml.juniper.net/netconf/junos"
+_MONITORING = "urn:ietf:params:xml:ns:yang:ietf-netconf-monitoring"
 
 
 class LeafSession:
@@ -66,8 +68,16 @@ class LeafSession:
         return any(capability.startswith(_VALIDATE) for capability in self._connection.capabilities)
 
     @property
+    def junos(self) -> bool:
+        """Whether the peer has Junos' own calls."""
+        return any(capability.startswith(_JUNOS) for capability in self._connection.capabilities)
+
+    @property
     def session_id(self) -> str:
-        """The peer's number for this session."""
+        """The peer's number for this session, by which another one can end it; on Junos that of its process.
+
+        To be kept where it outlives this process: `apply` ends what such a session has left behind, and no other.
+        """
         return self._connection.session_id
 
     async def witness(self) -> LeafSession:
@@ -112,34 +122,70 @@ class LeafSession:
         Raises Refused or LockedByOther for a no, OutcomeUnknown when no answer came in time, Unreachable when the
         session is gone. Cancelled, it ends the session.
         """
-        limit_s = timeout_s or _READ_S
+        (reply,) = await self._replies([operation], timeout_s or _READ_S)
+        raise_for(reply, must_say_ok=must_say_ok)
+        return reply
+
+    async def ask(self, operations: Sequence[Element], *, timeout_s: float | None = None) -> list[Element | Refused]:
+        """Send operations that change nothing, one behind the other without waiting; their replies, refusals too.
+
+        Raises what `rpc` raises otherwise.
+        """
+        replies = await self._replies(operations, timeout_s or _READ_S)
+        return [refusal_in(reply) or reply for reply in replies]
+
+    async def _replies(self, operations: Sequence[Element], limit_s: float) -> list[Element]:
+        said = tag_of(operations[0])
         try:
-            text = await _in_thread(self._thread, lambda: self._connection.call(operation, limit_s))
+            texts = await _in_thread(self._thread, lambda: self._connection.call(operations, limit_s))
         except TimeoutError:
             self._connection.abort()
-            raise OutcomeUnknown(f"no answer to {tag_of(operation)} within {limit_s:g} s") from None
+            raise OutcomeUnknown(f"no answer to {said} within {limit_s:g} s") from None
         except Ended as err:
             self._connection.abort()
-            raise Unreachable(f"{tag_of(operation)}: {err}") from err
+            raise Unreachable(f"{said}: {err}") from err
         except asyncio.CancelledError:
             self._connection.abort()
             raise
+        parser = etree.XMLParser(resolve_entities=False, huge_tree=True)
         try:
-            reply = etree.fromstring(text.encode(), etree.XMLParser(resolve_entities=False, huge_tree=True))
+            return [etree.fromstring(text.encode(), parser) for text in texts]
         except etree.XMLSyntaxError:
             # What it says of the answer could have some of it in its words.
             self._connection.abort()
-            raise OutcomeUnknown(f"the answer to {tag_of(operation)} is no XML") from None
-        raise_for(reply, must_say_ok=must_say_ok)
-        return reply
+            raise OutcomeUnknown(f"the answer to {said} is no XML") from None
 
     async def get_config(self, source: str, *, timeout_s: float | None = None) -> Element:
         """The whole configuration of a datastore, as `<configuration>`."""
         operation = _operation("get-config")
         _sub(_sub(operation, "source"), source)
-        reply = await self.rpc(operation, timeout_s=timeout_s or _LONG_READ_S, must_say_ok=False)
-        found = next((one for one in reply.iter() if isinstance(one.tag, str) and tag_of(one) == "configuration"), None)
-        return etree.Element("configuration") if found is None else found
+        return configuration_in(await self.rpc(operation, timeout_s=timeout_s or _LONG_READ_S, must_say_ok=False))
+
+    async def sessions(self) -> dict[str, str]:
+        """The peer's NETCONF sessions with their logins, where it offers to tell (RFC 6022); else nothing."""
+        if not any(capability.startswith(_MONITORING) for capability in self._connection.capabilities):
+            return {}
+        operation = _operation("get")
+        wanted = _sub(operation, "filter")
+        wanted.set("type", "subtree")
+        state = etree.SubElement(wanted, f"{{{_MONITORING}}}netconf-state", nsmap={None: _MONITORING})  # type: ignore[dict-item]
+        etree.SubElement(state, f"{{{_MONITORING}}}sessions")
+        reply = await self.rpc(operation, must_say_ok=False)
+        found = {}
+        for one in reply.iter(f"{{{_MONITORING}}}session"):
+            said = {tag_of(child): (child.text or "").strip() for child in one if isinstance(child.tag, str)}
+            found[said.get("session-id", "")] = said.get("username", "")
+        return found
+
+    async def kill_session(self, session_id: str) -> None:
+        """End another session, with its lock and, on Junos, its trial commit. Raises Refused without the permission."""
+        operation = _operation("kill-session")
+        _sub(operation, "session-id").text = session_id
+        await self.rpc(operation)
+
+    def abandon(self) -> None:
+        """End the connection at once, and with it the lock and whatever else ends with a session. Does not block."""
+        self._connection.abort()
 
     async def lldp_neighbors(self) -> tuple[LldpNeighbor, ...]:
         """What the leaf's ports see at the other end of their cables. Takes no lock; raises what `rpc` raises."""
@@ -199,11 +245,17 @@ class LeafSession:
         self.unsettled = False
 
     async def cancel_commit(self, persist: str) -> None:
-        """Take the pending commit back at once (confirmed-commit 1.1)."""
+        """Take the pending commit back at once (confirmed-commit 1.1). Raises Refused, too, when none is pending."""
         operation = _operation("cancel-commit")
         _sub(operation, "persist-id").text = persist
         await self.rpc(operation, timeout_s=_COMMIT_S)
         self.unsettled = False
+
+
+def configuration_in(reply: Element) -> Element:
+    """The `<configuration>` in a reply, an empty one if there is none."""
+    found = next((one for one in reply.iter() if isinstance(one.tag, str) and tag_of(one) == "configuration"), None)
+    return etree.Element("configuration") if found is None else found
 
 
 def _operation(tag: str) -> Element:

@@ -1,0 +1,191 @@
+"""Whether a leaf still carries traffic after a change: what it shows of its ports and routes, before and after. Pure.
+
+A configuration that reads back as asked for can still cut a host off. So the leaf is asked, in Junos' own operational
+calls, what it makes of it. A port that was up must be up, with its addresses and routes; who was down before proves
+nothing and has nothing to prove.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_interface, ip_network
+
+from lxml import etree
+
+from netconf.by_port import Objects
+from netconf.lldp import LldpNeighbor, neighbors_in
+from netconf.owned import NETCONF, name_of, tag_of
+from netconf.render import Element
+
+Interface = IPv4Interface | IPv6Interface
+Network = IPv4Network | IPv6Network
+
+_ROUTES = ("direct", "static")  # protocols, as Junos calls them
+
+
+@dataclass(frozen=True, slots=True)
+class PortState:
+    """A physical interface as the leaf shows it."""
+
+    up: bool  # enabled, with a link
+    addresses: frozenset[Interface]  # of its logical units
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a leaf shows beyond its configuration."""
+
+    ports: Mapping[str, PortState]
+    routes: Mapping[str, frozenset[Network]]  # the active ones, by protocol
+    neighbors: frozenset[LldpNeighbor]
+    trial_of: str | None = None  # the user whose confirmed commit waits for its confirmation
+
+
+def calls() -> tuple[Element, ...]:
+    """The operations that ask for it, whose replies `seen_in` reads. They take no lock.
+
+    Only the active routes of our own kinds: a leaf may have a whole routing table from its spines.
+    """
+    interfaces = _operation("get-interface-information")
+    etree.SubElement(interfaces, f"{{{NETCONF}}}terse")
+    routes = []
+    for protocol in _ROUTES:
+        one = _operation("get-route-information")
+        etree.SubElement(one, f"{{{NETCONF}}}active-path")
+        etree.SubElement(one, f"{{{NETCONF}}}protocol").text = protocol
+        routes.append(one)
+    return interfaces, *routes, _operation("get-lldp-neighbors-information"), _operation("get-commit-information")
+
+
+def seen_in(replies: Sequence[Element | None]) -> Seen:
+    """What the replies to `calls` tell, in their order; None stands for a refusal."""
+    interfaces, *routes, neighbors, commits = replies
+    return Seen(
+        {} if interfaces is None else dict(_ports(interfaces)),
+        {
+            protocol: frozenset() if reply is None else frozenset(_destinations(reply))
+            for protocol, reply in zip(_ROUTES, routes, strict=True)
+        },
+        frozenset() if neighbors is None else frozenset(neighbors_in(neighbors)),
+        None if commits is None else trial_in(commits),
+    )
+
+
+def trial_in(reply: Element) -> str | None:
+    """Whose confirmed commit is pending, by a reply to `get-commit-information`; None when there is none.
+
+    The words "commit confirmed, rollback in ..." stay in the history for ever; only this element goes away.
+    """
+    for entry in _all(reply, "commit-history"):
+        if any(_all(entry, "commit-confirmed")):
+            return _text(entry, "user")
+    return None
+
+
+def lost(before: Seen, after: Seen, old: Objects, new: Objects, touched: Collection[str]) -> dict[str, str]:
+    """What worked before the change from `old` to `new` and does not after it, by port, in words."""
+    up = {name for name, port in before.ports.items() if port.up}
+    found: dict[str, list[str]] = {}
+    for name in up:
+        now = after.ports.get(name)
+        if now is None or not now.up:
+            found.setdefault(name, []).append("the link was up and is down" if now else "the interface is gone")
+    still_up = up - found.keys()
+    for name, addresses in _addresses(new).items():
+        if name in still_up:
+            had = before.ports[name].addresses
+            has = after.ports[name].addresses
+            for address in addresses:
+                # Ports that are not touched keep what they had, and need not have had all that they should.
+                if name not in touched and address not in had:
+                    continue
+                if address not in has:
+                    found.setdefault(name, []).append(f"{address} is not on it")
+                elif address.network not in after.routes["direct"]:
+                    found.setdefault(name, []).append(f"there is no direct route to {address.network}")
+    for name, network in _static_routes(old, new, before, still_up):
+        if network not in after.routes["static"]:
+            found.setdefault(name, []).append(f"the route to {network} is not active")
+    return {name: "; ".join(sorted(texts)) for name, texts in found.items()}
+
+
+def unheard(before: Seen, after: Seen) -> list[str]:
+    """Ports that stayed up and whose neighbour is not heard any more; it may only have to speak again, by LLDP."""
+    now = {(one.port, one.chassis_id) for one in after.neighbors}
+    return sorted(
+        one.port
+        for one in before.neighbors
+        if (one.port, one.chassis_id) not in now and one.port in after.ports and after.ports[one.port].up
+    )
+
+
+def _addresses(objects: Objects) -> dict[str, list[Interface]]:
+    """The addresses that each interface of ours should have."""
+    return {
+        key[-1]: [ip_interface(name_of(one)) for one in interface.findall("unit/family/*/address")]
+        for key, interface in objects.items()
+        if key[:-1] == ("interfaces", "interface")
+    }
+
+
+def _static_routes(old: Objects, new: Objects, before: Seen, up: Collection[str]) -> Iterator[tuple[str, Network]]:
+    """Static routes that should be active, each with a port that is up and leads to one of its next hops.
+
+    One that stays as it was, and was not active before, does not count.
+    """
+    networks = [(address.network, name) for name, some in _addresses(new).items() for address in some]
+    for key, route in new.items():
+        if key[-2] != "route":
+            continue
+        destination = ip_network(key[-1])
+        ports = {
+            name
+            for hop in route.findall("next-hop")
+            for network, name in networks
+            if hop.text and ip_interface(hop.text).ip in network
+        }
+        same = key in old and etree.tostring(old[key]) == etree.tostring(route)
+        if same and destination not in before.routes["static"]:
+            continue
+        for name in sorted(ports.intersection(up))[:1]:
+            yield name, destination
+
+
+def _operation(tag: str) -> Element:
+    return etree.Element(f"{{{NETCONF}}}{tag}", nsmap={None: NETCONF})  # type: ignore[dict-item]
+
+
+def _all(element: Element, tag: str) -> Iterator[Element]:
+    return (one for one in element.iter() if isinstance(one.tag, str) and tag_of(one) == tag)
+
+
+def _text(element: Element, tag: str) -> str:
+    """The text of the first child so called; Junos puts line breaks around it."""
+    return next(("".join(map(str, one.itertext())).strip() for one in element if tag_of(one) == tag), "")
+
+
+def _ports(reply: Element) -> Iterator[tuple[str, PortState]]:
+    for interface in _all(reply, "physical-interface"):
+        up = _text(interface, "admin-status") == "up" and _text(interface, "oper-status") == "up"
+        addresses = frozenset(
+            found
+            for one in _all(interface, "ifa-local")
+            if (found := _interface("".join(map(str, one.itertext())).strip())) is not None
+        )
+        yield _text(interface, "name"), PortState(up, addresses)
+
+
+def _interface(text: str) -> Interface | None:
+    try:
+        return ip_interface(text)
+    except ValueError:  # other families have addresses, too
+        return None
+
+
+def _destinations(reply: Element) -> Iterator[Network]:
+    for entry in _all(reply, "rt"):
+        if any(True for _ in _all(entry, "current-active")) or any(
+            "*" in (one.text or "") for one in _all(entry, "active-tag")
+        ):
+            yield ip_network(_text(entry, "rt-destination"), strict=False)
