@@ -6,10 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from lxml import etree
 
-from netconf.owned import Key, is_silent, name_of, quoted, tag_of
-from netconf.render import Element
+from netconf.references import Key
+from netconf.statements import inner, is_silent, is_whole, value_of, whole, words_of
+from netconf.tree import Element, name_of, tag_of, text_of
 
 _INDENT = "    "
+_ONE_LINE = {"local-as"}
 
 
 def compared(old: Mapping[Key, Element], new: Mapping[Key, Element]) -> str:
@@ -39,39 +41,37 @@ def _edit(words: Sequence[str]) -> str:
     return f"[edit {' '.join(words)}]"
 
 
-def _words(element: Element, parent: str) -> list[str]:
-    """What a statement begins with: its own word, unless Junos leaves it out, and its name."""
-    name = name_of(element)
-    return [*([] if is_silent(parent, tag_of(element)) else [tag_of(element)]), *([quoted(name)] if name else [])]
-
-
-def _inner(element: Element) -> list[Element]:
-    return [child for child in element if tag_of(child) != "name"]
-
-
 def _block(element: Element | None, parent: str, sign: str, depth: int = 0) -> Iterator[str]:
     """A whole statement with all that is in it, each line with the sign."""
     if element is None:
         return
     margin = f"{sign}  {_INDENT * depth}"
-    words, inner = _words(element, parent), _inner(element)
-    if len(inner) == 1 and not len(inner[0]) and is_silent(tag_of(element), tag_of(inner[0])):
-        inner, words = [], [*words, quoted((inner[0].text or "").strip())]
-    elif not inner and (text := (element.text or "").strip()):
-        words = [*words, quoted(text)]
-    if not inner:
+    tag, words, contents = tag_of(element), words_of(element, parent), inner(element)
+    joined = len(contents) == 1 and not len(contents[0]) and _is_joined(tag, contents[0])
+    if joined or is_whole(parent, tag) or tag in _ONE_LINE:
+        contents, words = [], whole(element, parent)
+    elif not contents:
+        words = [*words, *value_of(element)]
+    if not contents:
         yield f"{margin}{' '.join(words)};"
         return
     yield f"{margin}{' '.join(words)} {{"
-    for child in inner:
-        yield from _block(child, tag_of(element), sign, depth + 1)
+    for child in contents:
+        yield from _block(child, tag, sign, depth + 1)
     yield f"{margin}}}"
 
 
-def _identity(element: Element) -> tuple[str, str, str]:
-    """What makes two statements the same one, whose contents may differ; for one without contents, all of it."""
-    inner = _inner(element)
-    return tag_of(element), name_of(element), "" if inner else (element.text or "").strip()
+def _is_joined(parent: str, lone: Element) -> bool:
+    """Whether a statement that stands alone in another one stands in its line."""
+    return is_silent(parent, tag_of(lone)) or (parent == "then" and not text_of(lone))
+
+
+def _identity(element: Element, parent: str) -> tuple[str, str, str]:
+    """What makes two statements the same one, whose contents may differ; of one that is a line, all of it."""
+    tag = tag_of(element)
+    if is_whole(parent, tag) or tag in _ONE_LINE:
+        return tag, " ".join(whole(element, parent)), ""
+    return tag, name_of(element), "" if inner(element) else text_of(element)
 
 
 def _within(old: Element, new: Element, words: list[str]) -> Iterator[str]:
@@ -79,16 +79,16 @@ def _within(old: Element, new: Element, words: list[str]) -> Iterator[str]:
     if etree.tostring(old) == etree.tostring(new):
         return
     tag = tag_of(old)
-    before = {_identity(child): child for child in _inner(old)}
-    after = {_identity(child): child for child in _inner(new)}
+    before = {_identity(child, tag): child for child in inner(old)}
+    after = {_identity(child, tag): child for child in inner(new)}
     lines = [line for one, child in before.items() if one not in after for line in _block(child, tag, "-")]
     lines += [line for one, child in after.items() if one not in before for line in _block(child, tag, "+")]
     common = [one for one in before if one in after]
     for was, is_now in zip(common, [one for one in after if one in before], strict=True):
         if was != is_now:
-            lines.append(f"!  {' '.join(_words(after[is_now], tag))} {{ ... }}")
+            lines.append(f"!  {' '.join(words_of(after[is_now], tag))} {{ ... }}")
     if lines:
         yield _edit(words)
         yield from lines
     for one in common:
-        yield from _within(before[one], after[one], [*words, *_words(before[one], tag)])
+        yield from _within(before[one], after[one], [*words, *words_of(before[one], tag)])

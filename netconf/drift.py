@@ -1,33 +1,92 @@
-"""What of ours on a leaf is not as it should be, when nothing of ours is under way there."""
+"""What of ours on a leaf is not as it should be, and what a change of it would do."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from netconf.by_port import Needs, Objects, touched_ports
 from netconf.compare import compared
 from netconf.desired import Leaf
-from netconf.owned import owned_objects, set_lines
-from netconf.render import configuration
+from netconf.owned import Key, desired_objects, digest, owned_objects, rendered_objects, set_lines, standing, to_xml
+from netconf.render import Element
 from netconf.session import LeafSession
 
 
 @dataclass(frozen=True, slots=True)
+class DriftedObject:
+    """One object that runs otherwise than desired, and what an `Exemption` of it would be made of."""
+
+    key: Key
+    ports: tuple[str, ...]  # that have a part in it, or need it
+    instead_of: str  # digest of what is rendered there; nothing: ""
+    xml: str = field(repr=False)  # what of ours runs there; nothing: ""
+    text: str  # the difference, as in `Drift.text`
+
+
+@dataclass(frozen=True, slots=True)
 class Drift:
-    """How what runs differs from what is desired. To repair it is to apply; to accept it, to desire something else."""
+    """How what runs differs from what is desired. To repair it is to apply; to accept it, to exempt its objects."""
 
     added: tuple[str, ...]  # `set` statements that run and are not desired
     removed: tuple[str, ...]  # and that are desired and do not run
-    text: str  # the same as Junos' `show | compare`, with + for what was added; also a changed order of terms
+    text: str  # as Junos' `show | compare`, with + for what was added; also a changed order of terms, or secret
+    objects: tuple[DriftedObject, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.objects)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What it would change on a leaf to apply what is desired."""
+
+    added: tuple[str, ...]  # `set` statements that would be new
+    removed: tuple[str, ...]  # and that would be gone, those of whatever gives way to ours too
+    text: str  # as Junos' `show | compare`
+    ports: tuple[str, ...]  # host ports that it changes; all, where it changes what joins the leaf to the rest
 
     def __bool__(self) -> bool:
         return bool(self.text)
 
 
-async def read_drift(session: LeafSession, desired: Leaf) -> Drift:
-    """Compare the leaf's owned objects in its running configuration with what they should be; changes nothing.
+def drift_of(leaf: Leaf, configuration: Element) -> Drift:
+    """Compare the owned objects in a `<configuration>` with what they should be.
 
-    What somebody else owns is not looked at. Raises Unreachable, OutcomeUnknown.
+    Where one of ours is missing, whatever stands there instead is told of; what else is not ours is not looked at.
     """
-    wanted, running = owned_objects(configuration(desired)), owned_objects(await session.get_config("running"))
-    should, does = set(set_lines(wanted)), set(set_lines(running))
-    return Drift(tuple(sorted(does - should)), tuple(sorted(should - does)), compared(wanted, running))
+    wanted, rendered, running = desired_objects(leaf), rendered_objects(leaf), owned_objects(configuration)
+    drifted = _differing(wanted, running)
+    found = {**standing(configuration, drifted), **running}
+    needs = (Needs(wanted), Needs(running)) if drifted else ()
+    objects = []
+    for key in drifted:
+        ours = running.get(key)
+        should, does = ({key: one[key]} if key in one else {} for one in (wanted, found))
+        ports = {port for need in needs for port in need.ports([key])}
+        instead_of, xml = digest(rendered.get(key)), "" if ours is None else to_xml(ours)
+        objects.append(DriftedObject(key, tuple(sorted(ports)), instead_of, xml, compared(should, does)))
+    added, removed = _lines(wanted, found)
+    return Drift(added, removed, compared(wanted, found), tuple(objects))
+
+
+def difference(old: Element, new: Leaf) -> Difference:
+    """What it would do to a leaf that runs the `<configuration>` to make it what is desired."""
+    wanted, running = desired_objects(new), owned_objects(old)
+    before = {**standing(old, wanted), **running}
+    added, removed = _lines(before, wanted)
+    return Difference(added, removed, compared(before, wanted), tuple(touched_ports(wanted, running)))
+
+
+def _differing(one: Objects, other: Objects) -> list[Key]:
+    return [key for key in sorted(one.keys() | other.keys()) if digest(one.get(key)) != digest(other.get(key))]
+
+
+def _lines(old: Objects, new: Objects) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The `set` statements that come and that go."""
+    before, after = set(set_lines(old)), set(set_lines(new))
+    return tuple(sorted(after - before)), tuple(sorted(before - after))
+
+
+async def read_drift(session: LeafSession, desired: Leaf) -> Drift:
+    """The drift of the leaf's running configuration now; changes nothing. Raises Unreachable, OutcomeUnknown."""
+    return drift_of(desired, await session.get_config("running"))

@@ -1,83 +1,110 @@
-"""Which objects of a configuration are ours, how they are compared, and how they read as `set` statements. Pure."""
+"""Which objects of a configuration are ours, how they are compared, and how one becomes another. Pure."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+import hashlib
+from collections.abc import Collection, Iterator, Mapping
 
 from lxml import etree
 
-from netconf.render import OWNER, ROUTE_TAG, Element
+from netconf.desired import Exemption, Leaf
+from netconf.names import ROUTE_TAG, describes_ours, is_ours
+from netconf.references import Key, referred
+from netconf.render import configuration
+from netconf.secret9 import normal
+from netconf.statements import is_silent, quoted, set_lines, statements
+from netconf.tree import Element, child_of, key_of, name_of, tag_of, text_of
+
+__all__ = [
+    "NETCONF",
+    "Key",
+    "desired_objects",
+    "digest",
+    "edit",
+    "foreign_ports",
+    "from_xml",
+    "is_silent",
+    "name_of",
+    "owned_objects",
+    "plain",
+    "quoted",
+    "relevant",
+    "rendered_objects",
+    "set_lines",
+    "standing",
+    "tag_of",
+    "to_xml",
+]
 
 NETCONF = "urn:ietf:params:xml:ns:netconf:base:1.0"
-Key = tuple[str, ...]
 
+_INTERFACE = ("interfaces", "interface")
+# What is ours because the interface is.
+_OF_INTERFACE = (("protocols", "router-advertisement", "interface"), ("protocols", "lldp", "interface"))
+_ROUTES = (("routing-options", "static", "route"), ("routing-options", "rib inet6.0", "static", "route"))
 # Where our objects stand: the path from `<configuration>` to their list; a list entry on the way is tag and name.
 _PLACES: tuple[tuple[str, ...], ...] = (
-    ("interfaces", "interface"),
+    _INTERFACE,
+    *_OF_INTERFACE,
     ("forwarding-options", "dhcp-relay", "server-group", "server-group"),
     ("forwarding-options", "dhcp-relay", "group"),
-    ("protocols", "router-advertisement", "interface"),
+    ("protocols", "bgp", "group"),
     ("policy-options", "prefix-list"),
+    ("policy-options", "policy-statement"),
+    ("policy-options", "community"),
     ("firewall", "family", "inet", "filter"),
     ("firewall", "family", "inet6", "filter"),
-    ("routing-options", "static", "route"),
-    ("routing-options", "rib inet6.0", "static", "route"),
+    ("firewall", "policer"),
+    *_ROUTES,
 )
-_ORDERED = {"term"}  # the order of a filter's terms is its meaning
-# What `set` statements leave out, as parent and child.
-_SILENT = {
-    ("interfaces", "interface"),
-    ("prefix-list", "prefix-list-item"),
-    ("server-group", "server-group"),
-    ("server-group", "address"),
-    ("active-server-group", "active-server-group"),
-    ("input", "filter-name"),
-    ("tag", "metric-value"),
-}
-
-
-def is_silent(parent: str, tag: str) -> bool:
-    """Whether Junos leaves the tag out where it writes statements as words."""
-    return (parent, tag) in _SILENT
-
-
-def tag_of(element: Element) -> str:
-    """The element's name without its namespace."""
-    return str(element.tag).rpartition("}")[2]
-
-
-def _child(element: Element, tag: str) -> Element | None:
-    return next((child for child in element if isinstance(child.tag, str) and tag_of(child) == tag), None)
-
-
-def name_of(element: Element) -> str:
-    """The list key of an entry, or nothing."""
-    name = _child(element, "name")
-    return "" if name is None else (name.text or "").strip()
+_ORDERED = {"term"}  # the order of a filter's or a policy's terms is its meaning
+_SECRET = {"authentication-key"}
 
 
 def plain(element: Element) -> Element:
     """A copy without namespaces, attributes, comments and white space, with its children in one order.
 
-    A device may write the same configuration in many ways; two that mean the same become equal here.
+    A device may write the same configuration in many ways; two that mean the same become equal here. What is
+    deactivated is not there, and a secret is written in one of the many ways there are (`secret9`).
     """
-    made = etree.Element(tag_of(element))
-    children = [plain(child) for child in element if isinstance(child.tag, str)]
+    tag = tag_of(element)
+    made = etree.Element(tag)
+    children = [plain(child) for child in element if _in_force(child)]
     if not children:
-        made.text = (element.text or "").strip() or None
-    names = [child for child in children if child.tag == "name"]
-    rest = [child for child in children if child.tag != "name" and child.tag not in _ORDERED]
+        text = text_of(element)
+        made.text = normal(text) if text and tag in _SECRET else text or None
+    names = [child for child in children if child.tag == key_of(tag)]
+    rest = [child for child in children if child.tag != key_of(tag) and child.tag not in _ORDERED]
     ordered = [child for child in children if child.tag in _ORDERED]
-    rest.sort(key=lambda child: (child.tag, child.findtext("name") or "", child.text or ""))
+    rest.sort(key=lambda child: (child.tag, name_of(child), child.text or ""))
     made.extend([*names, *rest, *ordered])
     return made
+
+
+def to_xml(element: Element) -> str:
+    """An element as text."""
+    return etree.tostring(element, encoding="unicode")
+
+
+def from_xml(text: str) -> Element:
+    """The element that a text is. Raises etree.XMLSyntaxError."""
+    return etree.fromstring(text, etree.XMLParser(resolve_entities=False, no_network=True))
+
+
+def digest(element: Element | None) -> str:
+    """What tells an object in plain form from any other one; nothing for none."""
+    return "" if element is None else hashlib.sha256(etree.tostring(element)).hexdigest()
+
+
+def _in_force(element: Element) -> bool:
+    return isinstance(element.tag, str) and element.get("inactive") is None
 
 
 def _is(element: Element, step: str) -> bool:
     """Whether the element is one step of a place: the tag, and the name where the step says one."""
     tag, _, name = step.partition(" ")
-    return isinstance(element.tag, str) and tag_of(element) == tag and name in ("", name_of(element))
+    return _in_force(element) and tag_of(element) == tag and name in ("", name_of(element))
 
 
 def _entries(root: Element, place: tuple[str, ...]) -> Iterator[Element]:
@@ -88,32 +115,108 @@ def _entries(root: Element, place: tuple[str, ...]) -> Iterator[Element]:
 
 
 def _tag_value(route: Element) -> str:
-    tag = _child(route, "tag")
-    value = None if tag is None else _child(tag, "metric-value")
-    return "" if value is None else (value.text or "").strip()
+    tag = child_of(route, "tag")
+    return "" if tag is None else text_of(child_of(tag, "metric-value"))
+
+
+def _physical(interface: str) -> str:
+    return interface.removesuffix(".0")
+
+
+def _standing(root: Element) -> Iterator[tuple[Key, Element, bool]]:
+    """All that stands where ours may, and whether it is."""
+    interfaces = set()
+    for place in _PLACES:
+        for entry in _entries(root, place):
+            name = name_of(entry)
+            if place == _INTERFACE:
+                ours = describes_ours(text_of(child_of(entry, "description")))
+                if ours:
+                    interfaces.add(name)
+            elif place in _OF_INTERFACE:
+                ours = _physical(name) in interfaces
+            elif place in _ROUTES:
+                ours = _tag_value(entry) == ROUTE_TAG
+            else:
+                ours = is_ours(name)
+            yield (*place, name), entry, ours
 
 
 def owned_objects(configuration: Element) -> dict[Key, Element]:
     """Our objects by place and name, in plain form."""
-    found: dict[Key, Element] = {}
-    ports = set()
-    for place in _PLACES:
-        for entry in _entries(configuration, place):
-            name = name_of(entry)
-            if place == ("interfaces", "interface"):
-                description = _child(entry, "description")
-                ours = description is not None and (description.text or "").strip().startswith(f"{OWNER} ")
-                if ours:
-                    ports.add(f"{name}.0")
-            elif place[-1] == "interface":
-                ours = name in ports
-            elif place[-1] == "route":
-                ours = _tag_value(entry) == ROUTE_TAG
-            else:
-                ours = name == OWNER or name.startswith((f"{OWNER}4-", f"{OWNER}6-"))
-            if ours:
-                found[(*place, name)] = plain(entry)
+    return {key: plain(entry) for key, entry, ours in _standing(configuration) if ours}
+
+
+def standing(configuration: Element, keys: Collection[Key]) -> dict[Key, Element]:
+    """Whatever stands in these places, ours or not, in plain form."""
+    return {key: plain(entry) for key, entry, _ in _standing(configuration) if key in keys}
+
+
+def relevant(configuration: Element, ports: Collection[str]) -> Element:
+    """A `<configuration>` in plain form of what is ours in it, and of all that stands on these interfaces."""
+    return _assembled(
+        {
+            key: plain(entry)
+            for key, entry, ours in _standing(configuration)
+            if ours or (key[-2] == "interface" and _physical(key[-1]) in ports)
+        }
+    )
+
+
+def foreign_ports(configuration: Element, leaf: Leaf) -> dict[str, str]:
+    """Of the leaf's ports that carry links, those where somebody else's configuration stands: as `set` statements.
+
+    Not those that may be taken over, and not where nothing stands but a name.
+    """
+    ports = {port.name for port in leaf.ports if port.links and not port.take_over}
+    found = {}
+    for key, entry, ours in _standing(configuration):
+        if key[:-1] == _INTERFACE and not ours and key[-1] in ports and len(made := plain(entry)) > 1:
+            found[key[-1]] = "\n".join(statements(key, made))
     return found
+
+
+def rendered_objects(leaf: Leaf) -> dict[Key, Element]:
+    """What the leaf's owned objects should be, whatever was exempted."""
+    return owned_objects(configuration(leaf))
+
+
+def desired_objects(leaf: Leaf) -> dict[Key, Element]:
+    """What the leaf's owned objects should be: rendered, with what is accepted instead of some.
+
+    An exemption has lapsed when something else is rendered in its place than when it was made, and when it would leave
+    a reference without its object.
+    """
+    rendered = rendered_objects(leaf)
+    exempt = {one.key: one for one in leaf.exempt if digest(rendered.get(one.key)) == one.instead_of}
+    while True:
+        laid = _laid(rendered, exempt)
+        lapsed = set()
+        for key, element in laid.items():
+            for meant in referred(key, element):
+                if is_ours(meant[-1]) and meant not in laid:
+                    lapsed |= exempt.keys() & ({meant} if meant in rendered else {key})
+        if not lapsed:
+            return laid
+        exempt = {key: one for key, one in exempt.items() if key not in lapsed}
+
+
+def _laid(rendered: Mapping[Key, Element], exempt: Mapping[Key, Exemption]) -> dict[Key, Element]:
+    laid = dict(rendered)
+    for key, one in exempt.items():
+        if one.xml:
+            laid[key] = plain(from_xml(one.xml))
+        else:
+            laid.pop(key, None)
+    # What is ours because something else is may no longer be.
+    return owned_objects(_assembled(laid)) if exempt else laid
+
+
+def _assembled(objects: Mapping[Key, Element]) -> Element:
+    root = etree.Element("configuration")
+    for key in sorted(objects):
+        _parent(root, key).append(objects[key])
+    return root
 
 
 def edit(wanted: Mapping[Key, Element], running: Mapping[Key, Element]) -> Element | None:
@@ -126,10 +229,6 @@ def edit(wanted: Mapping[Key, Element], running: Mapping[Key, Element]) -> Eleme
         new, old = wanted.get(key), running.get(key)
         if new is not None and old is not None and etree.tostring(new) == etree.tostring(old):
             continue
-        parent = root
-        for step in key[:-2]:
-            found = next((child for child in parent if _is(child, step)), None)
-            parent = _made(parent, step) if found is None else found
         if new is not None:
             entry = copy.deepcopy(new)
             entry.set(f"{{{NETCONF}}}operation", "replace")
@@ -137,8 +236,17 @@ def edit(wanted: Mapping[Key, Element], running: Mapping[Key, Element]) -> Eleme
             entry = etree.Element(key[-2])
             etree.SubElement(entry, "name").text = key[-1]
             entry.set(f"{{{NETCONF}}}operation", "delete")
-        parent.append(entry)
+        _parent(root, key).append(entry)
     return root if len(root) else None
+
+
+def _parent(root: Element, key: Key) -> Element:
+    """Where an object stands; what is missing on the way there is made."""
+    parent = root
+    for step in key[:-2]:
+        found = next((child for child in parent if _is(child, step)), None)
+        parent = _made(parent, step) if found is None else found
+    return parent
 
 
 def _made(parent: Element, step: str) -> Element:
@@ -147,31 +255,3 @@ def _made(parent: Element, step: str) -> Element:
     if name:
         etree.SubElement(made, "name").text = name
     return made
-
-
-def set_lines(objects: Mapping[Key, Element]) -> list[str]:
-    """The objects as Junos `set` statements, sorted by object."""
-    lines: list[str] = []
-    for key in sorted(objects):
-        above = key[:-2]
-        lines.extend(_statements(objects[key], ["set", *above], above[-1]))
-    return lines
-
-
-def _statements(element: Element, words: list[str], parent: str) -> Iterator[str]:
-    tag = tag_of(element)
-    here = words if is_silent(parent, tag) else [*words, tag]
-    if name := name_of(element):
-        here = [*here, quoted(name)]
-    children = [child for child in element if tag_of(child) != "name"]
-    if not children:
-        text = (element.text or "").strip()
-        yield " ".join([*here, quoted(text)] if text else here)
-        return
-    for child in children:
-        yield from _statements(child, here, tag)
-
-
-def quoted(text: str) -> str:
-    """A word as Junos writes it."""
-    return f'"{text}"' if " " in text else text

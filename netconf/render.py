@@ -13,32 +13,17 @@ from ipaddress import IPv4Network, IPv6Network
 from lxml import etree
 
 from netconf.desired import Leaf, Link, LinkRole, Port
+from netconf.names import OWNER, ROUTE_TAG
+from netconf.tree import Element
+from netconf.tree import add as _add
+from netconf.tree import named as _named
+from netconf.tree import path as _path
+
+__all__ = ["MTU", "OWNER", "ROUTE_TAG", "Element", "configuration"]
 
 MTU = 9216
-OWNER = "rh"
-ROUTE_TAG = "29288"  # "rh" as a number: routes have no names
 _NEXT_HOP = {4: LinkRole.PUBLIC, 6: LinkRole.IPV6}
 _FLAG = {LinkRole.BOOT: "primary", LinkRole.PUBLIC: "preferred"}
-
-Element = etree._Element
-
-
-def _add(parent: Element, tag: str, text: str | None = None) -> Element:
-    child = etree.SubElement(parent, tag)
-    child.text = text
-    return child
-
-
-def _path(parent: Element, *tags: str) -> Element:
-    for tag in tags:
-        parent = _add(parent, tag)
-    return parent
-
-
-def _named(parent: Element, tag: str, name: str) -> Element:
-    child = _add(parent, tag)
-    _add(child, "name", name)
-    return child
 
 
 def configuration(leaf: Leaf) -> Element:
