@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from service.lab.bmc import Credentials, VirtualBmc
 from service.lab.board import LightSettings
-from service.lab.leaf import VirtualLeaf
+from service.lab.leaf import Plug, VirtualLeaf
 from service.lab.light import LightMachine
 from service.lab.netns import DataPlane, create_tap
 from service.lab.parts import LeafPort, Nic, PowerTarget
@@ -128,6 +130,7 @@ class Rack:
                 commit_seconds=self.settings.commit_s,
             )
             self._stack.push_async_callback(leaf.stop)
+            leaf.plugs = partial(self._plugs, leaf.name)
             self.leaves[leaf.name] = leaf
         for number in range(self.settings.machines):
             self._add_light(number)
@@ -147,6 +150,20 @@ class Rack:
         """Where the cable of the machine of that number ends: machines are spread over the leaves."""
         leaf = list(self.leaves.values())[number % len(self.leaves)]
         return leaf.port_view(f"xe-0/0/{number // len(self.leaves)}")
+
+    def _plugs(self, leaf: str) -> Iterator[Plug]:
+        """What ends in a leaf's ports at this moment; by LLDP a light machine says its MAC while it has power."""
+        for machine in self.machines.values():
+            if machine.nic.port.leaf == leaf:
+                yield Plug(machine.nic.port.name, machine.nic.mac if machine.powered else "")
+        for virtual in self.virtual.values():
+            if virtual.nic.port.leaf == leaf:
+                yield Plug(virtual.nic.port.name)
+
+    def swap(self, one: str, other: str) -> None:
+        """Swap the cables of two light machines; the inventory goes on saying where they were."""
+        first, second = self.machines[one], self.machines[other]
+        first.nic, second.nic = Nic(first.nic.mac, second.nic.port), Nic(second.nic.mac, first.nic.port)
 
     def _add_light(self, number: int) -> None:
         name, mac, port = f"m{number + 1:04}", mac_of(number + 1), self.free_port(number)

@@ -1,11 +1,9 @@
-"""Editing and filtering configuration trees (RFC 6241 §6, §7.2), and what a leaf checks before it commits. Pure."""
+"""Editing and filtering configuration trees (RFC 6241 §6, §7.2). Pure."""
 
 from __future__ import annotations
 
 import copy
-from collections import Counter
-from collections.abc import Iterator
-from ipaddress import ip_interface
+from collections.abc import Sequence
 
 from lxml import etree
 
@@ -13,23 +11,34 @@ from netconf.owned import NETCONF, name_of, tag_of
 from netconf.render import Element
 
 _OPERATION = f"{{{NETCONF}}}operation"
+INACTIVE = "inactive"  # Junos' attribute of a statement that is kept and has no effect
 _LEAF_LISTS = {"permissions", "export", "import", "protocol", "destination-port", "members", "next-hop"}
 
 
 class EditError(Exception):
     """The call is not allowed; `tag` is the RFC 6241 appendix A error-tag, `bad_element` the parameter at fault.
 
-    `others` are more errors of the same call.
+    `layer` is RFC 6241's error-type, `session` the one that stands in the way; `others` are more errors of the call.
     """
 
     def __init__(
-        self, tag: str, message: str, path: str = "", *, bad_element: str = "", others: tuple[EditError, ...] = ()
+        self,
+        tag: str,
+        message: str,
+        path: str = "",
+        *,
+        bad_element: str = "",
+        layer: str = "application",
+        session: int | None = None,
+        others: tuple[EditError, ...] = (),
     ) -> None:
         super().__init__(message)
         self.tag = tag
         self.message = message
         self.path = path
         self.bad_element = bad_element
+        self.layer = layer
+        self.session = session
         self.others = others
 
 
@@ -38,11 +47,26 @@ def without_namespaces(element: Element) -> Element:
     made = etree.Element(tag_of(element))
     if (operation := element.get(_OPERATION)) is not None:
         made.set(_OPERATION, operation)
+    if element.get(INACTIVE) is not None:
+        made.set(INACTIVE, INACTIVE)
     made.text = (element.text or "").strip() or None
     made.extend(without_namespaces(child) for child in element if isinstance(child.tag, str))
     if len(made):
         made.text = None
     return made
+
+
+def active(parent: Element, path: str) -> list[Element]:
+    """What stands below an element at a path ("family/*"), without what is deactivated, or stands in what is."""
+    found = [parent]
+    for step in path.split("/"):
+        found = [
+            child
+            for one in found
+            for child in one
+            if step in (child.tag, "*") and child.get(INACTIVE) is None and isinstance(child.tag, str)
+        ]
+    return found
 
 
 def _matches(one: Element, other: Element) -> bool:
@@ -126,11 +150,16 @@ def path_of(parent: Element, element: Element) -> str:
     return "/" + "/".join(words)
 
 
-def filtered(configuration: Element, wanted: Element | None) -> Element:
-    """What a subtree filter selects (RFC 6241 §6); None selects everything."""
-    if wanted is None:
-        return copy.deepcopy(configuration)
-    return _selected(configuration, wanted) or etree.Element("configuration")
+def filtered(configuration: Element, wanted: Sequence[Element]) -> Element | None:
+    """What a subtree filter selects (RFC 6241 §6); one without anything in it selects nothing."""
+    made: Element | None = None
+    for one in wanted:
+        if (found := _selected(configuration, one)) is not None:
+            if made is None:
+                made = found
+            else:
+                apply_edit(made, found)
+    return made
 
 
 def _selected(element: Element, wanted: Element) -> Element | None:
@@ -152,40 +181,3 @@ def _selected(element: Element, wanted: Element) -> Element | None:
         if tag_of(child) != "name":
             made.extend(found for one in inner if (found := _selected(child, one)) is not None)
     return made if len(made) else None
-
-
-def check(configuration: Element) -> None:
-    """What the leaf's commit looks at. Raises EditError with the path."""
-    _check_addresses(configuration)
-    _check_references(configuration)
-
-
-def _addresses(configuration: Element) -> Iterator[tuple[Element, str]]:
-    for interface in configuration.findall("interfaces/interface"):
-        for address in interface.findall("unit/family/*/address"):
-            yield interface, name_of(address)
-
-
-def _check_addresses(configuration: Element) -> None:
-    seen: dict[str, str] = {}
-    for interface, text in _addresses(configuration):
-        try:
-            address = ip_interface(text)
-        except ValueError:
-            raise EditError("invalid-value", f"invalid address {text!r}", f"/interfaces/{name_of(interface)}") from None
-        other = seen.setdefault(str(address.ip), name_of(interface))
-        if other != name_of(interface):
-            message = f"address {address.ip} is on {other} already"
-            raise EditError("invalid-value", message, f"/interfaces/{name_of(interface)}")
-
-
-def _check_references(configuration: Element) -> None:
-    lists = Counter(name_of(one) for one in configuration.findall("policy-options/prefix-list"))
-    for family in ("inet", "inet6"):
-        filters = {name_of(one) for one in configuration.findall(f"firewall/family/{family}/filter")}
-        for used in configuration.findall(f"interfaces/interface/unit/family/{family}/filter/input/filter-name"):
-            if used.text not in filters:
-                raise EditError("invalid-value", f"filter {used.text!r} is not defined", "/interfaces")
-        for used in configuration.findall(f"firewall/family/{family}/filter/term/from/source-prefix-list"):
-            if name_of(used) not in lists:
-                raise EditError("invalid-value", f"prefix-list {name_of(used)!r} is not defined", "/firewall")

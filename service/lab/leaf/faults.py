@@ -51,6 +51,20 @@ class PortRefusal:
     named: bool  # whether an error-path tells the port; if so, all of them are told at once
 
 
+@dataclass(frozen=True, slots=True)
+class Struck:
+    """What a commit did harm to, until it is taken back or the fault is cleared."""
+
+    down: frozenset[str] = frozenset()
+    lost_routes: frozenset[str] = frozenset()
+    lost_neighbors: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, faults: LeafFaults) -> Struck:
+        """What a commit at this moment does harm to."""
+        return cls(frozenset(faults.down), frozenset(faults.lost_routes), frozenset(faults.lost_neighbors))
+
+
 @dataclass(slots=True)
 class LeafFaults:
     """What is wrong with the leaf; to be set at any moment."""
@@ -64,14 +78,31 @@ class LeafFaults:
     black_hole: bool = False  # a change cuts the leaf off, from its commit until it is taken back
     black_hole_answers: bool = True  # and the commit's own answer still gets out
     reboot_seconds: float = 0.3
+    # What works and does so no more from the next commit on, until that is taken back or the fault is cleared.
+    down: set[str] = field(default_factory=set)  # ports without a link
+    lost_routes: set[str] = field(default_factory=set)  # destinations without a route
+    lost_neighbors: set[str] = field(default_factory=set)  # ports whose LLDP neighbour is not heard
+
+
+# Junos' own calls, as the steps that they are.
+_POINTS = {
+    "get-configuration": Point.READ,
+    "lock-configuration": Point.LOCK,
+    "unlock-configuration": Point.UNLOCK,
+    "load-configuration": Point.EDIT,
+    "commit-configuration": Point.COMMIT,
+}
 
 
 def point_of(operation: Element, *, on_trial: bool) -> str:
     """A `Point`, or the name of an operation that is none."""
     name = tag_of(operation)
-    if name == "commit" and any(tag_of(one) == "confirmed" for one in operation):
+    point, words = _POINTS.get(name, name), {tag_of(one) for one in operation}
+    if point == Point.COMMIT and "confirmed" in words:
         return Point.COMMIT_CONFIRMED
-    return Point.READ_ON_TRIAL if name == "get-config" and on_trial else name
+    if point == Point.COMMIT and name == "commit-configuration" and "check" in words:
+        return Point.VALIDATE
+    return Point.READ_ON_TRIAL if point == Point.READ and on_trial else point
 
 
 def refuse_ports(fault: PortRefusal | None, step: Step, running: Element, changed: Element) -> None:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from lxml import etree
-
 from netconf.lldp import CHASSIS_ID, ENTRY, LOCAL_PORT, PORT_DESCRIPTION, PORT_ID, SYSTEM_NAME, LldpNeighbor
 from netconf.render import Element
-
-_JUNOS = "http://xml.juniper.net/junos/21.4R1/junos-l2cpd"
+from service.lab.leaf.elements import information, said
 
 
 def neighbors_reply(neighbors: Iterable[LldpNeighbor]) -> Element:
     """All neighbours, by port."""
-    made = etree.Element(f"{{{_JUNOS}}}lldp-neighbors-information", {"style": "brief"}, nsmap={None: _JUNOS})  # type: ignore[dict-item]
+    made = information("lldp-neighbors-information", "l2cpd")
     for one in sorted(neighbors):
-        entry = etree.SubElement(made, f"{{{_JUNOS}}}{ENTRY}")
+        entry = said(made, ENTRY)
         for tag, text in (
             (LOCAL_PORT, one.port),
             ("lldp-local-parent-interface-name", "-"),
@@ -27,5 +24,5 @@ def neighbors_reply(neighbors: Iterable[LldpNeighbor]) -> Element:
             (SYSTEM_NAME, one.system_name),
         ):
             if text:
-                etree.SubElement(entry, f"{{{_JUNOS}}}{tag}").text = text
+                said(entry, tag, text)
     return made

@@ -4,24 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 
-import structlog
 from lxml import etree
 
 from netconf.lldp import LldpNeighbor
 from netconf.owned import owned_objects, set_lines
 from netconf.render import ROUTE_TAG, Element
-from service.lab.leaf.datastore import check
+from service.lab.leaf.bgp import Speaker, neighbors_of
+from service.lab.leaf.databases import Databases
 from service.lab.leaf.faults import LeafFaults
+from service.lab.leaf.links import Connected, Plug, interfaces_of
 from service.lab.leaf.listener import Listener
-from service.lab.leaf.session import CAPABILITIES, NetconfSession
+from service.lab.leaf.operational import Condition
+from service.lab.leaf.routes import routes_of
+from service.lab.leaf.session import BASE_1_1, NetconfSession
 from service.lab.leaf.view import PortView, update_views
 
-log = structlog.get_logger()
+NAMED_TRIALS = "urn:ietf:params:netconf:capability:confirmed-commit:1.1"
+_CAPABILITIES: tuple[str, ...] = (
+    "urn:ietf:params:netconf:base:1.0",
+    BASE_1_1,
+    "urn:ietf:params:netconf:capability:candidate:1.0",
+    "urn:ietf:params:netconf:capability:confirmed-commit:1.0",
+    NAMED_TRIALS,
+    "urn:ietf:params:netconf:capability:validate:1.0",
+    "http://xml.juniper.net/netconf/junos/1.0",
+    "http://xml.juniper.net/dmi/system/1.0",
+)
 
 # What was on the leaf before Roundhouse came, and must be there unchanged when it is gone.
 _FOREIGN = """<configuration>
@@ -48,39 +61,22 @@ _FOREIGN = """<configuration>
 </configuration>"""
 
 
-@dataclass(slots=True)
-class Trial:
-    """A confirmed commit that waits for its confirmation."""
-
-    before: Element
-    session: int
-    persist: str | None
-    timer: asyncio.TimerHandle
-
-
-class VirtualLeaf:
+class VirtualLeaf(Databases):
     """A leaf. `start` it, plug machines into its `port_view`s, `stop` it."""
 
     def __init__(self, name: str, ports: Sequence[str], login: tuple[str, str], commit_seconds: float) -> None:
-        self.name = name
-        self.login = login
-        self.commit_seconds = commit_seconds
-        self.faults = LeafFaults()
-        self.capabilities = CAPABILITIES  # of sessions that are yet to come
-        self.neighbors: set[LldpNeighbor] = set()  # what is at the other end of the cables
-        self.commits = 0
+        super().__init__(name, login[0], _parsed(_FOREIGN.format(name=name)), self._ran, LeafFaults(), commit_seconds)
+        self.capabilities = _CAPABILITIES  # of sessions that are yet to come
+        # What the ports' cables end in; None: each in something that is silent.
+        self.plugs: Callable[[], Iterable[Plug]] | None = None
+        self.speakers: dict[str, Speaker] = {}  # who speaks BGP, by address
         self.calls: Counter[str] = Counter()  # that were made so far, by operation
-        self.running: Element = _parsed(_FOREIGN.format(name=name))
-        self.candidate: Element = copy.deepcopy(self.running)
-        self.dirty = False
-        self.lock_holder: int | str | None = None  # a session's number, or somebody at the console
-        self.trial: Trial | None = None
         self.sessions: dict[int, NetconfSession] = {}
         self.numbers = count(1)
-        self.busy = asyncio.Lock()
+        self._heard: set[LldpNeighbor] = set()
+        self._ran_since = time.monotonic()
         self._views = {port: PortView(name, port) for port in ports}
         self._listener = Listener(login, lambda process: NetconfSession(self, process).run())
-        self._boots = 0
         self._rebooting: asyncio.Task[None] | None = None
 
     @classmethod
@@ -104,7 +100,7 @@ class VirtualLeaf:
         """End all sessions and listen no more."""
         if self._rebooting is not None:
             self._rebooting.cancel()
-        self.end_trial()
+        self.close()
         await self._listener.down()
 
     def reboot(self) -> None:
@@ -112,10 +108,9 @@ class VirtualLeaf:
         self._rebooting = asyncio.create_task(self._reboot())
 
     async def _reboot(self) -> None:
-        self._boots += 1
+        self.boots += 1
         await self._listener.down()
-        self.roll_back()
-        self.lock_holder, self.candidate, self.dirty = None, copy.deepcopy(self.running), False
+        self.boot()
         await asyncio.sleep(self.faults.reboot_seconds)
         self._listener.up(*self._listener.address)
 
@@ -169,53 +164,42 @@ class VirtualLeaf:
                 parent.remove(one)
         return etree.tostring(rest)
 
-    async def commit(self, session: int, *, confirmed_s: int | None, persist: str | None) -> None:
-        """Run the candidate. Raises EditError when it does not hold together."""
-        async with self.busy:
-            check(self.candidate)
-            boots = self._boots
-            await asyncio.sleep(self.commit_seconds)
-            if boots != self._boots:
-                raise ConnectionResetError("rebooted in the middle of a commit")
-            before = self.trial.before if self.trial is not None else self.running
-            self.end_trial()
-            if confirmed_s is not None:
-                timer = asyncio.get_running_loop().call_later(confirmed_s, self.roll_back)
-                self.trial = Trial(before, session, persist, timer)
-            self.commits += 1
-            self._run(copy.deepcopy(self.candidate))
-            self.dirty = False
-            if self.faults.black_hole and not self.faults.black_hole_answers:
-                self.reachable.clear()
+    @property
+    def neighbors(self) -> set[LldpNeighbor]:
+        """Whom the ports hear by LLDP: what is plugged in and says something, and whom else one has put here."""
+        lost = self.struck.lost_neighbors & self.faults.lost_neighbors
+        return {one for one in self._heard | self._plugged() if one.port not in lost}
 
-    def end_trial(self) -> None:
-        """What is running stays."""
-        if self.trial is not None:
-            self.trial.timer.cancel()
-            self.trial = None
+    @neighbors.setter
+    def neighbors(self, heard: set[LldpNeighbor]) -> None:
+        self._heard = heard - self._plugged()
 
-    def roll_back(self) -> None:
-        """The trial was not confirmed: what was running before runs again."""
-        if self.trial is not None:
-            log.info("leaf_rolled_back", leaf=self.name)
-            before = self.trial.before
-            self.end_trial()
-            self._run(before)
-            self.candidate, self.dirty = copy.deepcopy(before), False
+    def _plugged(self) -> set[LldpNeighbor]:
+        plugs = () if self.plugs is None else self.plugs()
+        return {LldpNeighbor(plug.port, plug.mac, plug.mac) for plug in plugs if plug.mac}
+
+    def condition(self) -> Condition:
+        """What the leaf does at this moment."""
+        configuration = self.effective
+        cabled = None if self.plugs is None else {plug.port for plug in self.plugs()}
+        down = self.struck.down & self.faults.down
+
+        def connected(port: str) -> bool:
+            return port not in down and (cabled is None or port not in self._views or port in cabled)
+
+        interfaces = tuple(interfaces_of(configuration, list(self._views), connected))
+        neighbors = neighbors_of(configuration, Connected(interfaces), self.speakers)
+        lost = self.struck.lost_routes & self.faults.lost_routes
+        routes = routes_of(configuration, interfaces, neighbors, self.speakers, lost)
+        return Condition(interfaces, neighbors, self.speakers, routes, int(time.monotonic() - self._ran_since))
+
+    def _ran(self) -> None:
+        self._ran_since = time.monotonic()
+        update_views(self._views, self.effective)
+        if self.trial is None:
             self.reachable.set()
-
-    def session_ended(self, number: int) -> None:
-        """Clean up behind a session: its lock, its uncommitted changes, its trial (RFC 6241 §8.4.1)."""
-        self.sessions.pop(number, None)
-        if self.lock_holder == number:
-            self.lock_holder = None
-            self.candidate, self.dirty = copy.deepcopy(self.running), False
-        if self.trial is not None and self.trial.session == number and self.trial.persist is None:
-            self.roll_back()
-
-    def _run(self, configuration: Element) -> None:
-        self.running = configuration
-        update_views(self._views, configuration)
+        elif self.faults.black_hole and not self.faults.black_hole_answers:
+            self.reachable.clear()
 
 
 def _parsed(text: str) -> Element:

@@ -9,6 +9,7 @@ from typing import cast
 from netconf.desired import Link, LinkRole
 from netconf.owned import name_of
 from netconf.render import Element
+from service.lab.leaf.datastore import active
 
 
 class PortView:
@@ -63,15 +64,15 @@ def _role(address: Element, version: int) -> LinkRole:
 def update_views(views: dict[str, PortView], configuration: Element) -> None:
     """Bring all ports' views to a running configuration, in one pass over it."""
     servers: dict[str, tuple[IPv4Address, ...]] = {
-        name_of(group): tuple(IPv4Address(name_of(address)) for address in group.findall("address"))
-        for group in configuration.findall("forwarding-options/dhcp-relay/server-group/server-group")
+        name_of(group): tuple(IPv4Address(name_of(address)) for address in active(group, "address"))
+        for group in active(configuration, "forwarding-options/dhcp-relay/server-group/server-group")
     }
     relayed: dict[str, tuple[IPv4Address, ...]] = {}
-    for group in configuration.findall("forwarding-options/dhcp-relay/group"):
-        active = group.findtext("active-server-group/active-server-group") or ""
-        for interface in group.findall("interface"):
-            relayed[name_of(interface).removesuffix(".0")] = servers.get(active, ())
-    interfaces = {name_of(one): one for one in configuration.findall("interfaces/interface")}
+    for group in active(configuration, "forwarding-options/dhcp-relay/group"):
+        chosen = group.findtext("active-server-group/active-server-group") or ""
+        for interface in active(group, "interface"):
+            relayed[name_of(interface).removesuffix(".0")] = servers.get(chosen, ())
+    interfaces = {name_of(one): one for one in active(configuration, "interfaces/interface")}
     for name, view in views.items():
         links, source = _links(interfaces.get(name))
         view.update(links, relayed.get(name, ()), source)
@@ -80,8 +81,13 @@ def update_views(views: dict[str, PortView], configuration: Element) -> None:
 def _links(interface: Element | None) -> tuple[tuple[Link, ...], IPv4Address | None]:
     links: list[Link] = []
     source = None
-    for address in [] if interface is None else interface.findall("unit/family/*/address"):
-        leaf = ip_interface(name_of(address))
+    if interface is None or active(interface, "disable"):
+        return (), None
+    for address in active(interface, "unit/family/*/address"):
+        try:
+            leaf = ip_interface(name_of(address))
+        except ValueError:  # what is ephemeral was not checked
+            continue
         role = _role(address, leaf.version)
         if role is LinkRole.BOOT:
             source = cast(IPv4Address, leaf.ip)
