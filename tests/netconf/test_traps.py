@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -200,10 +201,12 @@ async def test_no_key_is_offered_but_the_leafs_own(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / ".ssh").mkdir()
     asyncssh.generate_private_key("ssh-ed25519").write_private_key(tmp_path / ".ssh" / "id_ed25519")
+    ours = asyncssh.generate_private_key("ssh-ed25519")
     async with bad_leaf() as leaf:
-        async with open_session(leaf.address):
-            pass
-        assert leaf.keys == []
+        with pytest.raises(Unreachable):
+            async with open_session(replace(leaf.address, private_key=ours.export_private_key().decode())):
+                pass
+        assert leaf.keys == [ours.export_public_key().decode()]
 
 
 async def test_a_trial_is_asked_for_in_seconds() -> None:
