@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -197,16 +197,30 @@ async def test_no_log_has_what_is_in_a_call_or_an_answer(caplog: pytest.LogCaptu
     assert "hunter2" not in str(failed.value)
 
 
-async def test_no_key_is_offered_but_the_leafs_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / ".ssh").mkdir()
-    asyncssh.generate_private_key("ssh-ed25519").write_private_key(tmp_path / ".ssh" / "id_ed25519")
-    ours = asyncssh.generate_private_key("ssh-ed25519")
-    async with bad_leaf() as leaf:
-        with pytest.raises(Unreachable):
-            async with open_session(replace(leaf.address, private_key=ours.export_private_key().decode())):
-                pass
-        assert leaf.keys == [ours.export_public_key().decode()]
+async def test_no_key_is_offered_but_the_leafs_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither those of the home directory nor those of an agent: both go before a password at ncclient."""
+    with tempfile.TemporaryDirectory(prefix="rh-") as home:  # short enough for a Unix socket
+        key, agent = Path(home) / ".ssh" / "id_ed25519", Path(home) / "agent"
+        monkeypatch.setenv("HOME", home)
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(agent))
+        key.parent.mkdir()
+        # It tries the password as the passphrase of what it finds.
+        asyncssh.generate_private_key("ssh-ed25519").write_private_key(key, passphrase="secret")
+        asyncssh.generate_private_key("ssh-ed25519").write_private_key(key.with_name("other"))
+        key.with_name("other").chmod(0o600)
+        running = await asyncio.create_subprocess_exec("ssh-agent", "-D", "-a", agent)
+        try:
+            async with asyncio.timeout(10):
+                while not agent.exists():
+                    await asyncio.sleep(0.01)
+            adding = await asyncio.create_subprocess_exec("ssh-add", "-q", key.with_name("other"))
+            assert await adding.wait() == 0
+            async with bad_leaf() as leaf, open_session(leaf.address) as session:
+                await session.discard_changes()
+                assert leaf.keys == []
+        finally:
+            running.kill()
+            await running.wait()
 
 
 async def test_a_trial_is_asked_for_in_seconds() -> None:
