@@ -4,6 +4,7 @@ A device may announce what its project holds as elastic blocks at its facility, 
 space. Never a wider prefix: two blocks that lie side by side are two. Of a block that belongs to one facility any part
 may be announced, down to a single address, for that is how addresses are moved between devices. A global block only as
 it is: the same block is announced in many places, and a longer prefix at one of them would draw the traffic of all.
+What the leaves lead to a device by a static route nobody announces: a block is led by the one or by the other.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ipam.asn import LAST, is_private
-from ipam.space import Network
+from ipam.space import Network, inside, without
 
 PEER_AS = 65_530  # of the leaf, towards customers
 LOCAL_AS = 65_000  # of a customer who names none
@@ -23,10 +24,11 @@ _RESERVED = (23_456, 65_535)  # RFC 6793 §9, RFC 7300
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """An elastic block of a project; `facility` is None for a global one."""
+    """An elastic block of a project; `facility` is None for a global one. `led` are its parts with static routes."""
 
     block: Network
     facility: str | None
+    led: tuple[Network, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +42,27 @@ class Accepted:
 def accepted(held: Iterable[Held], facility: str, version: int) -> list[Accepted]:
     """What a device at a facility may announce, in address order; `version` is 4 or 6."""
     found = [
-        Accepted(one.block, exact=one.facility is None)
+        Accepted(block, exact=one.facility is None)
         for one in held
         if one.block.version == version and one.facility in (None, facility)
+        for block in _left(one)
     ]
     return sorted(found, key=lambda one: (int(one.prefix.network_address), one.prefix.prefixlen))
+
+
+def _left(held: Held) -> list[Network]:
+    """What no static route leads anywhere; of a global block all or nothing."""
+    left = [held.block]
+    for part in held.led:
+        if held.facility is None:
+            return []
+        left = [
+            piece
+            for block in left
+            if not inside(block, part)
+            for piece in (without(block, part) if inside(part, block) else [block])
+        ]
+    return left
 
 
 def why_not(asn: int, *, local: bool) -> str | None:

@@ -1,8 +1,9 @@
-"""A device's BGP neighbours: who its leaf is to it, and what its leaf takes from it."""
+"""BGP between devices and their leaves: who a leaf is to a device, what it takes from it, and when that has changed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +11,9 @@ import structlog
 
 from ipam.bgp import PEER_AS, Accepted, Held, accepted
 from ipam.ledger import Tenure
+from ipam.space import Network
+from netconf.desired import Announcement, LinkRole
+from netconf.desired import BgpSession as LeafSession
 from service.secrets import SecretUnreadable, open_sealed
 from service.store.bgp import BgpConfig, BgpSession, bgp_config
 from service.store.elastic import ANYBODY
@@ -18,7 +22,9 @@ from sql.loader import Q
 
 log = structlog.get_logger()
 
-_SLOTS = {"ipv4": "private", "ipv6": "ipv6"}  # the link that a session runs over, by address family
+# The link that a session runs over, by address family.
+_SLOTS = {"ipv4": "private", "ipv6": "ipv6"}
+_ROLES = {"ipv4": LinkRole.PRIVATE, "ipv6": LinkRole.IPV6}
 
 
 def password_of(config: BgpConfig, key: bytes) -> str | None:
@@ -30,6 +36,67 @@ def password_of(config: BgpConfig, key: bytes) -> str | None:
     except SecretUnreadable:
         log.error("bgp_password_unreadable", project_id=str(config.project_id))
         return None
+
+
+def _held(row: Any) -> Held:
+    return Held(row["block"], row["facility"], tuple(row["led"]))
+
+
+async def announced_by(
+    conn: Connection, device_ids: Sequence[UUID], *, key: bytes
+) -> dict[UUID, tuple[LeafSession, ...]]:
+    """What the leaves should listen to from each of these devices that has sessions.
+
+    A session whose password cannot be read is left out: without one it would be anybody's.
+    """
+    rows = await conn.fetch(Q["bgp_of_devices"], list(device_ids))
+    if not rows:
+        return {}
+    held: dict[UUID, list[Held]] = {}
+    for row in await conn.fetch(Q["reservations_announced"], sorted({row["project_id"] for row in rows})):
+        held.setdefault(row["project_id"], []).append(_held(row))
+    found: dict[UUID, tuple[LeafSession, ...]] = {}
+    for row in rows:
+        family = row["address_family"]
+        password = ""
+        if row["md5"] is not None:
+            try:
+                password = open_sealed(key, row["md5"])
+            except SecretUnreadable:
+                log.error("bgp_password_unreadable", project_id=str(row["project_id"]))
+                continue
+        taken = accepted(held.get(row["project_id"], []), row["facility"], 6 if family == "ipv6" else 4)
+        session = LeafSession(
+            _ROLES[family],
+            row["asn"],
+            tuple(Announcement(one.prefix, one.exact) for one in taken),
+            row["default_route"],
+            password,
+        )
+        found[row["device_id"]] = (*found.get(row["device_id"], ()), session)
+    return found
+
+
+async def bgp_changed(conn: Connection, project_id: UUID, *, now: datetime, gone: Sequence[Network] = ()) -> None:
+    """What the project's devices may announce has changed: their leaves look again.
+
+    Blocks that are `gone` go to no other customer before the leaves were seen without them.
+    """
+    ports = [row["id"] for row in await conn.fetch(Q["bgp_ports_changed"], project_id, now)]
+    if ports and gone:
+        await conn.execute(Q["withdrawn_from_ports"], ports, list(gone))
+
+
+async def session_ended(conn: Connection, device_id: UUID, *, now: datetime) -> None:
+    """A session of the device is over: its leaf looks again, and until it was seen without it nothing that could be
+    announced in it goes to another customer."""
+    await conn.execute(Q["port_changed"], device_id, now)
+    await conn.execute(Q["announcements_withdrawn"], device_id, None)
+
+
+async def port_closing(conn: Connection, device_id: UUID, port_id: UUID) -> None:
+    """As `session_ended`, for the port that a device leaves; the port's new generation is set already."""
+    await conn.execute(Q["announcements_withdrawn"], device_id, port_id)
 
 
 async def neighbors(db: Connection, device_id: UUID, links: Sequence[Tenure], *, key: bytes | None) -> list[Any]:
@@ -45,7 +112,7 @@ async def neighbors(db: Connection, device_id: UUID, links: Sequence[Tenure], *,
     sessions = [BgpSession(**row) for row in await db.fetch(Q["bgp_sessions"], *ANYBODY, None, device_id, None)]
     if not sessions:
         return []
-    held = [Held(**row) for row in await db.fetch(Q["reservations_announced"], at["project_id"])]
+    held = [_held(row) for row in await db.fetch(Q["reservations_announced"], [at["project_id"]])]
     by_slot = {link.slot: link for link in links}
     password = None if key is None else password_of(config, key)
     return [

@@ -23,6 +23,7 @@ from ipam import elastic
 from ipam.errors import BadBlock, BlockTaken, IpamError, NoTenure
 from ipam.ledger import Tenure, give_back, give_back_one, held_by, tenure_by_id
 from ipam.space import Network, inside
+from service.bgp import bgp_changed
 from service.lifecycle import DeviceState
 from service.store.accounts import Principal
 from service.store.course import Device, device_by_id
@@ -117,6 +118,7 @@ async def assign(
         anycast=reservation.global_ip,
     )
     await port_changed(conn, target.id, now=now)
+    await bgp_changed(conn, target.project_id, now=now)
     return part
 
 
@@ -135,6 +137,8 @@ async def unassign(conn: Connection, part: Tenure, *, now: datetime, by: str) ->
     """Lead a block to its device no longer; the reservation keeps it. Raises IpamError."""
     await elastic.unroute(conn, part.id, now=now, by=by)
     await _withdraw(conn, part, now=now)
+    if part.project_id is not None:
+        await bgp_changed(conn, part.project_id, now=now)
 
 
 async def move(
@@ -166,6 +170,7 @@ async def split(conn: Connection, reservation: Reservation, length: int, *, now:
     """Cut a reservation into several; each says of itself what the whole did. Raises IpamError."""
     made = await elastic.split(conn, reservation.id, length, now=now, by=by)
     await conn.execute(Q["copy_label"], reservation.id, [one.id for one in made])
+    await bgp_changed(conn, reservation.project_id, now=now)
     return made
 
 
@@ -176,11 +181,13 @@ async def merge(conn: Connection, parts: Sequence[Reservation], *, now: datetime
     made = await elastic.merge(conn, [part.id for part in parts], now=now, by=by)
     first = min(parts, key=lambda part: int(part.block.network_address))
     await conn.execute(Q["copy_label"], first.id, [made.id])
+    await bgp_changed(conn, first.project_id, now=now)
     return made
 
 
 async def release(conn: Connection, reservation: Reservation, *, now: datetime, by: str) -> None:
-    """Give back a reservation that was locked. It ends later while a leaf may still lead a part of it to a port.
+    """Give back a reservation that was locked. It ends later while a leaf may still lead a part of it to a port, or
+    take an announcement of it.
 
     Raises IpamError; BlockTaken while a part is led to a device that lives.
     """
@@ -189,6 +196,7 @@ async def release(conn: Connection, reservation: Reservation, *, now: datetime, 
     for part in parts:
         if part.owner not in gone:
             raise BlockTaken(f"{part.block} of {reservation.block} is assigned to {part.owner}; remove it there first")
+    await bgp_changed(conn, reservation.project_id, now=now, gone=[reservation.block])
     if parts or await conn.fetchval(Q["withdrawal_under_way"], reservation.vrf_id, reservation.block):
         await conn.execute(Q["mark_released"], reservation.id, now, by)
     else:

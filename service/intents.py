@@ -10,6 +10,7 @@ from uuid import UUID
 from ipam.ledger import has_room, no_block
 from ipam.prefixes import prefixes_for
 from service import elastic
+from service.bgp import session_ended
 from service.clock import Clock
 from service.lifecycle import DeviceEvent, DeviceState, IllegalMove
 from service.settings import Settings
@@ -53,7 +54,8 @@ async def delete_device(conn: Connection, device_id: UUID, *, settings: Settings
     if device.machine_id is not None:
         limit = timedelta(seconds=settings.erase_limit_s)
         await start_prepare(conn, device.machine_id, device_id, "its device was deleted", now=now, limit=limit)
-    await conn.execute(Q["end_bgp_sessions"], None, device_id, now, by)
+    if await conn.fetch(Q["end_bgp_sessions"], None, device_id, now, by):
+        await session_ended(conn, device_id, now=now)
     await elastic.let_go(conn, device_id, now=now, by=by)
 
 

@@ -77,6 +77,7 @@ class LeafState(StrEnum):
     IN_SYNC = "in_sync"
     CHANGING = "changing"
     REFUSED = "refused"
+    LOCKED = "locked"
     UNREACHABLE = "unreachable"
 
 
@@ -86,7 +87,9 @@ class LeafEvent(StrEnum):
     CHANGE = "change"
     APPLIED = "applied"
     REFUSE = "refuse"
+    WAIT = "wait"
     LOSE = "lose"
+    READ = "read"
 
 
 _D, _DE = DeviceState, DeviceEvent
@@ -137,6 +140,9 @@ LEAF: dict[tuple[LeafState, LeafEvent], LeafState] = {
     **{(state, _LE.CHANGE): _L.CHANGING for state in _L},
     (_L.CHANGING, _LE.APPLIED): _L.IN_SYNC,
     (_L.CHANGING, _LE.REFUSE): _L.REFUSED,
+    # Somebody else holds the leaf's candidate: it is named, and asked again until he lets go.
+    (_L.CHANGING, _LE.WAIT): _L.LOCKED,
+    (_L.UNREACHABLE, _LE.READ): _L.IN_SYNC,
     **{(state, _LE.LOSE): _L.UNREACHABLE for state in _L},
 }
 

@@ -34,6 +34,7 @@ class Settings:
     ssh_port: int = 22  # where an installed system is seen from outside before it counts as active
     workers: int = 32  # runs carried out at once by one process
     lease_s: float = 10.0  # a run whose worker was not heard of for so long goes to another
+    leaf_read_s: int = 600  # a leaf is read so often, for drift and cabling
     leaf_confirm_s: int = 120  # a leaf takes a change back by itself when nobody confirms it for so long
     order_limit_s: int = 300  # the promise
     place_limit_s: int = 240  # for a machine to become free

@@ -27,7 +27,7 @@ from service.api.app import make_api
 from service.artefacts import Artefacts
 from service.boot import BootDecider
 from service.clock import Jitter, WallClock
-from service.leaves import run_leaf_actors
+from service.leaves.actor import run_leaf_actors
 from service.metadata.routes import Metadata
 from service.parts import Parts
 from service.power.redfish import Redfish

@@ -9,10 +9,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ipam.ledger import take
 from ipam.prefixes import add_prefix, add_vrf, prefixes_for
+from service.leaves.fabric import FabricEntry
 from service.parts import Parts
 from service.secrets import seal
 from service.store.rows import Connection
@@ -38,14 +39,23 @@ class PrefixEntry(_Model):
 
 
 class LeafEntry(_Model):
-    """A leaf: where its NETCONF listens, and the host key that it must show."""
+    """A leaf: where its NETCONF listens, the host key that it must show, and who we are there: by an OpenSSH private
+    key without a passphrase, or by a password. Without a `fabric`, what joins it to the rest is not ours."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$")]
     host: str
-    port: int = 830
+    port: Annotated[int, Field(ge=1, le=65535)] = 830
     username: str
-    password: str
+    password: str = ""
+    private_key: str = ""
     host_key: str
+    fabric: FabricEntry | None = None
+
+    @model_validator(mode="after")
+    def _some_secret(self) -> LeafEntry:
+        if bool(self.password) == bool(self.private_key):
+            raise ValueError("either password or private_key must be given, and not both")
+        return self
 
 
 class MachineEntry(_Model):
@@ -87,7 +97,9 @@ async def enrol(conn: Connection, inventory: Inventory, parts: Parts, *, by: str
         await add_prefix(conn, vrf, prefix.cidr, prefix.role, block_length=prefix.block_length, facility=facility)
     for leaf in inventory.leaves:
         secret = seal(parts.key, leaf.password)
-        row = (inventory.facility, leaf.name, leaf.host, leaf.port, leaf.username, secret, leaf.host_key)
+        key = seal(parts.key, leaf.private_key) if leaf.private_key else None
+        fabric = None if leaf.fabric is None else leaf.fabric.model_dump(mode="json")
+        row = (inventory.facility, leaf.name, leaf.host, leaf.port, leaf.username, secret, leaf.host_key, key, fabric)
         if await conn.fetchval(Q["enrol_leaf"], *row) is None:
             raise EnrolmentRefused(f"facility {inventory.facility!r} does not exist")
     for machine in inventory.machines:

@@ -19,10 +19,11 @@ from service.api.links import stamp
 from service.api.models import Maybe, Request, Text, read
 from service.api.objects import Object
 from service.api.problems import Invalid, not_found, shown
-from service.bgp import neighbors, password_of
+from service.bgp import bgp_changed, neighbors, password_of, session_ended
 from service.secrets import seal
 from service.store.bgp import BgpConfig, BgpSession, bgp_config, bgp_sessions, set_bgp_config, set_bgp_session
 from service.store.events import add_event
+from service.store.hardware import port_changed
 from service.store.orders import devices
 from sql.loader import Q
 
@@ -90,6 +91,7 @@ async def set_config(call: Call) -> None:
             since=now,
         )
         await set_bgp_config(conn, wanted, now=now, by=call.caller.actor)
+        await bgp_changed(conn, project_id, now=now)
         if wanted.status == "requested" and not same:
             body = f"Global BGP with AS {asn} was asked for" + (f": {wish.use_case}" if wish.use_case else "")
             await add_event(conn, "project.bgp_requested", body, project_id=project_id, private=True)
@@ -145,6 +147,7 @@ async def approve_config(call: Call) -> Body:
             await set_bgp_config(conn, replace(before, status="enabled"), now=now, by=call.caller.actor)
             body = f"Global BGP with AS {before.asn} was approved"
             await add_event(conn, "project.bgp_enabled", body, project_id=project_id)
+            await bgp_changed(conn, project_id, now=now)
     return await _config_object(call, await _config(call, project_id))
 
 
@@ -184,6 +187,7 @@ async def add_session(call: Call) -> Body:
                 id_, device_id, targets[device_id].project_id, family, bool(wish.default_route), now, now
             )
             await set_bgp_session(conn, wanted, now=now, by=call.caller.actor)
+            await port_changed(conn, device_id, now=now)
     return await _one_session(call, earlier or id_)
 
 
@@ -236,16 +240,19 @@ async def change_session(call: Call) -> Body:
         if not found:
             raise not_found()
         if found[0].default_route != change.default_route:
-            wanted = replace(found[0], default_route=change.default_route)
-            await set_bgp_session(conn, wanted, now=call.api.clock.now(), by=call.caller.actor)
+            wanted, now = replace(found[0], default_route=change.default_route), call.api.clock.now()
+            await set_bgp_session(conn, wanted, now=now, by=call.caller.actor)
+            await port_changed(conn, seen.device_id, now=now)
     return await _one_session(call, id_)
 
 
 async def delete_session(call: Call) -> None:
     """DELETE /bgp/sessions/{session}"""
-    id_ = (await _session(call, call.id("session"))).id
-    if not await call.db.fetch(Q["end_bgp_sessions"], id_, None, call.api.clock.now(), call.caller.actor):
-        raise not_found()
+    seen, now = await _session(call, call.id("session")), call.api.clock.now()
+    async with call.db.acquire() as conn, conn.transaction():
+        if not await conn.fetch(Q["end_bgp_sessions"], seen.id, None, now, call.caller.actor):
+            raise not_found()
+        await session_ended(conn, seen.device_id, now=now)
 
 
 async def list_neighbors(call: Call) -> Body:

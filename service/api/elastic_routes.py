@@ -25,6 +25,7 @@ from service.api.ip_routes import one_address
 from service.api.models import Custom, Ids, Maybe, Request, Tags, Text, read
 from service.api.problems import Invalid, not_found, shown
 from service.api.scenery import Scenery
+from service.bgp import bgp_changed
 from service.store.elastic import Reservation, reservations, set_label
 from service.store.offers import Offers
 from sql.loader import Q
@@ -148,7 +149,9 @@ async def reserve(call: Call) -> Body:
     if (earlier := await _reserved_before(call)) is not None:
         return await _shown(call, earlier, scenery)
     tenure = await _take(call, wish, project, places, length)
-    return await _shown(call, await _labelled(call, wish, project["id"], tenure), scenery)
+    id_ = await _labelled(call, wish, project["id"], tenure)
+    await bgp_changed(call.db, project["id"], now=call.api.clock.now())
+    return await _shown(call, id_, scenery)
 
 
 async def _reserved_before(call: Call) -> UUID | None:

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from service.bgp import port_closing
 from service.elastic import addresses_back
 from service.lifecycle import MachineEvent, MachineState
 from service.store.events import add_event
@@ -48,8 +49,10 @@ async def _close_port(job: Job) -> Outcome:
     machine = await machine_in(job)
     async with job.transaction() as conn:
         await set_port(conn, machine.port_id, "quarantine", None, now=job.parts.clock.now())
-        # Also when that is no news: after a failed attempt the leaf's actor waits before it tries again.
-        await conn.execute(Q["notify"], f"leaf:{machine.leaf_id}")
+        if device := job.data.get("device"):
+            await port_closing(conn, UUID(device), machine.port_id)
+        # Also when that is no news: what the leaf refused is not asked of it again for a while, unless it is.
+        await conn.execute(Q["ask_port_again"], machine.port_id)
     return Done()
 
 

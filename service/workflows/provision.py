@@ -14,7 +14,7 @@ from ipam.errors import IpamError
 from ipam.ledger import Tenure, held_by, take
 from ipam.prefixes import prefixes_for
 from service.artefacts import NotBuilt
-from service.elastic import let_go, rehome, whereabouts
+from service.elastic import addresses_back, let_go, rehome, whereabouts
 from service.lifecycle import DeviceEvent, MachineEvent, MachineState
 from service.store.course import Device, device_by_id, move_device
 from service.store.events import add_event
@@ -84,6 +84,7 @@ async def _place(job: Job) -> Outcome:
             await conn.execute(Q["give_machine"], machine.id, device.id)
             await move_machine(conn, replace(machine, device_id=device.id), MachineEvent.PLACE, now=now)
             await set_port(conn, machine.port_id, "active", device.id, now=now)
+            port = await conn.fetchrow(Q["port_by_id"], machine.port_id)
             await move_device(conn, device, DeviceEvent.PLACED, now=now)
             await add_event(conn, "provisioning.101", "Provisioning started", device_id=device.id)
             addresses = ", ".join(str(link.host.ip) for link in links)
@@ -91,7 +92,7 @@ async def _place(job: Job) -> Outcome:
             await add_event(conn, "provisioning.102", body, device_id=device.id)
     except IpamError as err:
         return Failed(f"{err.__doc__} {err}")
-    return Done({"machine": str(machine.id)})
+    return Done({"machine": str(machine.id), "generation": port["generation"]})
 
 
 async def _no_machine(conn: Connection, device: Device) -> Outcome:
@@ -125,8 +126,9 @@ async def _give_up(job: Job) -> Outcome:
     return Done()
 
 
-async def _replace(job: Job, reason: str) -> Outcome:
-    """Another machine for the device. The old one keeps nothing: its port is closed and its addresses end with it."""
+async def _replace(job: Job, reason: str, *, never_on_leaf: bool = False) -> Outcome:
+    """Another machine for the device. The old one keeps nothing: its port is closed and its addresses end with it; at
+    once when the leaf never had them."""
     tried = [*job.data.get("tried", []), job.data["machine"]]
     if len(tried) > _REPLACEMENTS:
         return Failed(f"{reason}; {len(tried)} machines were tried")
@@ -135,6 +137,8 @@ async def _replace(job: Job, reason: str) -> Outcome:
         if machine.device_id == job.subject:
             limit = timedelta(seconds=job.parts.settings.erase_limit_s)
             await start_prepare(conn, machine.id, job.subject, reason, now=now, limit=limit)
+            if never_on_leaf:
+                await addresses_back(conn, job.subject, now=now, by=f"run:{job.run_id}")
         await conn.execute(Q["forget_phone_home"], job.subject)
     return Back("await_addresses", reason, {"tried": tried, "netboots": 0})
 
@@ -204,8 +208,22 @@ async def _too_slow(job: Job) -> Outcome:
     return await _replace(job, f"{machine.name} was too slow")
 
 
-async def _await_network(job: Job) -> Outcome:
+async def _await_port(job: Job) -> Outcome:
     return await port_step(job, await placed(job))
+
+
+async def _await_network(job: Job) -> Outcome:
+    """What the leaf refuses, with a reason, it will not take later: another machine is tried where one is ready."""
+    machine, outcome = await placed(job), await _await_port(job)
+    port = await job.db.fetchrow(Q["port_by_id"], machine.port_id)
+    if isinstance(outcome, Done) or port["fault"] is None:
+        return outcome
+    device, reason = await device_in(job), f"{port['leaf']} refuses {port['name']}: {port['fault']}"
+    kin = await job.db.fetch(Q["machines_like"], device.facility_id, device.plan_id)
+    if any(row["state"] == MachineState.READY for row in kin):
+        # What was refused is not there; so was it never, if nothing has been taken since the machine was placed.
+        return await _replace(job, reason, never_on_leaf=port["applied"] < job.data.get("generation", 0))
+    return Failed(reason)
 
 
 async def _network_too_slow(job: Job) -> Outcome:
@@ -300,6 +318,7 @@ REINSTALL = Workflow(
         Step("begin", _begin_reinstall, "leaf_limit_s", undo=_give_up),
         Step("start", _restart, "netboot_limit_s"),
         Step("install", _reinstall, "install_limit_s"),
-        *(replace(step, overrun=None) for step in _SEEN),
+        Step("await_network", _await_port, "port_limit_s"),
+        *(replace(step, overrun=None) for step in _SEEN[1:]),
     ),
 )

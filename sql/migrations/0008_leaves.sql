@@ -9,6 +9,8 @@ ALTER TABLE leaf
     -- Rises with every change of what the leaf should be that is no port's, and when a repair is asked for.
     ADD COLUMN generation bigint NOT NULL DEFAULT 1,
     ADD COLUMN applied bigint NOT NULL DEFAULT 0,
+    -- Digest of how ports are rendered there; when settings or program change it, the whole leaf is applied again.
+    ADD COLUMN rendering text,
     -- Seconds that the latest commit took: what is ordered meanwhile waits for the next one.
     ADD COLUMN commit_s real,
     -- Sealed: our objects, and whatever stands on our ports, as the leaf showed them last.
@@ -23,7 +25,7 @@ ALTER TABLE leaf
 ALTER TABLE leaf_port
     -- Whether a configuration of somebody else's on the interface may be replaced by ours.
     ADD COLUMN take_over boolean NOT NULL DEFAULT false,
-    -- Who was seen at the other end of the cable, by LLDP.
+    -- Who is seen at the other end of the cable, by LLDP, and since when.
     ADD COLUMN seen_mac macaddr,
     ADD COLUMN seen_name text,
     ADD COLUMN seen_at timestamptz;

@@ -37,3 +37,25 @@ RETURNING upper(during)
 -- name: bgp_of_device
 SELECT d.project_id, f.code AS facility
 FROM device AS d JOIN facility AS f ON f.id = d.facility_id WHERE d.id = $1
+
+-- name: bgp_of_devices
+SELECT s.device_id, d.project_id, f.code AS facility, s.address_family, s.default_route, c.asn, c.md5
+FROM bgp_session AS s
+JOIN device AS d ON d.id = s.device_id
+JOIN facility AS f ON f.id = d.facility_id
+JOIN bgp_config AS c ON c.project_id = d.project_id AND upper_inf(c.during) AND c.status = 'enabled'
+WHERE s.device_id = ANY($1::uuid[]) AND upper_inf(s.during)
+ORDER BY s.device_id, s.address_family
+
+-- name: bgp_ports_changed
+WITH concerned AS (
+    SELECT o.id FROM leaf_port AS o JOIN device AS d ON d.id = o.device_id
+    WHERE d.project_id = $1
+      AND EXISTS (SELECT FROM bgp_session AS s WHERE s.device_id = d.id AND upper_inf(s.during))
+    ORDER BY o.id FOR UPDATE OF o
+), changed AS (
+    UPDATE leaf_port AS o SET generation = o.generation + 1, changed_at = $2, fault = NULL
+    FROM concerned WHERE o.id = concerned.id
+    RETURNING o.id, o.leaf_id
+)
+SELECT id, pg_notify('roundhouse', 'leaf:' || leaf_id) FROM changed

@@ -59,7 +59,11 @@ WHERE ($1::bool OR (j.organization_id = $2 AND j.deleted_at IS NULL)) AND ($3::u
 SELECT block FROM elastic_reservation WHERE project_id = $1 AND lasts AND released_at IS NULL ORDER BY block LIMIT 10
 
 -- name: reservations_announced
-SELECT block, facility FROM elastic_reservation WHERE project_id = $1 AND lasts AND released_at IS NULL ORDER BY block
+SELECT r.project_id, r.block, r.facility,
+       array(SELECT part.block FROM tenure AS part
+             WHERE part.within = r.id AND upper_inf(part.during) AND part.corrected_at IS NULL) AS led
+FROM elastic_reservation AS r
+WHERE r.project_id = ANY($1::uuid[]) AND r.lasts AND r.released_at IS NULL ORDER BY r.project_id, r.block
 
 -- name: reservation_around
 SELECT id FROM elastic_reservation
@@ -150,6 +154,21 @@ INSERT INTO route_withdrawal (port_id, vrf_id, block, generation)
 SELECT o.id, $2, $3, o.generation
 FROM leaf_port AS o JOIN leaf AS l ON l.id = o.leaf_id
 WHERE o.device_id = $1 OR (l.name = $4 AND o.name = $5)
+ON CONFLICT (port_id, vrf_id, block) DO UPDATE SET generation = excluded.generation
+
+-- name: withdrawn_from_ports
+INSERT INTO route_withdrawal (port_id, vrf_id, block, generation)
+SELECT o.id, v.id, gone.block, o.generation
+FROM leaf_port AS o, vrf AS v, unnest($2::cidr[]) AS gone (block)
+WHERE o.id = ANY($1::uuid[]) AND v.name = 'default'
+ON CONFLICT (port_id, vrf_id, block) DO UPDATE SET generation = excluded.generation
+
+-- name: announcements_withdrawn
+INSERT INTO route_withdrawal (port_id, vrf_id, block, generation)
+SELECT o.id, r.vrf_id, r.block, o.generation
+FROM device AS d JOIN elastic_reservation AS r ON r.project_id = d.project_id AND r.lasts
+JOIN leaf_port AS o ON o.id = $2::uuid OR ($2 IS NULL AND o.device_id = d.id)
+WHERE d.id = $1 AND EXISTS (SELECT FROM bgp_session AS s WHERE s.device_id = d.id)
 ON CONFLICT (port_id, vrf_id, block) DO UPDATE SET generation = excluded.generation
 
 -- name: withdrawal_under_way

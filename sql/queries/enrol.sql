@@ -1,8 +1,13 @@
 -- name: enrol_leaf
-INSERT INTO leaf (facility_id, name, host, port, username, secret, host_key)
-SELECT f.id, $2, $3, $4, $5, $6, $7 FROM facility AS f WHERE f.code = $1
-ON CONFLICT (name) DO UPDATE SET host = excluded.host, port = excluded.port, username = excluded.username,
-                                 secret = excluded.secret, host_key = excluded.host_key
+INSERT INTO leaf (facility_id, name, host, port, username, secret, host_key, private_key, fabric)
+SELECT f.id, $2, $3, $4, $5, $6, $7, $8, $9 FROM facility AS f WHERE f.code = $1
+-- What is no part of this inventory stays: a fabric is taken away by an action of its own.
+ON CONFLICT (name) DO UPDATE
+SET host = excluded.host, port = excluded.port, username = excluded.username, secret = excluded.secret,
+    host_key = excluded.host_key, private_key = excluded.private_key, fabric = coalesce(excluded.fabric, leaf.fabric),
+    generation = leaf.generation
+                 + CASE WHEN excluded.fabric IS DISTINCT FROM leaf.fabric AND excluded.fabric IS NOT NULL
+                        THEN 1 ELSE 0 END
 RETURNING id
 
 -- name: enrol_port

@@ -44,6 +44,13 @@ WITH changed AS (
 )
 SELECT pg_notify('roundhouse', 'leaf:' || leaf_id) FROM changed
 
+-- name: ask_port_again
+WITH asked AS (
+    UPDATE leaf_port SET generation = generation + 1, fault = NULL WHERE id = $1 AND fault IS NOT NULL
+    RETURNING leaf_id
+)
+SELECT pg_notify('roundhouse', 'leaf:' || leaf_id) FROM asked
+
 -- name: port_changed
 WITH changed AS (
     UPDATE leaf_port SET generation = generation + 1, changed_at = $2, fault = NULL WHERE device_id = $1
@@ -71,15 +78,20 @@ RETURNING epoch
 UPDATE leaf SET held_until = NULL WHERE id = $1 AND holder = $2
 
 -- name: ports_of_leaf
-SELECT o.id, o.name, o.profile, o.device_id, o.generation, o.applied, m.id AS machine_id, m.name AS machine
+SELECT o.id, o.name, o.profile, o.device_id, o.generation, o.applied, o.take_over, m.id AS machine_id,
+       m.name AS machine
 FROM leaf_port AS o LEFT JOIN machine AS m ON m.port_id = o.id
 WHERE o.leaf_id = $1 ORDER BY o.name
 
 -- name: mark_ports_applied
-UPDATE leaf_port AS o SET applied = given.generation, fault = NULL
-FROM unnest($2::uuid[], $3::bigint[]) AS given (id, generation)
-WHERE o.id = given.id AND o.applied < given.generation
-  AND EXISTS (SELECT FROM leaf WHERE id = o.leaf_id AND epoch = $1)
+WITH concerned AS (
+    SELECT o.id, given.generation
+    FROM leaf_port AS o JOIN unnest($2::uuid[], $3::bigint[]) AS given (id, generation) ON o.id = given.id
+    WHERE o.applied < given.generation AND EXISTS (SELECT FROM leaf WHERE id = o.leaf_id AND epoch = $1)
+    ORDER BY o.id FOR UPDATE OF o
+)
+UPDATE leaf_port AS o SET applied = concerned.generation, fault = NULL
+FROM concerned WHERE o.id = concerned.id
 RETURNING o.id, o.device_id
 
 -- name: mark_ports_faulty
@@ -90,7 +102,10 @@ WHERE o.id = given.id AND o.generation = given.generation AND o.applied < given.
 RETURNING o.id, o.device_id
 
 -- name: set_leaf_state
-UPDATE leaf SET state = $3, fault = $4 WHERE id = $1 AND epoch = $2
+UPDATE leaf
+SET state = $3, fault = CASE $3 WHEN 'changing' THEN fault ELSE $4 END,
+    locked_since = CASE $3 WHEN 'changing' THEN locked_since WHEN 'locked' THEN coalesce(locked_since, now()) END
+WHERE id = $1 AND epoch = $2
 
 -- name: agent_alive
 SELECT id, started_at, seen_at FROM agent_session

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
 
 import pytest
@@ -37,6 +38,33 @@ def test_by_facility_and_family_in_address_order() -> None:
     assert accepted(held, "ewr1", 6) == [Accepted(ip_network("2001:db8::/56"), exact=False)]
     assert [str(one.prefix) for one in accepted(held, "sjc1", 4)] == ["198.18.0.0/32", "203.0.113.64/30"]
     assert accepted([], "ewr1", 4) == []
+
+
+def test_what_a_static_route_leads_to_a_device_nobody_announces() -> None:
+    part = IPv4Network("203.0.113.10/31")
+    held = [
+        Held(IPv4Network("203.0.113.8/29"), "ewr1", (part,)),
+        Held(IPv4Network("198.18.0.0/31"), None, (IPv4Network("198.18.0.1/32"),)),
+        Held(IPv4Network("203.0.113.0/32"), "ewr1", (IPv4Network("203.0.113.0/32"),)),
+    ]
+    assert accepted(held, "ewr1", 4) == [
+        Accepted(IPv4Network("203.0.113.8/31"), exact=False),
+        Accepted(IPv4Network("203.0.113.12/30"), exact=False),
+    ]
+
+
+@given(held=HELD, led=st.lists(BLOCKS, max_size=4), asked=BLOCKS)
+def test_a_prefix_is_led_or_announced_and_never_both(
+    held: list[Held], led: list[IPv4Network], asked: IPv4Network
+) -> None:
+    blocks = [replace(one, led=tuple(part for part in led if inside(part, one.block))) for one in held]
+    parts = {part for one in blocks for part in one.led}
+    for one in accepted(blocks, "ewr1", 4):
+        whose = [held for held in blocks if inside(one.prefix, held.block)]
+        assert any(not any(one.prefix.overlaps(part) for part in held.led) for held in whose)
+    if not any(asked.overlaps(part) for part in parts):
+        whole = [one for one in blocks if one.facility == "ewr1" and inside(asked, one.block)]
+        assert not whole or any(inside(asked, one.prefix) for one in accepted(blocks, "ewr1", 4))
 
 
 @given(held=HELD, asked=BLOCKS)

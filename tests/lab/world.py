@@ -16,7 +16,7 @@ import asyncssh
 from netconf.transaction import desired_lines
 from service.lab.rack import Rack
 from service.lab.up import Lab, LabSettings, lab_settings, running_lab
-from service.leaves import desired_leaf
+from service.leaves.desired import desired_leaf
 from service.parts import Parts
 from service.store.rows import Pool
 from service.wiring import listening

@@ -36,6 +36,7 @@ RESTING = {"active", "inactive", "failed", "deleted", "enrolled", "ready", "in_u
     "unknown",
     "in_sync",
     "refused",
+    "locked",
     "unreachable",
 }
 

@@ -1,0 +1,324 @@
+"""One actor a leaf: makes the leaf what the database says, again whenever that changes, and looks after it in between.
+
+Level-triggered: an actor applies what is pending on its leaf, however it came about, so that changes which come
+together share one commit, a lost hint is found by the next look, and a crash between commit and database is repaired by
+looking again. What nobody changed is not touched: what somebody else made of our part of the leaf is found by reading
+it, and shown, until an operator has it repaired or accepts it. A port whose change the leaf refuses is left out, with
+the leaf's own reason, and holds nobody else up. Every process runs the actors; the leaf's lease, with its epoch, lets
+one of them write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from ipaddress import IPv4Interface
+from typing import Any
+from uuid import UUID, uuid4
+
+import structlog
+
+from netconf.desired import Leaf, Link, LinkRole, Port, Profile
+from netconf.drift import drift_of
+from netconf.errors import LockedByOther, NetconfError, Refused
+from netconf.owned import desired_objects, relevant, to_xml
+from netconf.render import Element
+from netconf.session import Database, LeafAddress, LeafSession, open_session
+from netconf.transaction import Applied, apply_all
+from service.elastic import routes_seen
+from service.leaves.cabling import macs_of, seen_at_ports
+from service.leaves.desired import desired_leaf
+from service.lifecycle import LeafState
+from service.parts import Parts
+from service.secrets import open_sealed, seal
+from service.store.leaves import LeafRow, leaf_row, raise_generation
+from service.store.notify import Hub
+from service.store.rows import Pool
+from service.store.runs import signal_all
+from sql.loader import Q
+
+log = structlog.get_logger()
+
+_LOOK_S = 5.0  # between looks at the database without a hint
+_QUIET_S = 1.0  # without a hint, after which what was seen last is written down
+_REFUSED_S = 30.0  # before the leaf is asked again for what it refused, unless something changes
+_RETRY_S = (1.0, 2.0, 5.0, 10.0, 30.0)
+_LEASE = timedelta(seconds=15)
+_GATHER_MOST_S = 0.5
+_GATHER_SHARE = 16
+
+
+def gather_s(commit_s: float | None) -> float:
+    """How long a hint waits for others that may share its commit, by what the leaf's commits take.
+
+    Waiting half a second halves the middle wait of a burst on leaves that commit in 5 to 20 s, and longer waits only
+    hurt (junos.md §3); on a leaf that commits at once there is nearly nothing to gain.
+    """
+    return min(_GATHER_MOST_S, (commit_s or 0.0) / _GATHER_SHARE)
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """A leaf and what it should be, of one moment."""
+
+    row: LeafRow
+    desired: Leaf
+    ports: Sequence[Any]
+
+    @property
+    def pending(self) -> list[Any]:
+        """The ports that were not seen as they should be."""
+        return [port for port in self.ports if port["applied"] < port["generation"]]
+
+
+class LeafActor:
+    """The one writer of one leaf, as long as it holds the leaf's lease."""
+
+    def __init__(self, db: Pool, parts: Parts, hub: Hub, leaf_id: UUID, holder: UUID) -> None:
+        self._db = db
+        self._parts = parts
+        self._hub = hub
+        self._leaf_id = leaf_id
+        self._holder = holder
+        self._opened: Any = None
+        self._session: LeafSession | None = None
+        self._address: LeafAddress | None = None
+        # What the leaf does not take, by the port's id and generation: the port and the reason.
+        self._refused: dict[tuple[UUID, int], str] = {}
+        self._ask_again_at = 0.0
+        self._commit_s: float | None = None
+        # How the leaf was seen after a change; written down when it has become quiet.
+        self._unseen: tuple[_View, Element, datetime] | None = None
+        self._quiet = False
+        self._has_read = False  # in this process, which may have been started with other settings
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        failures = 0
+        try:
+            async with self._hub.watch(f"leaf:{self._leaf_id}") as watch:
+                while True:
+                    try:
+                        await self._look()
+                        failures = 0
+                    except (NetconfError, OSError) as err:
+                        failures += 1
+                        log.warning("leaf_not_changed", leaf_id=str(self._leaf_id), error=str(err), failures=failures)
+                        if not isinstance(err, LockedByOther | Refused):
+                            await self._close()
+                    except Exception:
+                        failures += 1
+                        log.exception("leaf_actor_error", leaf_id=str(self._leaf_id))
+                        await self._close()
+                    pause = _QUIET_S if self._unseen else _LOOK_S
+                    if failures:
+                        pause = self._parts.jitter.around(_RETRY_S[min(failures, len(_RETRY_S)) - 1])
+                    self._quiet = not await watch.changed(pause)
+                    if not self._quiet:
+                        await asyncio.sleep(gather_s(self._commit_s))
+        finally:
+            await self._close()
+            await self._db.execute(Q["release_leaf"], self._leaf_id, self._holder)
+
+    async def _look(self) -> None:
+        """Apply what is pending, until nothing is; read the leaf when that is due."""
+        epoch = await self._db.fetchval(Q["hold_leaf"], self._leaf_id, self._holder, _LEASE)
+        if epoch is None:
+            await self._close()
+            return
+        keeper = asyncio.create_task(self._keep_lease())
+        try:
+            while await self._step(epoch):
+                pass
+        finally:
+            keeper.cancel()
+
+    async def _step(self, epoch: int) -> bool:
+        """One thing that is to be done on the leaf; False when nothing was."""
+        view = await self._view()
+        row = view.row
+        self._commit_s = row.commit_s
+        there = {(port["id"], port["generation"]) for port in view.pending}
+        if asyncio.get_running_loop().time() >= self._ask_again_at:
+            there.clear()
+        self._refused = {key: reason for key, reason in self._refused.items() if key in there}
+        news = [port for port in view.pending if (port["id"], port["generation"]) not in self._refused]
+        if row.applied < row.generation:
+            await self._change(view, view.pending, epoch, whole=True)
+        elif news or row.state in (LeafState.UNKNOWN, LeafState.CHANGING):
+            await self._change(view, news, epoch, whole=False)
+        elif self._read_due(row):
+            await self._read(view, epoch)
+        else:
+            if self._unseen is not None and self._quiet:
+                await self._write_down(*self._unseen, epoch)
+            await routes_seen(self._db, self._leaf_id, now=self._parts.clock.now())
+            return False
+        return True
+
+    async def _view(self) -> _View:
+        async with self._db.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
+            row = await leaf_row(conn, str(self._leaf_id))
+            assert row is not None  # leaves are not removed
+            desired, ports = await desired_leaf(conn, row.id, row.name, self._parts)
+        return _View(row, desired, ports)
+
+    def _read_due(self, row: LeafRow) -> bool:
+        if row.running_at is None or not self._has_read:
+            return True
+        if row.read_asked_at is not None and row.read_asked_at > row.running_at:
+            return True
+        return self._parts.clock.now() - row.running_at > timedelta(seconds=self._parts.settings.leaf_read_s)
+
+    async def _keep_lease(self) -> None:
+        while True:
+            await asyncio.sleep(_LEASE.total_seconds() / 3)
+            await self._db.execute(Q["hold_leaf"], self._leaf_id, self._holder, _LEASE)
+
+    async def _change(self, view: _View, ports: Sequence[Any], epoch: int, *, whole: bool) -> None:
+        """Make these ports, or the whole leaf, what they should be."""
+        moment = await self._db.fetchval(Q["moment"])
+        try:
+            session = await self._connected(view.row)
+            await self._db.execute(Q["set_leaf_state"], self._leaf_id, epoch, LeafState.CHANGING, None)
+            applied = await apply_all(
+                session,
+                view.desired,
+                only=None if whole else [port["name"] for port in ports],
+                confirm_timeout_s=self._parts.settings.leaf_confirm_s,
+            )
+        except NetconfError as err:
+            await self._failed(ports, epoch, err)
+            raise
+        self._unseen = view, applied.running, moment
+        await self._mark(view, ports, applied, epoch, whole=whole)
+        log.info(
+            "leaf_changed",
+            leaf=view.row.name,
+            changed=applied.changed,
+            seconds=round(applied.seconds, 3),
+            ports=len(ports) - len(applied.refused),
+            refused=sorted(applied.refused),
+        )
+
+    async def _failed(self, ports: Sequence[Any], epoch: int, err: NetconfError) -> None:
+        state = {Refused: LeafState.REFUSED, LockedByOther: LeafState.LOCKED}.get(type(err), LeafState.UNREACHABLE)
+        await self._db.execute(Q["set_leaf_state"], self._leaf_id, epoch, state, str(err))
+        if isinstance(err, Refused):
+            # What all ports share was refused: none of these can go.
+            await self._refuse(ports, epoch, str(err))
+
+    async def _refuse(self, ports: Sequence[Any], epoch: int, reason: str) -> None:
+        self._refused |= {(port["id"], port["generation"]): f"{port['name']}: {reason}" for port in ports}
+        self._ask_again_at = asyncio.get_running_loop().time() + _REFUSED_S
+        ids, generations = [port["id"] for port in ports], [port["generation"] for port in ports]
+        await self._signal(await self._db.fetch(Q["mark_ports_faulty"], epoch, ids, generations, reason))
+
+    async def _mark(self, view: _View, ports: Sequence[Any], applied: Applied, epoch: int, *, whole: bool) -> None:
+        for name, reason in applied.refused.items():
+            await self._refuse([port for port in ports if port["name"] == name], epoch, reason)
+        good = [port for port in ports if port["name"] not in applied.refused]
+        ids, generations = [port["id"] for port in good], [port["generation"] for port in good]
+        state = LeafState.REFUSED if self._refused else LeafState.IN_SYNC
+        told = "; ".join(sorted(self._refused.values())) or None
+        async with self._db.acquire() as conn, conn.transaction():
+            rows = await conn.fetch(Q["mark_ports_applied"], epoch, ids, generations)
+            await conn.execute(Q["set_leaf_state"], self._leaf_id, epoch, state, told)
+            if whole:
+                row = (view.row.generation, _rendering(view.desired))
+                await conn.execute(Q["mark_leaf_applied"], self._leaf_id, epoch, *row)
+            if applied.commit_s is not None:
+                await conn.execute(Q["set_commit_s"], self._leaf_id, epoch, applied.commit_s)
+        await self._signal(rows)
+
+    async def _signal(self, rows: Sequence[Any]) -> None:
+        """Wake the runs that wait for these ports: their devices' and their machines'."""
+        on_ports = await self._db.fetch(Q["machines_on_ports"], [row["id"] for row in rows])
+        subjects = [row["device_id"] for row in rows] + [row["id"] for row in on_ports]
+        await signal_all(self._db, subjects, now=self._parts.clock.now())
+
+    async def _read(self, view: _View, epoch: int) -> None:
+        """See what runs on the leaf and who is at the other end of its cables."""
+        moment = await self._db.fetchval(Q["moment"])
+        try:
+            session = await self._connected(view.row)
+            configuration = await session.get_config("running")
+            neighbors = await session.lldp_neighbors() if session.junos else ()
+        except NetconfError as err:
+            await self._db.execute(Q["set_leaf_state"], self._leaf_id, epoch, LeafState.UNREACHABLE, str(err))
+            raise
+        told = "; ".join(sorted(self._refused.values())) or None
+        state = LeafState.REFUSED if told else LeafState.IN_SYNC
+        await self._db.execute(Q["set_leaf_state"], self._leaf_id, epoch, state, told)
+        macs = [mac for one in neighbors for mac in macs_of(one)]
+        known = {row["mac"] for row in await self._db.fetch(Q["known_macs"], macs)}
+        seen = seen_at_ports([port["name"] for port in view.ports], neighbors, known)
+        columns = [[one[place] for one in seen] for place in range(3)]
+        await self._db.execute(Q["neighbors_seen"], self._leaf_id, *columns, self._parts.clock.now())
+        await self._write_down(view, configuration, moment, epoch)
+        if view.row.rendering != _rendering(view.desired):
+            # A setting has changed, or this program: that is no port's change, and nobody has told of it.
+            await raise_generation(self._db, self._leaf_id)
+
+    async def _write_down(self, view: _View, configuration: Element, moment: datetime, epoch: int) -> None:
+        """How the leaf was seen, and how much of that is not as it should be while nothing is under way there."""
+        self._unseen, self._has_read = None, True
+        text = to_xml(relevant(configuration, [port["name"] for port in view.ports]))
+        pending = {port["name"] for port in view.pending}
+        drift = drift_of(view.desired, configuration)
+        drifted = [" ".join(one.key) for one in drift.objects if not one.ports or not pending.issuperset(one.ports)]
+        sealed = seal(self._parts.key, text)
+        await self._db.execute(Q["leaf_seen"], self._leaf_id, epoch, sealed, moment, len(drifted))
+        if drifted and len(drifted) != view.row.drifted:
+            log.warning("leaf_drifted", leaf=view.row.name, objects=drifted[:20], count=len(drifted))
+
+    async def _connected(self, row: LeafRow) -> LeafSession:
+        key = self._parts.key
+        address = LeafAddress(
+            row.host,
+            row.port,
+            row.username,
+            open_sealed(key, row.secret),
+            row.host_key,
+            private_key="" if row.private_key is None else open_sealed(key, row.private_key),
+            database=Database(row.database),
+        )
+        if self._session is not None and (address != self._address or not self._session.alive):
+            await self._close()
+        if self._session is None:
+            self._opened, self._address = open_session(address), address
+            self._session = await self._opened.__aenter__()
+        return self._session
+
+    async def _close(self) -> None:
+        if self._opened is not None:
+            opened, self._opened, self._session = self._opened, None, None
+            try:
+                await opened.__aexit__(None, None, None)
+            except Exception:
+                log.info("leaf_session_not_closed", leaf_id=str(self._leaf_id), exc_info=True)
+
+
+def _rendering(leaf: Leaf) -> str:
+    """Digest of how ports are rendered on this leaf: it changes with settings, fabric and program, and with no port."""
+    boot, public = IPv4Interface("192.0.2.0/31"), IPv4Interface("192.0.2.2/31")
+    links = Link(LinkRole.BOOT, boot), Link(LinkRole.PUBLIC, public)
+    samples = tuple(Port(f"xe-0/0/{number}", profile, links) for number, profile in enumerate(Profile))
+    objects = desired_objects(replace(leaf, ports=samples, exempt=()))
+    return hashlib.sha256(repr(sorted((key, to_xml(one)) for key, one in objects.items())).encode()).hexdigest()
+
+
+async def run_leaf_actors(db: Pool, parts: Parts, hub: Hub) -> None:
+    """An actor for every leaf, also for those that are enrolled later. Runs until cancelled."""
+    holder = uuid4()
+    actors: set[UUID] = set()
+    async with asyncio.TaskGroup() as tasks, hub.watch("leaves") as watch:
+        while True:
+            for row in await db.fetch(Q["leaves"]):
+                if row["id"] not in actors:
+                    actors.add(row["id"])
+                    tasks.create_task(LeafActor(db, parts, hub, row["id"], holder).run())
+            await watch.changed(30)
