@@ -52,12 +52,14 @@ class Unverified(NetconfError):
 class Lost(Unverified):
     """What worked before the change did not work after it; the change was taken back.
 
-    `ports` are the leaf's interfaces that are concerned, and what of each.
+    `ports` are the leaf's interfaces that are concerned, and what of each; `back` are those that work again since. One
+    that does not was lost without the change, too.
     """
 
-    def __init__(self, ports: Mapping[str, str]) -> None:
+    def __init__(self, ports: Mapping[str, str], back: frozenset[str] = frozenset()) -> None:
         super().__init__([f"{port}: {text}" for port, text in sorted(ports.items())])
         self.ports = ports
+        self.back = back
 
 
 class OutcomeUnknown(NetconfError):

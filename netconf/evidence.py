@@ -9,19 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_interface, ip_network
+from functools import lru_cache
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_address, ip_interface, ip_network
 
 from lxml import etree
 
 from netconf.by_port import Objects
 from netconf.lldp import LldpNeighbor, neighbors_in
-from netconf.owned import NETCONF, name_of, tag_of
+from netconf.owned import NETCONF, Key, name_of, tag_of
 from netconf.render import Element
 
 Interface = IPv4Interface | IPv6Interface
 Network = IPv4Network | IPv6Network
 
 _ROUTES = ("direct", "static")  # protocols, as Junos calls them
+_INTERFACE = ("interfaces", "interface")
+_ADDRESS = "unit/family/*/address"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,7 @@ def trial_in(reply: Element) -> str | None:
     return None
 
 
-def lost(before: Seen, after: Seen, old: Objects, new: Objects, touched: Collection[str]) -> dict[str, str]:
+def lost(before: Seen, after: Seen, old: Objects, new: Objects) -> dict[str, str]:
     """What worked before the change from `old` to `new` and does not after it, by port, in words."""
     up = {name for name, port in before.ports.items() if port.up}
     found: dict[str, list[str]] = {}
@@ -97,8 +100,8 @@ def lost(before: Seen, after: Seen, old: Objects, new: Objects, touched: Collect
             had = before.ports[name].addresses
             has = after.ports[name].addresses
             for address in addresses:
-                # Ports that are not touched keep what they had, and need not have had all that they should.
-                if name not in touched and address not in had:
+                # What stays as it was keeps what it had, and need not have had all that it should.
+                if address not in had and _same(old, new, (*_INTERFACE, name)):
                     continue
                 if address not in has:
                     found.setdefault(name, []).append(f"{address} is not on it")
@@ -123,9 +126,13 @@ def unheard(before: Seen, after: Seen) -> list[str]:
 def _addresses(objects: Objects) -> dict[str, list[Interface]]:
     """The addresses that each interface of ours should have."""
     return {
-        key[-1]: [ip_interface(name_of(one)) for one in interface.findall("unit/family/*/address")]
+        key[-1]: [
+            found
+            for one in interface.findall("unit/family/*/address")
+            if (found := _interface(name_of(one))) is not None
+        ]
         for key, interface in objects.items()
-        if key[:-1] == ("interfaces", "interface")
+        if key[:-1] == _INTERFACE
     }
 
 
@@ -134,22 +141,25 @@ def _static_routes(old: Objects, new: Objects, before: Seen, up: Collection[str]
 
     One that stays as it was, and was not active before, does not count.
     """
-    networks = [(address.network, name) for name, some in _addresses(new).items() for address in some]
+    ports = {
+        address.network: name for name, addresses in _addresses(new).items() if name in up for address in addresses
+    }
+    lengths = {(network.version, network.prefixlen) for network in ports}
     for key, route in new.items():
         if key[-2] != "route":
             continue
-        destination = ip_network(key[-1])
-        ports = {
-            name
-            for hop in route.findall("next-hop")
-            for network, name in networks
-            if hop.text and ip_interface(hop.text).ip in network
-        }
-        same = key in old and etree.tostring(old[key]) == etree.tostring(route)
-        if same and destination not in before.routes["static"]:
+        destination = _network(key[-1])
+        if destination not in before.routes["static"] and _same(old, new, key):
             continue
-        for name in sorted(ports.intersection(up))[:1]:
-            yield name, destination
+        hops = [ip_address(hop.text or "") for hop in route.findall("next-hop")]
+        around = [_network(f"{hop}/{length}") for hop in hops for version, length in lengths if version == hop.version]
+        behind = sorted(ports[network] for network in around if network in ports)
+        if behind:
+            yield behind[0], destination
+
+
+def _same(old: Objects, new: Objects, key: Key) -> bool:
+    return key in old and etree.tostring(old[key]) == etree.tostring(new[key])
 
 
 def _operation(tag: str) -> Element:
@@ -176,6 +186,7 @@ def _ports(reply: Element) -> Iterator[tuple[str, PortState]]:
         yield _text(interface, "name"), PortState(up, addresses)
 
 
+@lru_cache(1 << 14)
 def _interface(text: str) -> Interface | None:
     try:
         return ip_interface(text)
@@ -188,4 +199,9 @@ def _destinations(reply: Element) -> Iterator[Network]:
         if any(True for _ in _all(entry, "current-active")) or any(
             "*" in (one.text or "") for one in _all(entry, "active-tag")
         ):
-            yield ip_network(_text(entry, "rt-destination"), strict=False)
+            yield _network(_text(entry, "rt-destination"))
+
+
+@lru_cache(1 << 14)
+def _network(text: str) -> Network:
+    return ip_network(text, strict=False)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from netconf import session as netconf_session
-from netconf import transaction
+from netconf import change, recovery
 from netconf.desired import Profile
 from netconf.errors import NetconfError
 from netconf.session import open_session
@@ -167,8 +167,8 @@ def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("_READ_S", "_LONG_READ_S", "_COMMIT_S"):
         monkeypatch.setattr(netconf_session, name, _PATIENCE_S)
     monkeypatch.setattr(netconf_session, "_CONNECT_S", _PATIENCE_S * 2)
-    monkeypatch.setattr(transaction, "_WITNESS_S", _PATIENCE_S / 2)
-    monkeypatch.setattr(transaction, "_LOCK_PAUSE_S", 0.15)
+    monkeypatch.setattr(change, "_WITNESS_S", _PATIENCE_S / 2)
+    monkeypatch.setattr(recovery, "_LOCK_PAUSE_S", 0.15)
 
 
 async def test_whatever_goes_wrong_the_leaf_ends_old_or_new_and_a_new_try_settles_it(little_patience: None) -> None:

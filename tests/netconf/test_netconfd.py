@@ -31,7 +31,7 @@ FOREIGN = """<configuration>
   <interface><name>et-0/0/48</name><description>spine1</description><mtu>9216</mtu><unit><name>0</name><family><inet>
    <address><name>10.255.0.1/31</name></address></inet></family></unit></interface>
   <interface><name>xe-1/0/0</name><description>rhine office</description></interface>
-  <interface><name>lo0</name><unit><name>0</name><family><inet><filter><input><filter-name>protect-re</filter-name>
+  <interface><name>em0</name><unit><name>0</name><family><inet><filter><input><filter-name>protect-re</filter-name>
    </input></filter><address><name>10.255.255.12/32</name></address></inet></family></unit></interface>
  </interfaces>
  <forwarding-options><dhcp-relay>
@@ -43,7 +43,9 @@ FOREIGN = """<configuration>
   </static>
   <rib><name>inet6.0</name><static><route><name>2001:db8:ffff::/48</name><discard/></route></static></rib>
  </routing-options>
- <protocols><router-advertisement><interface><name>xe-1/0/0.0</name></interface></router-advertisement></protocols>
+ <protocols><router-advertisement><interface><name>xe-1/0/0.0</name></interface></router-advertisement>
+  <lldp><interface><name>xe-1/0/0</name></interface></lldp>
+  <bgp><group><name>office</name><type>external</type><neighbor><name>192.0.2.98</name></neighbor></group></bgp></protocols>
  <policy-options><prefix-list><name>operators</name><prefix-list-item><name>192.0.2.0/24</name></prefix-list-item>
  </prefix-list></policy-options>
  <firewall><family>
@@ -61,7 +63,7 @@ STATES = (None, *Profile)
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Five tries at a lock within a second."""
-    monkeypatch.setattr("netconf.transaction._LOCK_PAUSE_S", 0.2)
+    monkeypatch.setattr("netconf.recovery._LOCK_PAUSE_S", 0.2)
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +106,7 @@ async def foreign(session: LeafSession) -> bytes:
     for entry in list(running.iter()):
         name = name_of(entry)
         routed = name.startswith(("203.0.113.", "2001:db8:e000:", "198.18.0."))
-        if name == "rh" or name.startswith(("rh4-", "rh6-", "rh-", "xe-0/0/")) or routed:
+        if name == "rh" or name.startswith(("rh4-", "rh6-", "rh-", "xe-0/0/", "et-0/0/5", "lo0")) or routed:
             parent = entry.getparent()
             assert parent is not None
             parent.remove(entry)
