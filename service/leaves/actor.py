@@ -35,7 +35,7 @@ from service.lifecycle import LeafState
 from service.parts import Parts
 from service.secrets import open_sealed, seal
 from service.store.leaves import LeafRow, leaf_row, raise_generation
-from service.store.notify import Hub
+from service.store.notify import Hub, Watch
 from service.store.rows import Pool
 from service.store.runs import signal_all
 from sql.loader import Q
@@ -47,17 +47,16 @@ _QUIET_S = 1.0  # without a hint, after which what was seen last is written down
 _REFUSED_S = 30.0  # before the leaf is asked again for what it refused, unless something changes
 _RETRY_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 _LEASE = timedelta(seconds=15)
-_GATHER_MOST_S = 0.5
-_GATHER_SHARE = 16
 
 
-def gather_s(commit_s: float | None) -> float:
-    """How long a hint waits for others that may share its commit, by what the leaf's commits take.
+def gather_s(commit_s: float | None) -> tuple[float, float]:
+    """How long a hint waits for others that may share its commit: until none has come for so long, and so long at most.
 
-    Waiting half a second halves the middle wait of a burst on leaves that commit in 5 to 20 s, and longer waits only
-    hurt (junos.md §3); on a leaf that commits at once there is nearly nothing to gain.
+    It goes by what the leaf's commits take. A burst then shares one commit instead of holding up all but its first
+    few, and a lone change loses a thirtieth. Whatever comes during a commit waits for its end, and no longer.
     """
-    return min(_GATHER_MOST_S, (commit_s or 0.0) / _GATHER_SHARE)
+    seconds = commit_s or 0.0
+    return min(0.25, seconds / 32), min(2.0, seconds / 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +117,17 @@ class LeafActor:
                         pause = self._parts.jitter.around(_RETRY_S[min(failures, len(_RETRY_S)) - 1])
                     self._quiet = not await watch.changed(pause)
                     if not self._quiet:
-                        await asyncio.sleep(gather_s(self._commit_s))
+                        await self._gather(watch)
         finally:
             await self._close()
             await self._db.execute(Q["release_leaf"], self._leaf_id, self._holder)
+
+    async def _gather(self, watch: Watch) -> None:
+        gap, most = gather_s(self._commit_s)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + most
+        while (left := until - loop.time()) > 0 and await watch.changed(min(gap, left)):
+            pass
 
     async def _look(self) -> None:
         """Apply what is pending, until nothing is; read the leaf when that is due."""

@@ -72,7 +72,9 @@ async def _orders(folder: Path, url: str) -> list[Result]:
     async with running_lab(asked, replace(settings, cool_down_s=0), url, token, [api_socket]) as lab:
         (leaf,) = lab.rack.leaves.values()
         leaf.commit_seconds = _COMMIT_S
+        # A leaf does not change its pace from one commit to the next: its actor knows it.
         await lab.service.db.execute("UPDATE leaf SET commit_s = $1", _COMMIT_S)
+        await asyncio.sleep(6)
         leaf.faults.refuse_ports = PortRefusal({"xe-0/0/7": _REASON}, "validate", named=False)
         commits, validates = leaf.commits, leaf.calls["validate"]
         async with customer_of(lab.api, lab.project, token) as customer:
