@@ -9,6 +9,9 @@ import re
 
 OWNER = "rh"
 ROUTE_TAG = "29288"  # "rh" as a number: routes have no names
+MTU = 9216
+UPLINK_DESCRIPTION = f"{OWNER} uplink"
+LOOPBACK_DESCRIPTION = f"{OWNER} loopback"
 FABRIC = "fabric"  # what stands for loopback, uplinks and protection where ports are named
 
 HOST_COMMUNITY = f"{OWNER}-host"
@@ -17,8 +20,9 @@ FABRIC_EXPORT = f"{OWNER}-to-fabric"
 CONTROL_POLICER = f"{OWNER}-control"
 
 _OURS = re.compile(rf"{OWNER}|{OWNER}[46]?-.+")
-# A port's name has a number, as none of ours has that is not a port's.
-_OF_PORT = re.compile(rf"{OWNER}[46]-(?:(?:own|bgp|bgpx|from|to)-)?((?:[a-z]+-|ae)\d.*)")
+_KINDS_OF_PORT = ("own", "bgpx", "bgp", "from", "to")
+_KINDS_OF_FABRIC = ("protect", "management", "peers", "ntp", "dns", "radius", "tacplus")
+_OF_PORT = re.compile(rf"{OWNER}[46]-(?!(?:{'|'.join(_KINDS_OF_FABRIC)})$)(?:(?:{'|'.join(_KINDS_OF_PORT)})-)?(.+)")
 _SHARED = (OWNER, HOST_COMMUNITY)
 
 
@@ -34,7 +38,7 @@ def describes_ours(description: str) -> bool:
 
 def describes_fabric(description: str) -> bool:
     """Whether an interface with this description is ours and no host port."""
-    return description.startswith((f"{OWNER} uplink ", f"{OWNER} loopback"))
+    return description.startswith(f"{UPLINK_DESCRIPTION} ") or description == LOOPBACK_DESCRIPTION
 
 
 def port_of_name(name: str) -> str:
@@ -49,16 +53,11 @@ def of_port(version: int, port: str, kind: str = "") -> str:
     return f"{OWNER}{version}-{kind}-{port}" if kind else f"{OWNER}{version}-{port}"
 
 
-def protection(version: int) -> str:
+def protect_filter(version: int) -> str:
     """What the filter of what reaches the leaf itself is called."""
     return f"{OWNER}{version}-protect"
 
 
-def peers(version: int) -> str:
-    """What the list of all that the leaf speaks BGP with is called."""
-    return f"{OWNER}{version}-peers"
-
-
-def management(version: int) -> str:
-    """What the list of where the leaf is managed from is called."""
-    return f"{OWNER}{version}-management"
+def named_list(version: int, kind: str) -> str:
+    """What a list is called that says who may reach the leaf itself."""
+    return f"{OWNER}{version}-{kind}"

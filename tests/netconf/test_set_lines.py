@@ -37,6 +37,7 @@ set interfaces xe-0/0/1 mtu 9216
 set interfaces xe-0/0/1 unit 0 family inet address 10.64.0.2/31 primary
 set interfaces xe-0/0/1 unit 0 family inet filter input rh4-xe-0/0/1
 set interfaces xe-0/0/1 unit 0 family inet6 filter input rh6-xe-0/0/1
+set protocols lldp interface xe-0/0/1
 set protocols router-advertisement interface xe-0/0/1.0 default-lifetime 0"""
 
 

@@ -137,6 +137,8 @@ _CONTAINERS = {
     "inet6",
     "protocols",
     "router-advertisement",
+    "lldp",
+    "bgp",
     "forwarding-options",
     "dhcp-relay",
     "server-group",

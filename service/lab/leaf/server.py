@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -12,8 +11,8 @@ from itertools import count
 from lxml import etree
 
 from netconf.lldp import LldpNeighbor
-from netconf.owned import owned_objects, set_lines
-from netconf.render import ROUTE_TAG, Element
+from netconf.owned import not_ours, owned_objects, set_lines
+from netconf.render import Element
 from service.lab.leaf.bgp import Speaker, neighbors_of
 from service.lab.leaf.databases import Databases
 from service.lab.leaf.faults import LeafFaults
@@ -144,25 +143,7 @@ class VirtualLeaf(Databases):
 
     def foreign(self) -> bytes:
         """The rest of the running configuration, byte for byte."""
-        rest = copy.deepcopy(self.running)
-        for place in ("interfaces/interface", "policy-options/prefix-list", "firewall/family/*/filter"):
-            for one in rest.findall(place):
-                name, description = one.findtext("name") or "", one.findtext("description") or ""
-                if name.startswith("rh") or description.startswith("rh "):
-                    parent = one.getparent()
-                    assert parent is not None
-                    parent.remove(one)
-        for route in rest.findall("routing-options//static/route"):
-            if route.findtext("tag/metric-value") == ROUTE_TAG:
-                parent = route.getparent()
-                assert parent is not None
-                parent.remove(route)
-        for place in ("forwarding-options", "protocols/router-advertisement", "firewall/family/inet6"):
-            for one in rest.findall(place):
-                parent = one.getparent()
-                assert parent is not None
-                parent.remove(one)
-        return etree.tostring(rest)
+        return etree.tostring(not_ours(self.running))
 
     @property
     def neighbors(self) -> set[LldpNeighbor]:
