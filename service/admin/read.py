@@ -57,6 +57,10 @@ def _port(one: PortSeen, call: Call) -> Body:
         "applied": one.applied,
         "fault": one.fault,
         "changed_at": stamp(one.changed_at),
+        "take_over": one.take_over,
+        "seen_mac": one.seen_mac,
+        "seen_name": one.seen_name,
+        "seen_at": None if one.seen_at is None else stamp(one.seen_at),
         "machine": one.machine,
         "machine_state": one.machine_state,
         "device": None
@@ -78,6 +82,12 @@ def _leaf(one: LeafSeen, call: Call) -> Body:
         "ports": [_port(port, call) for port in one.port_list],
         "pending": one.pending,
         "faulty": one.faulty,
+        "drifted": one.drifted,
+        "read_at": None if one.running_at is None else stamp(one.running_at),
+        "locked_since": None if one.locked_since is None else stamp(one.locked_since),
+        "commit_s": one.commit_s,
+        "database": one.database,
+        "fabric": one.fabric,
         "href": f"/admin/v1/leaves/{one.id}",
     }
 

@@ -17,7 +17,14 @@ Object = dict[str, Any]
 
 
 class CallFailed(Exception):
-    """The API refused, or could not be reached; the text is one line for the person at the terminal."""
+    """The API refused, or could not be reached; the text is one line for the person at the terminal.
+
+    `status` is HTTP's, where there was an answer.
+    """
+
+    def __init__(self, text: str, status: int | None = None) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 def environment(name: str) -> str | None:
@@ -91,7 +98,7 @@ class Client:
             with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:
                 answer: bytes = response.read()
         except urllib.error.HTTPError as err:
-            raise CallFailed(_said(err)) from None
+            raise CallFailed(_said(err), err.code) from None
         except (urllib.error.URLError, OSError, ValueError) as err:
             raise Unreachable(f"{self.url} cannot be reached: {getattr(err, 'reason', err)}") from None
         return answer

@@ -1,4 +1,7 @@
-"""`roundhouse NOUN VERB`: data on stdout, all else on stderr, never a question; 0 done, 1 refused, 2 wrong usage."""
+"""`roundhouse NOUN VERB`: data on stdout, all else on stderr; 0 done, 1 refused, 2 wrong usage or not agreed to.
+
+Nothing is asked but before a leaf is changed, and only of a person at a terminal.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,20 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
-from service.cli import accounts, bgp, devices, elastic, exchange, grants, ledger, prefixes, racks, reports, reverse_dns
+from service.cli import (
+    accounts,
+    bgp,
+    devices,
+    elastic,
+    exchange,
+    grants,
+    leaves,
+    ledger,
+    prefixes,
+    racks,
+    reports,
+    reverse_dns,
+)
 from service.cli.client import CallFailed, Client, environment
 from service.cli.command import Command
 from service.cli.output import Output, warn
@@ -17,6 +33,7 @@ COMMANDS: tuple[Command, ...] = (
     *devices.COMMANDS,
     *accounts.COMMANDS,
     *racks.COMMANDS,
+    *leaves.COMMANDS,
     *prefixes.COMMANDS,
     *ledger.COMMANDS,
     *grants.COMMANDS,

@@ -1,11 +1,11 @@
-"""What is on offer (`plan`, `os`, `facility`), and what operators look at (`machine`, `leaf`, `run`)."""
+"""What is on offer (`plan`, `os`, `facility`), and what operators look at (`machine`, `run`)."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from itertools import islice
 
-from service.cli.client import Client, Object, escaped
+from service.cli.client import Client, escaped
 from service.cli.command import Command
 from service.cli.devices import EVENTS
 from service.cli.output import Column, Output
@@ -40,25 +40,6 @@ MACHINE: list[Column] = [
     ("SINCE", "state_since"),
     ("STEP", "run.step"),
     ("PORT FAULT", "port_fault"),
-]
-LEAVES: list[Column] = [
-    ("NAME", "name"),
-    ("STATE", "state"),
-    ("FACILITY", "facility"),
-    ("ADDRESS", lambda leaf: f"{leaf['host']}:{leaf['port']}"),
-    ("PORTS", lambda leaf: len(leaf["ports"])),
-    ("PENDING", "pending"),
-    ("FAULTY", "faulty"),
-    ("FAULT", "fault"),
-]
-PORTS: list[Column] = [
-    ("PORT", "name"),
-    ("PROFILE", "profile"),
-    ("GENERATION", "generation"),
-    ("APPLIED", "applied"),
-    ("MACHINE", "machine"),
-    ("DEVICE", "device.hostname"),
-    ("FAULT", "fault"),
 ]
 RUNS: list[Column] = [
     ("ID", lambda run: run["id"][:8]),
@@ -121,22 +102,6 @@ def show_machine(args: Namespace, client: Client, out: Output) -> int:
     return 0
 
 
-def list_leaves(args: Namespace, client: Client, out: Output) -> int:
-    """List leaves."""
-    out.rows(client.get("/admin/v1/leaves")["leaves"], LEAVES)
-    return 0
-
-
-def show_leaf(args: Namespace, client: Client, out: Output) -> int:
-    """Show one leaf with its ports."""
-    leaf: Object = client.get(f"/admin/v1/leaves/{escaped(args.leaf)}")
-    out.one(leaf, LEAVES)
-    if not out.as_json:
-        print()
-        out.rows(leaf["ports"], PORTS)
-    return 0
-
-
 def list_runs(args: Namespace, client: Client, out: Output) -> int:
     """List the work under way."""
     asked = {"all": "true" if args.all else None, "workflow": args.workflow, "state": args.state}
@@ -158,10 +123,6 @@ def _machine(parser: ArgumentParser) -> None:
     parser.add_argument("machine", metavar="MACHINE", help="id or name")
 
 
-def _leaf(parser: ArgumentParser) -> None:
-    parser.add_argument("leaf", metavar="LEAF", help="id or name")
-
-
 def _runs(parser: ArgumentParser) -> None:
     parser.add_argument("--all", action="store_true", help="also those that have ended")
     parser.add_argument("--workflow")
@@ -175,7 +136,5 @@ COMMANDS = (
     Command("event", "list", list_events, _events),
     Command("machine", "list", list_machines, _machines),
     Command("machine", "show", show_machine, _machine),
-    Command("leaf", "list", list_leaves),
-    Command("leaf", "show", show_leaf, _leaf),
     Command("run", "list", list_runs, _runs),
 )

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from service.api.waterfall import WORKFLOWS, stages_of
 from service.console.address_views import address, prefix, prefix_list
+from service.console.leaf_views import leaf, leaf_list, plan
 from service.console.look import Look, Page, View
 from service.lifecycle import DeviceState, MachineState
 from service.store.orders import DeviceFilter, devices, devices_page, events_page
@@ -150,11 +151,6 @@ async def machine(look: Look) -> Page | None:
     return {"machine": found[0], "runs": _with_length(await stages_of(look.api, found[0].id))}
 
 
-async def leaf_list(look: Look) -> Page:
-    """All leaves with their ports."""
-    return {"leaves": await leaves_seen(look.api.db)}
-
-
 VIEWS: Mapping[str, tuple[str, View]] = {
     "/": ("overview.html", overview),
     "/devices": ("devices.html", device_list),
@@ -162,6 +158,8 @@ VIEWS: Mapping[str, tuple[str, View]] = {
     "/machines": ("machines.html", machine_list),
     "/machines/{machine}": ("machine.html", machine),
     "/leaves": ("leaves.html", leaf_list),
+    "/leaves/{leaf}": ("leaf.html", leaf),
+    "/leaves/{leaf}/plans/{plan}": ("plan.html", plan),
     "/prefixes": ("prefixes.html", prefix_list),
     "/prefixes/{prefix}": ("prefix.html", prefix),
     "/addresses": ("address.html", address),

@@ -61,6 +61,10 @@ class PortSeen:
     machine_state: str | None
     device_id: UUID | None
     hostname: str | None
+    take_over: bool
+    seen_mac: str | None
+    seen_name: str | None
+    seen_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,12 @@ class LeafSeen:
     ports: int
     pending: int
     faulty: int
+    drifted: int
+    running_at: datetime | None
+    locked_since: datetime | None
+    commit_s: float | None
+    database: str
+    fabric: dict[str, Any] | None
     port_list: list[PortSeen]
 
 

@@ -19,14 +19,16 @@ ORDER BY f.code, l.name, length(o.name), o.name
 SELECT l.id, l.name, f.code AS facility, l.host, l.port, l.state, l.fault, l.held_until > now() AS held,
        (SELECT count(*) FROM leaf_port AS o WHERE o.leaf_id = l.id) AS ports,
        (SELECT count(*) FROM leaf_port AS o WHERE o.leaf_id = l.id AND o.applied < o.generation) AS pending,
-       (SELECT count(*) FROM leaf_port AS o WHERE o.leaf_id = l.id AND o.fault IS NOT NULL) AS faulty
+       (SELECT count(*) FROM leaf_port AS o WHERE o.leaf_id = l.id AND o.fault IS NOT NULL) AS faulty,
+       l.drifted, l.running_at, l.locked_since, l.commit_s, l.database, l.fabric
 FROM leaf AS l JOIN facility AS f ON f.id = l.facility_id
 WHERE $1::text IS NULL OR l.id::text = $1 OR l.name = $1
 ORDER BY f.code, l.name
 
 -- name: ports_seen
 SELECT o.id, o.leaf_id, o.name, o.profile, o.generation, o.applied, o.fault, o.changed_at, m.id AS machine_id,
-       m.name AS machine, m.state AS machine_state, d.id AS device_id, d.hostname
+       m.name AS machine, m.state AS machine_state, d.id AS device_id, d.hostname,
+       o.take_over, o.seen_mac::text AS seen_mac, o.seen_name, o.seen_at
 FROM leaf_port AS o
 LEFT JOIN machine AS m ON m.port_id = o.id
 LEFT JOIN device AS d ON d.id = o.device_id
