@@ -39,7 +39,7 @@ async def settle(session: LeafSession, persist: str | None, ours: Collection[str
         try:
             await session.cancel_commit(persist)
         except Refused as err:
-            if not _says_none(err):
+            if not (_says_none(err) or await _none_pending(session)):
                 raise Unverified([f"a trial that may be pending cannot be ended: {err}"]) from err
     elif session.junos and await _pending(session):
         async with held(session, DRAFTS[Database.CANDIDATE], ours):
@@ -51,9 +51,19 @@ def _says_none(refusal: Refused) -> bool:
     """Whether a refused cancel-commit means that no trial of that name is pending.
 
     RFC 6241 §8.4.4.1 has `invalid-value` for another name than the pending one's; for none at all each server has its
-    own words.
+    own words, and netconfd none.
     """
     return refusal.tag == "invalid-value" or _NO_TRIAL.search(refusal.reason) is not None
+
+
+async def _none_pending(session: LeafSession) -> bool:
+    """Whether the leaf shows that no trial is pending: what is running can be locked (RFC 6241 §7.5)."""
+    try:
+        await session.lock("running")
+    except (Refused, LockedByOther):
+        return False
+    await session.unlock("running")
+    return True
 
 
 async def _end_sessions(session: LeafSession, ours: Collection[str]) -> None:

@@ -191,10 +191,10 @@ class LeafSession:
         """What the leaf's ports see at the other end of their cables. Takes no lock; raises what `rpc` raises."""
         return neighbors_in(await self.rpc(_operation("get-lldp-neighbors-information"), must_say_ok=False))
 
-    async def lock(self) -> None:
-        """Lock the candidate. Raises LockedByOther when somebody holds it or has left uncommitted changes in it."""
+    async def lock(self, target: str = "candidate") -> None:
+        """Lock a datastore. Raises LockedByOther when somebody holds it or has left uncommitted changes in it."""
         operation = _operation("lock")
-        _sub(_sub(operation, "target"), "candidate")
+        _sub(_sub(operation, "target"), target)
         try:
             await self.rpc(operation)
         except Refused as err:
@@ -202,10 +202,10 @@ class LeafSession:
             # part in it and must not be blamed for it.
             raise LockedByOther(err.reason) from err
 
-    async def unlock(self) -> None:
-        """Unlock the candidate."""
+    async def unlock(self, target: str = "candidate") -> None:
+        """Unlock a datastore."""
         operation = _operation("unlock")
-        _sub(_sub(operation, "target"), "candidate")
+        _sub(_sub(operation, "target"), target)
         await self.rpc(operation)
 
     async def discard_changes(self) -> None:
