@@ -81,7 +81,7 @@ def trial_in(reply: Element) -> str | None:
     The words "commit confirmed, rollback in ..." stay in the history for ever; only this element goes away.
     """
     for entry in _all(reply, "commit-history"):
-        if any(_all(entry, "commit-confirmed")):
+        if next(_all(entry, "commit-confirmed"), None) is not None:
             return _text(entry, "user")
     return None
 
@@ -196,9 +196,7 @@ def _interface(text: str) -> Interface | None:
 
 def _destinations(reply: Element) -> Iterator[Network]:
     for entry in _all(reply, "rt"):
-        if any(True for _ in _all(entry, "current-active")) or any(
-            "*" in (one.text or "") for one in _all(entry, "active-tag")
-        ):
+        if next(_all(entry, "current-active"), None) is not None:
             yield _network(_text(entry, "rt-destination"))
 
 
