@@ -71,11 +71,13 @@ class Databases:
     trial: Trial | None = None
     history: list[Commit] = field(default_factory=list)
     ephemeral: dict[str, Element] = field(default_factory=dict)  # by instance; gone with a reboot
+    instance_holders: dict[str, int] = field(default_factory=dict)  # the sessions that have them open
     struck: Struck = field(default_factory=Struck)
     commits: int = 0
     busy: asyncio.Lock = field(default_factory=asyncio.Lock)
     boots: int = 0
     _going_back: asyncio.Task[None] | None = None
+    _since: str = ""  # when the lock was taken
 
     def __post_init__(self) -> None:
         self.candidate = copy.deepcopy(self.running)
@@ -110,11 +112,16 @@ class Databases:
         """Raises EditError while somebody else has the database, be it the leaf itself that takes a trial back."""
         if self.trial is not None and self.trial.ending:
             raise EditError(tag, "configuration database locked by root, rolling back")
-        if self.lock_holder not in (None, session):
-            holder = self.lock_holder
-            if isinstance(holder, int):
-                raise EditError(tag, f"configuration database locked by session {holder}", session=holder)
-            raise EditError(tag, f"configuration database locked by {holder}")
+        if (holder := self.lock_holder) in (None, session):
+            return
+        if self.trials is Trials.DEVICE:
+            # Junos says who it is in words of its own, and gives the error no tag.
+            who = f"{self.user} terminal  (pid {holder}) on since {self._since}"
+            who = holder if isinstance(holder, str) else who
+            raise EditError("", f"configuration database locked by:\n  {who}\n      exclusive [edit]")
+        if isinstance(holder, int):
+            raise EditError(tag, f"configuration database locked by session {holder}", session=holder)
+        raise EditError(tag, f"configuration database locked by {holder}")
 
     def lock(self, session: int) -> None:
         """Lock the candidate for a session. Raises EditError."""
@@ -122,8 +129,10 @@ class Databases:
         if self.lock_holder is not None:
             raise EditError("lock-denied", "the candidate is locked by this session already", session=session)
         if self.dirty:
-            raise EditError("lock-denied", "configuration database modified")
+            tag = "" if self.trials is Trials.DEVICE else "lock-denied"
+            raise EditError(tag, "configuration database modified")
         self.lock_holder = session
+        self._since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
 
     def unlock(self, session: int) -> None:
         """Unlock the candidate; uncommitted changes are lost. Raises EditError."""
@@ -167,6 +176,12 @@ class Databases:
                 self.discard()
             self.ran()
             return warnings
+
+    async def commit_instance(self, instance: str, configuration: Element) -> None:
+        """Have an ephemeral instance take effect, which takes a tenth of a commit's time."""
+        await self._work(self.commit_seconds / 10)
+        self.ephemeral[instance] = copy.deepcopy(configuration)
+        self.ran()
 
     async def confirm(self, log: str = "") -> None:
         """Keep what is on trial."""
@@ -230,6 +245,7 @@ class Databases:
         self.restore()
         self.lock_holder = None
         self.ephemeral.clear()
+        self.instance_holders.clear()
         self.discard()
         self.ran()
 

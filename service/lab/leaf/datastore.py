@@ -9,10 +9,11 @@ from lxml import etree
 
 from netconf.owned import NETCONF, name_of, tag_of
 from netconf.render import Element
+from service.lab.leaf.grammar import ROOT, SEVERAL, Statement
 
-_OPERATION = f"{{{NETCONF}}}operation"
+OPERATION = f"{{{NETCONF}}}operation"
 INACTIVE = "inactive"  # Junos' attribute of a statement that is kept and has no effect
-_LEAF_LISTS = {"permissions", "export", "import", "protocol", "destination-port", "members", "next-hop"}
+_ACTIVE = "active"  # and of one that is to have effect again
 
 
 class EditError(Exception):
@@ -43,12 +44,19 @@ class EditError(Exception):
 
 
 def without_namespaces(element: Element) -> Element:
-    """A copy in no namespace, as Junos keeps its configuration; the operation attribute stays."""
+    """A copy in no namespace, as Junos keeps its configuration, with what is to be done with it.
+
+    That is said by RFC 6241's attribute, or by Junos' own (`delete="delete"`).
+    """
     made = etree.Element(tag_of(element))
-    if (operation := element.get(_OPERATION)) is not None:
-        made.set(_OPERATION, operation)
-    if element.get(INACTIVE) is not None:
-        made.set(INACTIVE, INACTIVE)
+    if (operation := element.get(OPERATION) or element.get("operation")) is not None:
+        made.set(OPERATION, operation)
+    for word in ("delete", "replace"):
+        if element.get(word) == word:
+            made.set(OPERATION, word)
+    for word in (INACTIVE, _ACTIVE):
+        if element.get(word) is not None:
+            made.set(word, word)
     made.text = (element.text or "").strip() or None
     made.extend(without_namespaces(child) for child in element if isinstance(child.tag, str))
     if len(made):
@@ -74,82 +82,104 @@ def _matches(one: Element, other: Element) -> bool:
         return False
     if name_of(one) or name_of(other):
         return name_of(one) == name_of(other)
-    return tag_of(one) not in _LEAF_LISTS or one.text == other.text
+    return tag_of(one) not in SEVERAL or one.text == other.text
 
 
-def apply_edit(target: Element, edit: Element, default: str = "merge") -> None:
-    """Change `target`, a `<configuration>`, by `edit`. Raises EditError; the target is then to be thrown away."""
-    for child in edit:
-        _apply(target, child, default)
+def apply_edit(target: Element, edit: Element, default: str = "merge", missing: list[EditError] | None = None) -> None:
+    """Change `target`, a `<configuration>`, by `edit`. Raises EditError; the target is then to be thrown away.
+
+    With `missing`, what is to be deleted and is not there is put in it instead of being an error.
+    """
+    if edit.get(OPERATION) in ("replace", "delete", "remove"):
+        del target[:]
+        if edit.get(OPERATION) != "replace":
+            return
+    for child in list(edit):
+        _apply(target, child, default, ROOT, missing)
 
 
-def _apply(parent: Element, edit: Element, inherited: str) -> None:
-    operation = edit.get(_OPERATION, inherited)
+def _apply(
+    parent: Element, edit: Element, inherited: str, place: Statement | None, missing: list[EditError] | None
+) -> None:
+    operation = edit.get(OPERATION, inherited)
+    known = None if place is None else place.inner.get(tag_of(edit))
     there = next((child for child in parent if _matches(child, edit)), None)
     match operation:
+        case "delete" if there is None and missing is not None:
+            missing.append(_error(parent, edit, "operation-failed", "statement not found"))
+            return
         case "delete" if there is None:
-            raise EditError("data-missing", "statement not found", path_of(parent, edit))
+            raise _error(parent, edit, "data-missing", "statement not found")
         case "create" if there is not None:
-            raise EditError("data-exists", "statement exists already", path_of(parent, edit))
+            raise _error(parent, edit, "data-exists", "statement exists already")
         case "delete" | "remove":
             if there is not None:
                 parent.remove(there)
+            return
         case "replace":
             fresh = _bare(edit)
+            _empty(fresh, known)
             if there is None:
                 parent.append(fresh)
             else:
                 parent.replace(there, fresh)
+            there = fresh
         case "merge" | "create" | "none":
             if there is None:
                 there = etree.SubElement(parent, edit.tag)
-            if not len(edit):
+            if not len(edit) and not len(there):
                 there.text = edit.text
             for child in edit:
-                _apply(there, child, "merge" if operation == "create" else operation)
+                _apply(there, child, "merge" if operation == "create" else operation, known, missing)
         case _:
-            raise EditError("bad-attribute", f"unknown operation {operation!r}", path_of(parent, edit))
-    _prune(parent)
+            raise _error(parent, edit, "bad-attribute", f"unknown operation {operation!r}")
+    if edit.get(INACTIVE) is not None:
+        there.set(INACTIVE, INACTIVE)
+    elif edit.get(_ACTIVE) is not None and INACTIVE in there.attrib:
+        del there.attrib[INACTIVE]
+    if _means_nothing(there, known):
+        parent.remove(there)
 
 
 def _bare(edit: Element) -> Element:
     made = copy.deepcopy(edit)
     for element in made.iter():
-        if _OPERATION in element.attrib:
-            del element.attrib[_OPERATION]
+        for name in (OPERATION, _ACTIVE):
+            if name in element.attrib:
+                del element.attrib[name]
     etree.cleanup_namespaces(made)
     return made
 
 
-def _prune(element: Element) -> None:
-    """A container that an edit left empty goes away, as it does on Junos."""
+def _empty(element: Element, known: Statement | None) -> None:
+    """Take out what means nothing because there is nothing in it."""
     for child in list(element):
-        if not len(child) and not child.text and tag_of(child) in _CONTAINERS:
+        inner = None if known is None else known.inner.get(tag_of(child))
+        _empty(child, inner)
+        if _means_nothing(child, inner):
             element.remove(child)
 
 
-_CONTAINERS = {
-    "interfaces",
-    "policy-options",
-    "firewall",
-    "family",
-    "inet",
-    "inet6",
-    "protocols",
-    "router-advertisement",
-    "lldp",
-    "bgp",
-    "forwarding-options",
-    "dhcp-relay",
-    "server-group",
-}
+def _means_nothing(element: Element, known: Statement | None) -> bool:
+    """Whether it is a container that goes away once it is empty."""
+    return known is not None and known.kind == "container" and not known.present and not len(element)
 
 
-def path_of(parent: Element, element: Element) -> str:
-    """Where the element stands, as an error-path says it."""
-    words = [tag_of(one) + (f"[{name_of(one)}]" if name_of(one) else "") for one in parent.iterancestors()]
-    words = [*reversed(words), tag_of(parent), tag_of(element) + (f"[{name_of(element)}]" if name_of(element) else "")]
-    return "/" + "/".join(words)
+def path_of(parent: Element) -> str:
+    """Where an element stands, as Junos says it: "[edit interfaces xe-0/0/0 unit 0]"."""
+    words, place = ["edit"], ROOT
+    for one in [*reversed(list(parent.iterancestors())), parent][1:]:
+        known = place.inner.get(tag_of(one))
+        if known is None or not known.silent:
+            words.append(tag_of(one))
+        if name := name_of(one):
+            words.append(name)
+        place = known or Statement(tag_of(one))
+    return f"[{' '.join(words)}]"
+
+
+def _error(parent: Element, edit: Element, tag: str, message: str) -> EditError:
+    return EditError(tag, message, path_of(parent), bad_element=name_of(edit) or tag_of(edit))
 
 
 def filtered(configuration: Element, wanted: Sequence[Element]) -> Element | None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Parts = list[Element]
 
+MONITORING = "urn:ietf:params:xml:ns:yang:ietf-netconf-monitoring"
 _DEFAULT_CONFIRM_S = 600  # RFC 6241 §8.4.5.1
 
 
@@ -74,6 +75,26 @@ async def get_config(session: NetconfSession, operation: Element) -> Parts:
     return [data]
 
 
+async def get(session: NetconfSession, operation: Element) -> Parts:
+    """§7.7, for the sessions that there are (RFC 6022 §2.1.4); other state has calls of its own on Junos."""
+    data = etree.Element("data")
+    wanted = child(operation, "filter")
+    if wanted is not None and any(tag_of(one) == "netconf-state" for one in wanted):
+        state = etree.SubElement(data, "netconf-state")
+        state.set("xmlns", MONITORING)
+        sessions = etree.SubElement(state, "sessions")
+        for number, other in session.leaf.sessions.items():
+            entry = etree.SubElement(sessions, "session")
+            for tag, text in (
+                ("session-id", str(number)),
+                ("transport", "netconf-ssh"),
+                ("username", session.leaf.user),
+                ("login-time", other.since),
+            ):
+                etree.SubElement(entry, tag).text = text
+    return [data]
+
+
 async def lock(session: NetconfSession, operation: Element) -> Parts:
     """§7.5."""
     _datastore(operation, "target", ("candidate",))
@@ -97,7 +118,7 @@ async def edit_config(session: NetconfSession, operation: Element) -> Parts:
     default = text_of(operation, "default-operation") or "merge"
     if default not in ("merge", "replace", "none"):
         raise EditError("invalid-value", f"unknown operation {default!r}", bad_element="default-operation")
-    draft = copy.deepcopy(session.workspace.tree)
+    draft = etree.Element("configuration") if default == "replace" else copy.deepcopy(session.workspace.tree)
     for root in config:
         if tag_of(root) != "configuration":
             raise EditError("unknown-element", "syntax error", bad_element=tag_of(root))
@@ -133,7 +154,7 @@ async def commit(session: NetconfSession, operation: Element) -> Parts:
         persist_id=persist_id,
         log="",
     )
-    return [*warned(warnings), ok()]
+    return [*warned(warnings or ()), ok()]
 
 
 async def cancel_commit(session: NetconfSession, operation: Element) -> Parts:

@@ -11,14 +11,15 @@ from itertools import count
 from lxml import etree
 
 from netconf.lldp import LldpNeighbor
-from netconf.owned import not_ours, owned_objects, set_lines
-from netconf.render import Element
+from netconf.owned import owned_objects, set_lines
 from service.lab.leaf.bgp import Speaker, neighbors_of
-from service.lab.leaf.databases import Databases
+from service.lab.leaf.databases import Databases, Trials
 from service.lab.leaf.faults import LeafFaults
+from service.lab.leaf.foreign import configuration_before, without_ours
 from service.lab.leaf.links import Connected, Plug, interfaces_of
 from service.lab.leaf.listener import Listener
 from service.lab.leaf.operational import Condition
+from service.lab.leaf.rfc import MONITORING
 from service.lab.leaf.routes import routes_of
 from service.lab.leaf.session import BASE_1_1, NetconfSession
 from service.lab.leaf.view import PortView, update_views
@@ -31,41 +32,18 @@ _CAPABILITIES: tuple[str, ...] = (
     "urn:ietf:params:netconf:capability:confirmed-commit:1.0",
     NAMED_TRIALS,
     "urn:ietf:params:netconf:capability:validate:1.0",
+    MONITORING,
     "http://xml.juniper.net/netconf/junos/1.0",
     "http://xml.juniper.net/dmi/system/1.0",
 )
-
-# What was on the leaf before Roundhouse came, and must be there unchanged when it is gone.
-_FOREIGN = """<configuration>
- <system><host-name>{name}</host-name><login><class><name>noc</name><permissions>view</permissions></class></login>
-  <ntp><server><name>192.0.2.123</name></server></ntp></system>
- <interfaces>
-  <interface><name>et-0/0/48</name><description>spine1</description><mtu>9216</mtu><unit><name>0</name><family><inet>
-   <address><name>10.255.0.1/31</name></address></inet></family></unit></interface>
-  <interface><name>et-0/0/49</name><description>spine2</description><mtu>9216</mtu><unit><name>0</name><family><inet>
-   <address><name>10.255.0.3/31</name></address></inet></family></unit></interface>
-  <interface><name>lo0</name><unit><name>0</name><family><inet><filter><input><filter-name>protect-re</filter-name>
-   </input></filter><address><name>10.255.255.12/32</name></address></inet></family></unit></interface>
- </interfaces>
- <routing-options><router-id>10.255.255.12</router-id>
-  <static><route><name>192.0.2.0/24</name><next-hop>10.255.0.0</next-hop><tag><metric-value>7</metric-value></tag></route>
-  </static><rib><name>inet6.0</name><static><route><name>2001:db8:ffff::/48</name><discard/></route></static></rib>
- </routing-options>
- <protocols><lldp><port-id-subtype>interface-name</port-id-subtype><interface><name>all</name></interface></lldp>
- </protocols>
- <policy-options><prefix-list><name>operators</name><prefix-list-item><name>192.0.2.0/24</name></prefix-list-item>
- </prefix-list></policy-options>
- <firewall><family><inet><filter><name>protect-re</name><term><name>mgmt</name><from><source-prefix-list>
-  <name>operators</name></source-prefix-list></from><then><accept/></then></term></filter></inet></family></firewall>
-</configuration>"""
 
 
 class VirtualLeaf(Databases):
     """A leaf. `start` it, plug machines into its `port_view`s, `stop` it."""
 
     def __init__(self, name: str, ports: Sequence[str], login: tuple[str, str], commit_seconds: float) -> None:
-        super().__init__(name, login[0], _parsed(_FOREIGN.format(name=name)), self._ran, LeafFaults(), commit_seconds)
-        self.capabilities = _CAPABILITIES  # of sessions that are yet to come
+        super().__init__(name, login[0], configuration_before(name), self._ran, LeafFaults(), commit_seconds)
+        self._capabilities = _CAPABILITIES
         # What the ports' cables end in; None: each in something that is silent.
         self.plugs: Callable[[], Iterable[Plug]] | None = None
         self.speakers: dict[str, Speaker] = {}  # who speaks BGP, by address
@@ -89,9 +67,11 @@ class VirtualLeaf(Databases):
         host: str = "127.0.0.1",
         port: int = 0,
         commit_seconds: float = 0.0,
+        trials: Trials = Trials.NAMED,
     ) -> VirtualLeaf:
         """A leaf that listens. Port 0 takes a free one."""
         leaf = cls(name, ports, (username, password), commit_seconds)
+        leaf.trials = trials
         leaf._listener.up(host, port)
         return leaf
 
@@ -141,9 +121,19 @@ class VirtualLeaf(Databases):
         """What Roundhouse owns of the running configuration, as `set` statements."""
         return set_lines(owned_objects(self.running))
 
+    @property
+    def capabilities(self) -> tuple[str, ...]:
+        """What sessions that are yet to come are told."""
+        hidden = (BASE_1_1, NAMED_TRIALS) if self.trials is Trials.DEVICE else ()
+        return tuple(one for one in self._capabilities if one not in hidden)
+
+    @capabilities.setter
+    def capabilities(self, offered: tuple[str, ...]) -> None:
+        self._capabilities = offered
+
     def foreign(self) -> bytes:
-        """The rest of the running configuration, byte for byte."""
-        return etree.tostring(not_ours(self.running))
+        """What of the running configuration is not Roundhouse's, byte for byte."""
+        return etree.tostring(without_ours(self.running))
 
     @property
     def neighbors(self) -> set[LldpNeighbor]:
@@ -181,7 +171,3 @@ class VirtualLeaf(Databases):
             self.reachable.set()
         elif self.faults.black_hole and not self.faults.black_hole_answers:
             self.reachable.clear()
-
-
-def _parsed(text: str) -> Element:
-    return etree.fromstring(text, etree.XMLParser(remove_blank_text=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import asyncssh
@@ -36,6 +37,7 @@ class NetconfSession:
         self.leaf = leaf
         self.number = next(leaf.numbers)
         self.workspace: Workspace = Shared(leaf, self.number)  # what its edits and commits are about
+        self.since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         self.killed = False
         self._process = process
         self._framing = Framing()
