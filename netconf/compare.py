@@ -6,12 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from lxml import etree
 
+from netconf.curly import block, is_line
 from netconf.references import Key
-from netconf.statements import inner, is_silent, is_whole, value_of, whole, words_of
+from netconf.statements import inner, is_silent, whole, words_of
 from netconf.tree import Element, name_of, tag_of, text_of
-
-_INDENT = "    "
-_ONE_LINE = {"local-as"}
 
 
 def compared(old: Mapping[Key, Element], new: Mapping[Key, Element]) -> str:
@@ -41,35 +39,16 @@ def _edit(words: Sequence[str]) -> str:
     return f"[edit {' '.join(words)}]"
 
 
-def _block(element: Element | None, parent: str, sign: str, depth: int = 0) -> Iterator[str]:
+def _block(element: Element | None, parent: str, sign: str) -> Iterator[str]:
     """A whole statement with all that is in it, each line with the sign."""
-    if element is None:
-        return
-    margin = f"{sign}  {_INDENT * depth}"
-    tag, words, contents = tag_of(element), words_of(element, parent), inner(element)
-    joined = len(contents) == 1 and not len(contents[0]) and _is_joined(tag, contents[0])
-    if joined or is_whole(parent, tag) or tag in _ONE_LINE:
-        contents, words = [], whole(element, parent)
-    elif not contents:
-        words = [*words, *value_of(element)]
-    if not contents:
-        yield f"{margin}{' '.join(words)};"
-        return
-    yield f"{margin}{' '.join(words)} {{"
-    for child in contents:
-        yield from _block(child, tag, sign, depth + 1)
-    yield f"{margin}}}"
-
-
-def _is_joined(parent: str, lone: Element) -> bool:
-    """Whether a statement that stands alone in another one stands in its line."""
-    return is_silent(parent, tag_of(lone)) or (parent == "then" and not text_of(lone))
+    if element is not None:
+        yield from (f"{sign}  {line}" for line in block(element, parent))
 
 
 def _identity(element: Element, parent: str) -> tuple[str, str, str]:
     """What makes two statements the same one, whose contents may differ; of one that is a line, all of it."""
     tag = tag_of(element)
-    if is_whole(parent, tag) or tag in _ONE_LINE:
+    if is_line(element, parent):
         return tag, " ".join(whole(element, parent)), ""
     return tag, name_of(element), "" if inner(element) else text_of(element)
 

@@ -20,13 +20,14 @@ _SILENT = {
     ("local-as", "as-number"),
     ("autonomous-system", "as-number"),
     ("idle-timeout", "timeout"),
+    ("routing-instances", "instance"),
 }
 # What is said in one statement with all that is in it, as parent and child.
 _WHOLE = {("from", "prefix-list-filter"), ("from", "route-filter"), ("then", "community")}
 _DONE = {"add", "delete", "set"}
 _SECRET = {"authentication-key", "encrypted-password"}
 _UNSAID = '"## SECRET-DATA"'
-_TO_QUOTE = frozenset(" ;{}[]<>#\"'|&()")
+_TO_QUOTE = frozenset(" ;{}[]<>#\"'|&()$")
 
 
 def is_silent(parent: str, tag: str) -> bool:
@@ -47,10 +48,10 @@ def quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
-def value_of(element: Element) -> list[str]:
-    """What a statement without others inside says, as a word or none; of a secret, only that it is one."""
+def value_of(element: Element, *, secrets: bool = False) -> list[str]:
+    """What a statement without others inside says, as a word or none; of a secret as a rule only that it is one."""
     text = text_of(element)
-    if tag_of(element) in _SECRET and text:
+    if tag_of(element) in _SECRET and text and not secrets:
         return [_UNSAID]
     return [quoted(text)] if text else []
 
@@ -70,12 +71,17 @@ def whole(element: Element, parent: str) -> list[str]:
     """All the words of a statement that stands in one line: what is done, values, flags."""
     tag = tag_of(element)
     said = sorted(inner(element), key=lambda child: (tag_of(child) not in _DONE, not text_of(child)))
-    return [*words_of(element, parent), *(word for child in said for word in [*words_of(child, tag), *value_of(child)])]
+    return [*words_of(element, parent), *value_of(element), *(word for child in said for word in whole(child, tag))]
 
 
 def set_lines(objects: Mapping[Key, Element]) -> list[str]:
     """The objects as Junos `set` statements, sorted by object. Secrets are left unsaid."""
     return [line for key in sorted(objects) for line in statements(key, objects[key])]
+
+
+def configuration_lines(configuration: Element) -> list[str]:
+    """A whole `<configuration>` as Junos `set` statements, in its own order. Secrets are left unsaid."""
+    return [line for child in configuration for line in _statements(child, ["set"], tag_of(configuration))]
 
 
 def statements(key: Key, element: Element) -> list[str]:
