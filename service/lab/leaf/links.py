@@ -52,10 +52,11 @@ class Interface:
 
 
 def interfaces_of(configuration: Element, ports: list[str], connected: Callable[[str], bool]) -> list[Interface]:
-    """All interfaces: the `ports` that the leaf has, and whatever else is configured (uplinks, loopback), by name."""
+    """All interfaces: the `ports` that the leaf has, its loopback, and whatever else is configured, by name."""
     configured = {name_of(one): one for one in active(configuration, "interfaces/interface")}
     return [
-        _interface(name, configured.get(name), connected(name)) for name in sorted({*ports, *configured}, key=natural)
+        _interface(name, configured.get(name), connected(name))
+        for name in sorted({*ports, "lo0", *configured}, key=natural)
     ]
 
 
