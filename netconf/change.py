@@ -35,6 +35,7 @@ class Terms:
 
     draft: Draft
     part: Part  # which of all our objects are drafted so
+    works: Part  # which can be expected to work when they are in
     persist: str | None  # the name of our trials, where they outlive their sessions
     confirm_timeout_s: int
 
@@ -184,9 +185,10 @@ class Change:
 
     async def _watch(self, before: Seen, after: Seen) -> None:
         """See that what worked before the change works after it, when it has had time to settle. Raises Lost."""
-        if lost := evidence.lost(before, after, self.running, self._target):
+        old, new = self._terms.works(self.running), self._terms.works(self._target)
+        if lost := evidence.lost(before, after, old, new):
             async for after in self._looks():
-                if not (lost := evidence.lost(before, after, self.running, self._target)):
+                if not (lost := evidence.lost(before, after, old, new)):
                     break
             else:
                 raise Lost(lost)
@@ -233,8 +235,9 @@ class Change:
         before = self._before
         assert before is not None
         left: Mapping[str, str] = lost
+        old = self._terms.works(self.running)
         async for now in self._looks():
-            left = evidence.lost(before, now, self.running, self.running)
+            left = evidence.lost(before, now, old, old)
             if not left.keys() & lost.keys():
                 break
         return frozenset(lost.keys() - left.keys())

@@ -3,10 +3,10 @@
 The shared candidate, under its lock, is the one that can be committed on trial, and so the only one in which a change
 that cuts the leaf off takes itself back. It is the default, and the others have their price:
 
-- private: a copy of the candidate of our own, so that an operator with uncommitted edits, or in configure mode for
-  hours, holds nobody up. Junos has no confirmed commit for it: what is not as it should be afterwards is undone by
-  another commit, which reaches the leaf only while the leaf can be reached. A process that is killed between commit and
-  verification leaves a change that nobody has verified.
+- private: a copy of the candidate of our own, so that operators who work in private copies, too, and we do not lock one
+  another out. Uncommitted edits in the shared candidate still do. Junos has no confirmed commit for it: what is not as
+  it should be afterwards is undone by another commit, which reaches the leaf only while the leaf can be reached. A
+  process that is killed between commit and verification leaves a change that nobody has verified.
 - ephemeral: an instance of our own beside what is configured, whose commits take no part in the candidate's and a
   fraction of their time. Junos checks its syntax only, has no confirmed commit for it, does not show it in `show
   configuration`, and forgets it when it is not configured (`system configuration-database ephemeral instance
@@ -18,12 +18,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from lxml import etree
 
 from netconf.by_port import Objects
 from netconf.connection import Database
+from netconf.errors import Refused
 from netconf.owned import NETCONF, Key, name_of, plain, tag_of
 from netconf.render import Element
 from netconf.session import LeafSession, configuration_in
@@ -84,7 +86,8 @@ async def _open_instance(session: LeafSession) -> None:
 
 
 async def _close(session: LeafSession) -> None:
-    await session.rpc(_operation("close-configuration"), must_say_ok=False)
+    with suppress(Refused):  # it is closed already
+        await session.rpc(_operation("close-configuration"), must_say_ok=False)
 
 
 def _anew(begin: Call) -> Call:
@@ -118,6 +121,12 @@ async def _commit(session: LeafSession) -> None:
 async def _shown(session: LeafSession) -> Element:
     """The database that the session has open."""
     return configuration_in(await session.rpc(_operation("get-configuration"), timeout_s=_LONG_S, must_say_ok=False))
+
+
+async def _commit_instance(session: LeafSession) -> None:
+    await _commit(session)
+    # Only one session at a time has it open, and now the witness wants to see it.
+    await _close(session)
 
 
 async def _instance(session: LeafSession) -> Element:
@@ -159,7 +168,7 @@ DRAFTS = {
         check=_nothing,
         drafted=_shown,
         running=_instance,
-        commit=_commit,
+        commit=_commit_instance,
         on_trial=False,
     ),
 }

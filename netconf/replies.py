@@ -21,6 +21,7 @@ _ENVELOPES = {
     "routing-engine",
 }
 _YES = {"ok", "commit-success", "commit-check-success", "load-success"}
+_IN_HANDS = re.compile(r"\blocked by\b|\bdatabase modified\b", re.IGNORECASE)
 # "configuration database locked by:\n  lab terminal p0 (pid 4711) on since 2025-01-01 00:00:00 UTC, idle 00:10:00"
 _JUNOS_LOCK = re.compile(r"locked by:?\s+(\S+)\s.*?\(pid (\d+)\)", re.DOTALL)
 
@@ -92,7 +93,7 @@ def raise_for(reply: Element, *, must_say_ok: bool) -> None:
         said = tuple((_reason(error), _words(error, "error-path")) for error in errors)
         reason = "; ".join(message for message, _ in said)
         tag = _words(first, "error-tag")
-        if tag in ("lock-denied", "in-use") or "locked by" in reason.lower():
+        if tag in ("lock-denied", "in-use") or _IN_HANDS.search(reason):
             raise locked_by(reason, next((_text(one) for one in first.iter() if _is(one, "session-id")), ""))
         raise Refused(reason, said[0][1], said, tag)
     tags = {tag_of(element) for element in _statements(reply)}

@@ -15,7 +15,7 @@ import structlog
 from lxml import etree
 
 from netconf.by_port import Objects, changed_ports, named_in, without
-from netconf.change import Change, Part, Terms
+from netconf.change import Change, Terms
 from netconf.connection import Database
 from netconf.culprits import Probe, first_culprit
 from netconf.databases import DRAFTS, divided, overlaid
@@ -125,7 +125,7 @@ async def _applied(
     persist = f"roundhouse-{desired.name}" if session.persists else None
     if session.unsettled:
         await settle(session, persist, ours)
-    read = await _read(session)
+    read = await _read(session, ours)
     there = {database: owned_objects(one) for database, one in read.items()}
     running: Objects = next(iter(there.values())) if len(there) == 1 else owned_objects(_whole(read))
     first = running
@@ -138,7 +138,7 @@ async def _applied(
         wanted = without(wanted, running, set(changed_ports(wanted, running)).difference(only))
     commit_s = None
     for database in read:
-        terms = Terms(DRAFTS[database], _part(session, database), persist, confirm_timeout_s)
+        terms = _terms(session, database, persist, confirm_timeout_s)
         change = Change(session, wanted, running, there[database], read[database], terms)
         if not change.changes(refused):
             continue
@@ -158,14 +158,14 @@ async def _applied(
     )
 
 
-async def _read(session: LeafSession) -> dict[Database, Element]:
+async def _read(session: LeafSession, ours: Collection[str]) -> dict[Database, Element]:
     """What is committed in each of the databases that our changes go through, in the order in which they do."""
-    running = await session.get_config("running")
-    match session.address.database:
-        case Database.EPHEMERAL as database:
-            return {Database.CANDIDATE: running, database: await DRAFTS[database].running(session)}
-        case database:
-            return {database: running}
+    database = session.address.database
+    if database is not Database.EPHEMERAL:
+        return {database: await session.get_config("running")}
+    async with held(session, DRAFTS[database], ours):
+        instance = await DRAFTS[database].drafted(session)
+    return {Database.CANDIDATE: await session.get_config("running"), database: instance}
 
 
 def _differing(one: Objects, other: Objects) -> tuple[Objects, Objects]:
@@ -180,10 +180,18 @@ def _whole(read: Mapping[Database, Element]) -> Element:
     return overlaid(running, more[0]) if more else running
 
 
-def _part(session: LeafSession, database: Database) -> Part:
-    if session.address.database is not Database.EPHEMERAL:
-        return lambda objects: objects
-    return lambda objects: divided(objects)[database is Database.EPHEMERAL]
+def _terms(session: LeafSession, database: Database, persist: str | None, confirm_timeout_s: int) -> Terms:
+    """What is ephemeral comes last, when all that it needs is there."""
+
+    def whole(objects: Objects) -> Objects:
+        return objects
+
+    def part(objects: Objects) -> Objects:
+        return divided(objects)[database is Database.EPHEMERAL]
+
+    both = session.address.database is Database.EPHEMERAL
+    first = both and database is Database.CANDIDATE
+    return Terms(DRAFTS[database], part if both else whole, part if first else whole, persist, confirm_timeout_s)
 
 
 async def _commit_what_stands(change: Change, left_out: Mapping[str, str]) -> dict[str, str]:
