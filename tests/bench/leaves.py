@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from ipam.ledger import Want, take_all
 from ipam.prefixes import add_prefix, add_vrf, prefixes_for
@@ -44,6 +44,12 @@ _REASON = "mgd: xe-0/0/7: this port is poisoned"
 _LEAVES, _CHANGES = 50, 1000
 _SLOTS = {"public": "198.18.0.0/16", "private": "10.64.0.0/16", "ipv6": "2001:db8:64::/48"}
 _BOOT = "10.96.0.0/16"
+_DEVICE = """
+    INSERT INTO device (project_id, facility_id, plan_id, operating_system, hostname, root_password, password_hash,
+                        deadline)
+    SELECT (SELECT id FROM project LIMIT 1), f.id, (SELECT id FROM plan LIMIT 1), 'debian_12', $1, $2, '', now()
+    FROM facility AS f WHERE f.code = 'ewr1' RETURNING id
+"""
 
 
 @contextmanager
@@ -162,7 +168,7 @@ async def _made(db: Pool, parts: Any, hub: Hub, leaves: Sequence[Running]) -> _B
             length = 64 if role == "ipv6" else 31
             await add_prefix(conn, vrf, cidr, role, block_length=length, facility="ewr1")
         ports = [await _enrolled(conn, parts, leaf, number) for leaf in leaves for number in range(_CHANGES // _LEAVES)]
-    devices = {port: uuid4() for port in ports}
+    devices = {port: await db.fetchval(_DEVICE, str(port), b"") for port in ports}
     for slot in ("boot", *_SLOTS):
         owners = ports if slot == "boot" else list(devices.values())
         wants = [Want(owner, slot, "bench") for owner in owners]
@@ -196,7 +202,7 @@ async def _by_actors(bed: _Bed) -> list[float]:
                 await set_port(db, port, "active", device, now=bed.parts.clock.now())
                 ordered[port] = time.monotonic()
 
-        orders = asyncio.gather(*(order(port, device) for port, device in bed.devices.items()))
+        await asyncio.gather(*(order(port, device) for port, device in bed.devices.items()))
         came: dict[UUID, float] = {}
         while len(came) < len(bed.devices):
             rows = await db.fetch("SELECT id FROM leaf_port WHERE profile = 'active' AND applied >= generation")
@@ -205,7 +211,6 @@ async def _by_actors(bed: _Bed) -> list[float]:
                     came.setdefault(row["id"], time.monotonic() - ordered[row["id"]])
             _show(len(came))
             await asyncio.sleep(0.05)
-        await orders
         return list(came.values())
     finally:
         for task in tasks:
