@@ -189,9 +189,9 @@ def delta(old: Element, new: Element, may: Statement = ROOT) -> Element | None:
 
 
 def _reordered(old: Element, new: Element) -> bool:
-    """Whether terms that both have come in another order."""
+    """Whether the terms are in another order than if new ones came behind those that stay."""
     before, after = ([name_of(one) for one in parent.iterfind("term")] for parent in (old, new))
-    return [one for one in before if one in after] != [one for one in after if one in before]
+    return [one for one in before if one in after] + [one for one in after if one not in before] != after
 
 
 def _operated(element: Element, known: Statement, operation: str) -> Element:
