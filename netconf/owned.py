@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Collection, Iterator, Mapping
+from functools import lru_cache
 
 from lxml import etree
 
@@ -83,6 +84,16 @@ def plain(element: Element) -> Element:
     return made
 
 
+def _plain(entry: Element) -> Element:
+    """As `plain`; a leaf is read several times for one change, and little of it differs from what was read before."""
+    return etree.fromstring(_plain_text(etree.tostring(entry, with_tail=False)))
+
+
+@lru_cache(1 << 14)
+def _plain_text(text: bytes) -> bytes:
+    return etree.tostring(plain(etree.fromstring(text)))
+
+
 def to_xml(element: Element) -> str:
     """An element as text."""
     return etree.tostring(element, encoding="unicode")
@@ -145,19 +156,19 @@ def _standing(root: Element) -> Iterator[tuple[Key, Element, bool]]:
 
 def owned_objects(configuration: Element) -> dict[Key, Element]:
     """Our objects by place and name, in plain form."""
-    return {key: plain(entry) for key, entry, ours in _standing(configuration) if ours}
+    return {key: _plain(entry) for key, entry, ours in _standing(configuration) if ours}
 
 
 def standing(configuration: Element, keys: Collection[Key]) -> dict[Key, Element]:
     """Whatever stands in these places, ours or not, in plain form."""
-    return {key: plain(entry) for key, entry, _ in _standing(configuration) if key in keys}
+    return {key: _plain(entry) for key, entry, _ in _standing(configuration) if key in keys}
 
 
 def relevant(configuration: Element, ports: Collection[str]) -> Element:
     """A `<configuration>` in plain form of what is ours in it, and of all that stands on these interfaces."""
     return _assembled(
         {
-            key: plain(entry)
+            key: _plain(entry)
             for key, entry, ours in _standing(configuration)
             if ours or (key[-2] == "interface" and _physical(key[-1]) in ports)
         }
