@@ -69,12 +69,12 @@ def drifted_object(one: DriftedObject) -> Body:
     return {"object": object_name(one.key), "ports": list(one.ports), "difference": one.text}
 
 
-def exemption_object(one: Accepted, *, lapsed: bool) -> Body:
+def exemption_object(one: Accepted, by: str, *, lapsed: bool) -> Body:
     """An object that is accepted as it runs."""
     return {
         "object": object_name(one.object),
         "difference": one.difference,
-        "accepted_by": one.accepted_by,
+        "accepted_by": by,
         "accepted_at": stamp(one.accepted_at),
         "lapsed": lapsed,
     }

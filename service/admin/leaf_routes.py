@@ -7,19 +7,21 @@ from contextlib import asynccontextmanager
 
 from pydantic import ValidationError
 
+from netconf.bootstrap import BadValue
 from netconf.owned import desired_objects, owned_objects, rendered_objects
 from netconf.statements import set_lines
 from service.admin.leaf_objects import document, drifted_object, exemption_object, of_leaf, plan_object
-from service.api.call import Body, Call, Route
+from service.api.call import Body, Call, Document, Route
 from service.api.links import stamp
 from service.api.problems import Invalid, Refused, not_found, reasons, shown
 from service.leaves.actions import ACTIONS
+from service.leaves.bootstrapping import BootstrapEntry, bootstrap_file
 from service.leaves.cabling import Plug, findings
 from service.leaves.desired import desired_leaf
 from service.leaves.drifted import drift_on, lapsed
 from service.leaves.plans import PlanSpent, apply_plan, make_plan, progress_of
 from service.leaves.scene import ActionRefused
-from service.store.leaf_plans import LeafPlan, plan_by_id, plans_of
+from service.store.leaf_plans import LeafPlan, names_of, plan_by_id, plans_of
 from service.store.leaves import LeafRow, ask_read, exemptions_of, leaf_row, running_of
 from service.store.rows import Connection
 from sql.loader import Q
@@ -67,8 +69,9 @@ async def list_exemptions(call: Call) -> Body:
     async with _moment(call) as conn:
         desired, _ = await desired_leaf(conn, row.id, row.name, call.api)
         accepted = await exemptions_of(conn, row.id, call.api.key)
+        names = await names_of(conn, [one.accepted_by for one in accepted])
     ours = rendered_objects(desired)
-    return {"exemptions": [exemption_object(one, lapsed=lapsed(one, ours)) for one in accepted]}
+    return {"exemptions": [exemption_object(one, names[one.accepted_by], lapsed=lapsed(one, ours)) for one in accepted]}
 
 
 async def list_neighbors(call: Call) -> Body:
@@ -89,6 +92,20 @@ async def get_config(call: Call) -> Body:
             desired, _ = await desired_leaf(conn, row.id, row.name, call.api)
         objects = desired_objects(desired)
     return {"leaf": row.name, "set": set_lines(objects), "xml": document(objects)}
+
+
+async def make_bootstrap(call: Call) -> Document:
+    """POST /admin/v1/leaves/{leaf}/bootstrap: the file that a new leaf is started with (ZTP); changes nothing"""
+    row = await _leaf(call)
+    try:
+        given = BootstrapEntry.model_validate(call.body)
+        async with _moment(call) as conn:
+            desired, _ = await desired_leaf(conn, row.id, row.name, call.api)
+        return Document(bootstrap_file(row, desired, given, key=call.api.key), "text/plain")
+    except ValidationError as err:
+        raise Invalid(*reasons(err)) from None
+    except BadValue as err:
+        raise Invalid(str(err)) from None
 
 
 async def add_plan(call: Call) -> Body:
@@ -149,6 +166,7 @@ ROUTES = (
     Route("GET", "/admin/v1/leaves/{leaf}/exemptions", list_exemptions),
     Route("GET", "/admin/v1/leaves/{leaf}/neighbors", list_neighbors),
     Route("GET", "/admin/v1/leaves/{leaf}/config", get_config),
+    Route("POST", "/admin/v1/leaves/{leaf}/bootstrap", make_bootstrap),
     Route("GET", "/admin/v1/leaves/{leaf}/plans", list_plans),
     Route("POST", "/admin/v1/leaves/{leaf}/plans", add_plan, status=201),
     Route("GET", "/admin/v1/leaf-plans/{plan}", get_plan),

@@ -71,6 +71,10 @@ class Client:
         """GET what is no JSON object, as it is."""
         return self._exchange("GET", _asked(path, query), None, "application/json")
 
+    def text(self, path: str, body: Mapping[str, object]) -> str:
+        """POST, where the answer is no JSON."""
+        return self._exchange("POST", path, json.dumps(body).encode(), "application/json").decode()
+
     def every(self, path: str, items: str, /, **query: object) -> Iterator[Object]:
         """All items of a list, page by page."""
         page = 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from pathlib import Path
 
 from service.cli.client import Client, Object, escaped
 from service.cli.command import Command
@@ -100,7 +101,8 @@ def _tell_drift(found: Object, exemptions: list[Object], out: Output) -> None:
     read = f"as it was read at {found['read_at']}" if found["read_at"] else "which was never read"
     if found["fresh"] is False:
         read += f"; it could not be read now, it is {found['state']}: {found['fault']}"
-    print(f"{found['drifted']} objects have drifted on {found['leaf']}, {read}")
+    objects = "1 object has" if found["drifted"] == 1 else f"{found['drifted']} objects have"
+    print(f"{objects} drifted on {found['leaf']}, {read}")
     if found["under_way"]:
         print(f"changes of {', '.join(found['under_way'])} are under way, and are not counted")
 
@@ -108,6 +110,21 @@ def _tell_drift(found: Object, exemptions: list[Object], out: Output) -> None:
 def list_neighbors(args: Namespace, client: Client, out: Output) -> int:
     """Show who is recorded, and who is seen, at the other end of each cable."""
     out.rows(client.get(_path(args, "/neighbors"))["neighbors"], NEIGHBORS)
+    return 0
+
+
+def show_bootstrap(args: Namespace, client: Client, out: Output) -> int:
+    """Print the file that a new leaf is started with (ZTP); it is as secret as our login."""
+    root = Path(args.root_hash_file).read_text(encoding="utf-8").strip()
+    body = {
+        "interface": args.interface,
+        "address": args.address,
+        "gateway": args.gateway,
+        "name_servers": args.name_server,
+        "ntp_servers": args.ntp_server,
+        "root_password_hash": root,
+    }
+    print(client.text(_path(args, "/bootstrap"), body), end="")
     return 0
 
 
@@ -128,6 +145,17 @@ def _drift(parser: ArgumentParser) -> None:
     parser.add_argument("--read", action="store_true", help="read the leaf now")
 
 
+def _bootstrap(parser: ArgumentParser) -> None:
+    leaf_named(parser)
+    parser.add_argument("--interface", default="em0", help="of management: em0 (the default), fxp0, me0 or vme")
+    parser.add_argument("--address", required=True, metavar="ADDRESS/LENGTH", help="of the management interface")
+    parser.add_argument("--gateway", required=True, metavar="ADDRESS")
+    parser.add_argument("--name-server", action="append", default=[], metavar="ADDRESS")
+    parser.add_argument("--ntp-server", action="append", default=[], metavar="ADDRESS")
+    hashed = "root's password as `openssl passwd -6` prints it"
+    parser.add_argument("--root-hash-file", required=True, metavar="FILE", help=hashed)
+
+
 def _config(parser: ArgumentParser) -> None:
     leaf_named(parser)
     parser.add_argument("--running", action="store_true", help="as it was read last, not as it should be")
@@ -140,5 +168,6 @@ COMMANDS = (
     Command("leaf", "drift", show_drift, _drift),
     Command("leaf", "neighbors", list_neighbors, leaf_named),
     Command("leaf", "config", show_config, _config),
+    Command("leaf", "bootstrap", show_bootstrap, _bootstrap),
     *ACTING,
 )

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from uuid import UUID
 
 from netconf.owned import rendered_objects
 from service.admin.leaf_objects import verdict
 from service.console.look import Look, Page
-from service.leaves.cabling import Plug, findings
+from service.leaves.cabling import Finding, Plug, findings
 from service.leaves.desired import desired_leaf
 from service.leaves.drifted import Drifted, drift_on, lapsed, object_name
 from service.leaves.plans import PLAN_LIFE, progress_of
-from service.store.leaf_plans import plan_by_id, plans_of
+from service.store.leaf_plans import names_of, plan_by_id, plans_of
 from service.store.leaves import exemptions_of, leaf_row
 from service.store.racks import leaves_seen
 from sql.loader import Q
@@ -38,6 +39,7 @@ async def leaf(look: Look) -> Page | None:
         # Comparing costs some milliseconds, and this page asks each second.
         drifted = await drift_on(conn, row, look.api) if row.drifted else Drifted((), ())
         accepted = await exemptions_of(conn, one.id, look.api.key)
+        names = await names_of(conn, [given.accepted_by for given in accepted])
         ours = {}
         if accepted:
             ours = rendered_objects((await desired_leaf(conn, row.id, row.name, look.api))[0])
@@ -48,12 +50,23 @@ async def leaf(look: Look) -> Page | None:
     return {
         "leaf": one,
         "drift": "" if drifted is None else drifted.text,
-        "accepted": [(object_name(given.object), given, lapsed(given, ours)) for given in accepted],
+        "accepted": [
+            (object_name(given.object), given, names[given.accepted_by], lapsed(given, ours)) for given in accepted
+        ],
         "plans": list(zip(plans, progress, strict=True)),
         "verdicts": {port.id: verdict(plugs[port.id], wrong.get(port.id)) for port in one.port_list},
         "wrong": wrong,
-        "cables": [wrong[port.id].sentence for port in one.port_list if port.id in wrong],
+        "cables": _told(wrong[port.id] for port in one.port_list if port.id in wrong),
     }
+
+
+def _told(wrong: Iterable[Finding]) -> list[str]:
+    """What is wrong with cables, a swap once."""
+    found: dict[frozenset[UUID], str] = {}
+    for one in wrong:
+        both = {one.at.port_id} | ({one.seen.port_id} if one.seen is not None and one.swapped else set())
+        found.setdefault(frozenset(both), one.sentence)
+    return list(found.values())
 
 
 async def plan(look: Look) -> Page | None:

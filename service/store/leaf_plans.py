@@ -82,6 +82,12 @@ async def work_on(conn: Connection, port_id: UUID) -> Work | None:
     return None if row is None else Work(**row)
 
 
+async def names_of(conn: Connection, actors: Sequence[str]) -> dict[str, str]:
+    """Who did it, for a person to read: of users the e-mail address."""
+    found = {row["actor"]: row["email"] for row in await conn.fetch(Q["users_acting"], list(actors))}
+    return {actor: found.get(actor, actor) for actor in actors}
+
+
 async def plans_of(conn: Connection, leaf_id: UUID, limit: int = 50) -> list[LeafPlan]:
     """The leaf's latest plans, the newest first."""
     return [LeafPlan(**row) for row in await conn.fetch(Q["leaf_plans"], leaf_id, None, limit)]

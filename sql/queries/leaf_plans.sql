@@ -58,3 +58,6 @@ SELECT id FROM machine WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE
 -- name: plug_machines
 UPDATE machine AS m SET port_id = given.port_id
 FROM unnest($1::uuid[], $2::uuid[]) AS given (machine_id, port_id) WHERE m.id = given.machine_id
+
+-- name: users_acting
+SELECT 'user:' || id AS actor, email FROM user_account WHERE 'user:' || id = ANY($1::text[])

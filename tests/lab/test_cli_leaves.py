@@ -73,7 +73,7 @@ async def test_drift_is_seen_planned_agreed_to_and_repaired(desk: Desk) -> None:
     await typed_in(desk.running.rack, "leaf1", MTU)
     status, out, _ = await desk("drift", "leaf1", "--read")
     assert status == 0 and out.startswith("[edit interfaces xe-0/0/0]\n-  mtu 9216;\n+  mtu 1400;\n")
-    assert "1 objects have drifted" in out and re.search(r"^interfaces xe-0/0/0 +xe-0/0/0$", out, re.MULTILINE)
+    assert "1 object has drifted" in out and re.search(r"^interfaces xe-0/0/0 +xe-0/0/0$", out, re.MULTILINE)
     assert re.search(r"^leaf1 .* 1 ", (await desk("list"))[1], re.MULTILINE)
     status, out, err = await desk("repair", "leaf1", "--plan")
     assert (status, err) == (0, "") and out.startswith("[edit interfaces xe-0/0/0]\n-  mtu 1400;\n+  mtu 9216;\n")
@@ -180,3 +180,18 @@ async def test_leaves_are_listed_shown_and_printed(desk: Desk) -> None:
     assert (status, out, err) == (1, "", "roundhouse: leaf drift: Not found\n")
     status, out, _ = await desk("database", "leaf1", "private", "--plan")
     assert status == 0 and "! A private candidate cannot be committed on trial" in out
+
+
+async def test_a_new_leaf_s_first_configuration_is_printed(desk: Desk, tmp_path: Path) -> None:
+    file = tmp_path / "root"
+    file.write_text("$6$salt$" + "x" * 86 + "\n")
+    words = ("bootstrap", "leaf1", "--address", "192.0.2.12/24", "--root-hash-file", str(file))
+    status, out, err = await desk(*words, "--gateway", "192.0.2.1", "--ntp-server", "192.0.2.123")
+    assert (
+        (status, err) == (0, "") and out.startswith("system {\n    host-name leaf1;") and "address 192.0.2.12/24" in out
+    )
+    assert re.search(r'user roundhouse \{[^}]*\{\s*encrypted-password "\$6\$[^$]{16}\$[^"]{86}";', out)
+    status, out, err = await desk(*words, "--gateway", "198.51.100.1")
+    assert (status, out) == (1, "") and "198.51.100.1 is no other address of 192.0.2.0/24" in err
+    status, out, err = await desk(*words, "--gateway", "here")
+    assert status == 1 and "gateway" in err.lower() and "'here'" in err
