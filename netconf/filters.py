@@ -40,11 +40,12 @@ def _lists(port: Port, version: int) -> dict[str, list[str]]:
     """The port's prefix lists, by name, none of them empty: in a condition an empty one means anything or nothing."""
     if not port.profile.opens:
         return {}
-    hosts = [link.host.ip for link in of_version(port.links, version) if link.role is not LinkRole.BOOT]
+    links = {link.role: link for link in of_version(port.links, version)}
+    hosts = [link.host.ip for role, link in links.items() if role is not LinkRole.BOOT]
     own = [f"{host}/{host.max_prefixlen}" for host in hosts]
     own += [str(block) for block in port.elastic if own and block.version == version]
-    sessions = [one for one in port.bgp if one.link is _LINK_OF_VERSION[version]]
-    announced = [one for session in sessions for one in session.announced if one.prefix.version == version and own]
+    sessions = [one for one in port.bgp if one.link in links and one.link is _LINK_OF_VERSION[version]]
+    announced = [one for session in sessions for one in session.announced if one.prefix.version == version]
     within = [str(one.prefix) for one in announced if not one.exact]
     exact = [str(one.prefix) for one in announced if one.exact]
     named_lists = {"own": own, "bgp": within, "bgpx": exact}
