@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from netconf.owned import rendered_objects
@@ -14,11 +14,13 @@ from service.leaves.desired import desired_leaf
 from service.leaves.drifted import Drifted, drift_on, lapsed, object_name
 from service.leaves.plans import PLAN_LIFE, progress_of
 from service.store.leaf_plans import names_of, plan_by_id, plans_of
-from service.store.leaves import exemptions_of, leaf_row
-from service.store.racks import leaves_seen
+from service.store.leaves import Accepted, LeafRow, exemptions_of, leaf_row
+from service.store.racks import LeafSeen, leaves_seen
+from service.store.rows import Connection
 from sql.loader import Q
 
 _PLANS = 20
+_drifts: dict[UUID, tuple[object, Drifted | None]] = {}  # by leaf: what it was compared from, and what was found
 
 
 async def leaf_list(look: Look) -> Page:
@@ -36,9 +38,8 @@ async def leaf(look: Look) -> Page | None:
     async with look.api.db.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
         row = await leaf_row(conn, str(one.id))
         assert row is not None
-        # Comparing costs some milliseconds, and this page asks each second.
-        drifted = await drift_on(conn, row, look.api) if row.drifted else Drifted((), ())
         accepted = await exemptions_of(conn, one.id, look.api.key)
+        drifted = await _drift(conn, row, one, accepted, look)
         names = await names_of(conn, [given.accepted_by for given in accepted])
         ours = {}
         if accepted:
@@ -58,6 +59,20 @@ async def leaf(look: Look) -> Page | None:
         "wrong": wrong,
         "cables": _told(wrong[port.id] for port in one.port_list if port.id in wrong),
     }
+
+
+async def _drift(
+    conn: Connection, row: LeafRow, seen: LeafSeen, accepted: Sequence[Accepted], look: Look
+) -> Drifted | None:
+    """The leaf's drift, compared anew when something has changed: the page is asked for each second."""
+    if not row.drifted:
+        return None
+    ports = tuple((port.name, port.generation, port.applied) for port in seen.port_list)
+    moment = (row.running_at, row.generation, ports, tuple((one.object, one.accepted_at) for one in accepted))
+    known = _drifts.get(row.id)
+    if known is None or known[0] != moment:
+        known = _drifts[row.id] = moment, await drift_on(conn, row, look.api)
+    return known[1]
 
 
 def _told(wrong: Iterable[Finding]) -> list[str]:

@@ -33,6 +33,7 @@ T = TypeVar("T")
 
 PLAN_LIFE = timedelta(hours=1)
 _READ_S = 15.0  # for the leaf to be read once more
+_AWAY_S = 3.0  # for one that was out of reach just now
 _TRIES = 5
 
 
@@ -64,7 +65,7 @@ class Outcome:
 
 async def make_plan(shared: Shared, leaf_id: UUID, action: str, arguments: Arguments, *, by: str) -> LeafPlan:
     """Find out what an action would do, and write it down. Raises ActionRefused."""
-    await ask_read(shared.db, shared.hub, leaf_id, timeout_s=_READ_S)
+    stale = await _read(shared, leaf_id)
 
     async def planned(conn: Connection) -> Outcome:
         trial = conn.transaction(isolation="repeatable_read")
@@ -75,6 +76,7 @@ async def make_plan(shared: Shared, leaf_id: UUID, action: str, arguments: Argum
             await trial.rollback()
 
     outcome = await _again(shared.db, planned)
+    outcome.touched["notes"] += stale
     async with shared.db.acquire() as conn, conn.transaction():
         plan_id = await add_plan(
             conn,
@@ -94,7 +96,7 @@ async def make_plan(shared: Shared, leaf_id: UUID, action: str, arguments: Argum
 
 async def apply_plan(shared: Shared, plan: LeafPlan, *, by: str) -> LeafPlan:
     """Carry a plan out. Raises PlanSpent when it was, is too old, or would do something else by now."""
-    await ask_read(shared.db, shared.hub, plan.leaf_id, timeout_s=_READ_S)
+    await _read(shared, plan.leaf_id)
 
     async def applied(conn: Connection) -> LeafPlan:
         async with conn.transaction(isolation="repeatable_read"):
@@ -103,6 +105,19 @@ async def apply_plan(shared: Shared, plan: LeafPlan, *, by: str) -> LeafPlan:
     done = await _again(shared.db, applied)
     log.info("leaf_plan_applied", plan_id=str(done.id), leaf=done.leaf, action=done.action, by=by)
     return done
+
+
+async def _read(shared: Shared, leaf_id: UUID) -> list[str]:
+    """Have the leaf read once more; if that cannot be, say so."""
+    row = await leaf_row(shared.db, str(leaf_id))
+    assert row is not None
+    limit = _AWAY_S if row.state == LeafState.UNREACHABLE else _READ_S
+    if await ask_read(shared.db, shared.hub, leaf_id, timeout_s=limit):
+        return []
+    row = await leaf_row(shared.db, str(leaf_id))
+    assert row is not None
+    why = f"it is {row.state}" + (f": {row.fault}" if row.fault else "")
+    return [f"{row.name} could not be read now, {why}; what runs there may be otherwise by now"]
 
 
 async def _again(db: Pool, work: Callable[[Connection], Awaitable[T]]) -> T:

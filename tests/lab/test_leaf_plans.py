@@ -250,7 +250,7 @@ async def test_a_foreign_port_is_adopted(database_url: str, tmp_path: Path) -> N
         assert await leaves_differ(db, running.service.parts, running.rack) == []
 
 
-async def test_the_leaf_out_of_reach_is_said_to_be(database_url: str, tmp_path: Path) -> None:
+async def test_what_the_leaf_refuses_is_told(database_url: str, tmp_path: Path) -> None:
     async with lab(database_url, tmp_path, LabSettings(machines=1, leaves=1)) as (running, operator):
         leaf = running.rack.leaves["leaf1"]
         plan = await planned(operator, "leaf1", "profile", ports=["xe-0/0/0"], profile="maintenance")
@@ -275,3 +275,19 @@ async def test_configuration_and_bootstrap(database_url: str, tmp_path: Path) ->
         _, have = await operator.call("GET", "/admin/v1/leaves/leaf1/config?running=true")
         assert wanted["set"] == have["set"] and "set interfaces xe-0/0/0 mtu 9216" in wanted["set"]
         assert "<mtu>9216</mtu>" in wanted["xml"]
+
+
+async def test_a_leaf_out_of_reach_is_said_to_be(database_url: str, tmp_path: Path) -> None:
+    async with lab(database_url, tmp_path, LabSettings(machines=1, leaves=1)) as (running, operator):
+        leaf = running.rack.leaves["leaf1"]
+        await drift(operator, "leaf1")
+        leaf.faults.reboot_seconds = 60.0
+        leaf.reboot()
+        async with asyncio.timeout(30):
+            while (shown := (await operator.call("GET", "/admin/v1/leaves/leaf1/drift?read=true"))[1])["fresh"]:
+                await asyncio.sleep(0.1)
+        assert shown["state"] == "unreachable" and shown["read_at"] is not None
+        plan = await planned(operator, "leaf1", "profile", ports=["xe-0/0/0"], profile="maintenance")
+        assert any("could not be read now, it is unreachable" in note for note in plan["notes"])
+        status, done = await operator.call("POST", f"/admin/v1/leaf-plans/{plan['id']}/apply")
+        assert status == 200 and done["state"] == "applying" and "out of reach" in done["waits_for"], done
