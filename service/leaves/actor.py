@@ -24,6 +24,7 @@ import structlog
 from netconf.desired import Leaf, Link, LinkRole, Port, Profile
 from netconf.drift import drift_of
 from netconf.errors import LockedByOther, NetconfError, Refused
+from netconf.names import FABRIC
 from netconf.owned import desired_objects, relevant, to_xml
 from netconf.render import Element
 from netconf.session import Database, LeafAddress, LeafSession, open_session
@@ -85,7 +86,7 @@ class LeafActor:
         self._opened: Any = None
         self._session: LeafSession | None = None
         self._address: LeafAddress | None = None
-        # What the leaf does not take, by the port's id and generation: the port and the reason.
+        # What the leaf does not take, by the id and generation of the port, or of the leaf itself: what, and why.
         self._refused: dict[tuple[UUID, int], str] = {}
         self._ask_again_at = 0.0
         self._commit_s: float | None = None
@@ -147,12 +148,12 @@ class LeafActor:
         view = await self._view()
         row = view.row
         self._commit_s = row.commit_s
-        there = {(port["id"], port["generation"]) for port in view.pending}
+        there = {(port["id"], port["generation"]) for port in view.pending} | {(row.id, row.generation)}
         if asyncio.get_running_loop().time() >= self._ask_again_at:
             there.clear()
         self._refused = {key: reason for key, reason in self._refused.items() if key in there}
         news = [port for port in view.pending if (port["id"], port["generation"]) not in self._refused]
-        if row.applied < row.generation:
+        if row.applied < row.generation and (row.id, row.generation) not in self._refused:
             await self._change(view, view.pending, epoch, whole=True)
         elif news or row.state in (LeafState.UNKNOWN, LeafState.CHANGING):
             await self._change(view, news, epoch, whole=False)
@@ -188,16 +189,18 @@ class LeafActor:
         """Make these ports, or the whole leaf, what they should be."""
         moment = await self._db.fetchval(Q["moment"])
         try:
-            session = await self._connected(view.row)
+            session = await self._connected(view.row, epoch)
             await self._db.execute(Q["set_leaf_state"], self._leaf_id, epoch, LeafState.CHANGING, None)
             applied = await apply_all(
                 session,
                 view.desired,
                 only=None if whole else [port["name"] for port in ports],
                 confirm_timeout_s=self._parts.settings.leaf_confirm_s,
+                ours=view.row.sessions,
             )
+            await self._db.execute(Q["sessions_settled"], self._leaf_id, epoch, session.session_id)
         except NetconfError as err:
-            await self._failed(ports, epoch, err)
+            await self._failed(view, ports, epoch, err, whole=whole)
             raise
         self._unseen = view, applied.running, moment
         await self._mark(view, ports, applied, epoch, whole=whole)
@@ -210,12 +213,18 @@ class LeafActor:
             refused=sorted(applied.refused),
         )
 
-    async def _failed(self, ports: Sequence[Any], epoch: int, err: NetconfError) -> None:
+    async def _failed(self, view: _View, ports: Sequence[Any], epoch: int, err: NetconfError, *, whole: bool) -> None:
         state = {Refused: LeafState.REFUSED, LockedByOther: LeafState.LOCKED}.get(type(err), LeafState.UNREACHABLE)
         await self._db.execute(Q["set_leaf_state"], self._leaf_id, epoch, state, str(err))
         if isinstance(err, Refused):
             # What all ports share was refused: none of these can go.
             await self._refuse(ports, epoch, str(err))
+            if whole:
+                self._refuse_whole(view.row, str(err))
+
+    def _refuse_whole(self, row: LeafRow, reason: str) -> None:
+        self._refused[row.id, row.generation] = reason
+        self._ask_again_at = asyncio.get_running_loop().time() + _REFUSED_S
 
     async def _refuse(self, ports: Sequence[Any], epoch: int, reason: str) -> None:
         self._refused |= {(port["id"], port["generation"]): f"{port['name']}: {reason}" for port in ports}
@@ -226,6 +235,8 @@ class LeafActor:
     async def _mark(self, view: _View, ports: Sequence[Any], applied: Applied, epoch: int, *, whole: bool) -> None:
         for name, reason in applied.refused.items():
             await self._refuse([port for port in ports if port["name"] == name], epoch, reason)
+        if FABRIC in applied.refused:
+            self._refuse_whole(view.row, f"{FABRIC}: {applied.refused[FABRIC]}")
         good = [port for port in ports if port["name"] not in applied.refused]
         ids, generations = [port["id"] for port in good], [port["generation"] for port in good]
         state = LeafState.REFUSED if self._refused else LeafState.IN_SYNC
@@ -233,7 +244,7 @@ class LeafActor:
         async with self._db.acquire() as conn, conn.transaction():
             rows = await conn.fetch(Q["mark_ports_applied"], epoch, ids, generations)
             await conn.execute(Q["set_leaf_state"], self._leaf_id, epoch, state, told)
-            if whole:
+            if whole and FABRIC not in applied.refused:
                 row = (view.row.generation, _rendering(view.desired))
                 await conn.execute(Q["mark_leaf_applied"], self._leaf_id, epoch, *row)
             if applied.commit_s is not None:
@@ -250,7 +261,7 @@ class LeafActor:
         """See what runs on the leaf and who is at the other end of its cables."""
         moment = await self._db.fetchval(Q["moment"])
         try:
-            session = await self._connected(view.row)
+            session = await self._connected(view.row, epoch)
             configuration = await session.get_config("running")
             neighbors = await session.lldp_neighbors() if session.junos else ()
         except NetconfError as err:
@@ -281,7 +292,7 @@ class LeafActor:
         if drifted and len(drifted) != view.row.drifted:
             log.warning("leaf_drifted", leaf=view.row.name, objects=drifted[:20], count=len(drifted))
 
-    async def _connected(self, row: LeafRow) -> LeafSession:
+    async def _connected(self, row: LeafRow, epoch: int) -> LeafSession:
         key = self._parts.key
         address = LeafAddress(
             row.host,
@@ -297,6 +308,7 @@ class LeafActor:
         if self._session is None:
             self._opened, self._address = open_session(address), address
             self._session = await self._opened.__aenter__()
+            await self._db.execute(Q["session_opened"], self._leaf_id, epoch, self._session.session_id)
         return self._session
 
     async def _close(self) -> None:

@@ -44,6 +44,7 @@ class LeafRow:
     read_asked_at: datetime | None
     drifted: int
     locked_since: datetime | None
+    sessions: list[str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,9 @@ ALTER TABLE leaf
     ADD COLUMN read_asked_at timestamptz,
     -- Objects that ran otherwise than desired when that was read, while nothing of ours was under way.
     ADD COLUMN drifted int NOT NULL DEFAULT 0,
-    ADD COLUMN locked_since timestamptz;
+    ADD COLUMN locked_since timestamptz,
+    -- Numbers of our NETCONF sessions there: what one of these left behind may be ended.
+    ADD COLUMN sessions text[] NOT NULL DEFAULT '{}';
 
 ALTER TABLE leaf_port
     -- Whether a configuration of somebody else's on the interface may be replaced by ours.

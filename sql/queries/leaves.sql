@@ -1,7 +1,7 @@
 -- name: leaf_row
 SELECT l.id, l.name, f.code AS facility, l.host, l.port, l.username, l.secret, l.private_key, l.host_key, l.state,
        l.fault, l.epoch, l.database, l.fabric, l.generation, l.applied, l.rendering, l.commit_s, l.running, l.running_at,
-       l.read_asked_at, l.drifted, l.locked_since
+       l.read_asked_at, l.drifted, l.locked_since, l.sessions
 FROM leaf AS l JOIN facility AS f ON f.id = l.facility_id
 WHERE l.id::text = $1 OR l.name = $1
 
@@ -52,6 +52,12 @@ SELECT pg_notify('roundhouse', 'leaf:' || id) FROM raised
 -- name: mark_leaf_applied
 UPDATE leaf SET applied = greatest(applied, $3), rendering = $4
 WHERE id = $1 AND epoch = $2
+
+-- name: session_opened
+UPDATE leaf SET sessions = (array[$3::text] || sessions)[1:16] WHERE id = $1 AND epoch = $2
+
+-- name: sessions_settled
+UPDATE leaf SET sessions = array[$3::text] WHERE id = $1 AND epoch = $2 AND sessions <> array[$3::text]
 
 -- name: set_commit_s
 UPDATE leaf SET commit_s = $3 WHERE id = $1 AND epoch = $2
