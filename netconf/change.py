@@ -130,7 +130,7 @@ class Change:
             await self._undo(err)
             if isinstance(err, Lost):
                 raise Lost(err.ports, await self._back(err.ports)) from None
-            raise
+            raise Unverified(err.differences) from err
         if self._draft.on_trial:
             await self._confirm()
         self.running, self._there = self._target, self._terms.part(self._target)

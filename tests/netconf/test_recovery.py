@@ -73,6 +73,11 @@ async def test_a_candidate_is_left_clean_whatever_happens_in_it(leaf: VirtualLea
         assert (leaf.lock_holder, leaf.dirty) == (None, False)
 
 
+def state(leaf: VirtualLeaf) -> tuple[object, object, bool]:
+    """What is not over yet."""
+    return leaf.trial, leaf.lock_holder, leaf.dirty
+
+
 async def trial_of_a_dead_controller(leaf: VirtualLeaf) -> str:
     """A trial of ours that outlives its session; the session's number."""
     async with open_session(address(leaf)) as dead:
@@ -100,7 +105,8 @@ async def test_a_trial_that_cannot_be_taken_back_is_not_taken_for_none(leaf: Vir
             await apply(session, WANTED)
         assert leaf.trial is not None
         await apply(session, WANTED)
-    assert (leaf.set_lines(), leaf.trial) == (desired_lines(WANTED), None)
+    assert leaf.set_lines() == desired_lines(WANTED)
+    assert state(leaf) == (None, None, False)
 
 
 async def test_a_trial_of_an_operator_is_not_confirmed_by_a_change_of_ours(leaf: VirtualLeaf) -> None:
