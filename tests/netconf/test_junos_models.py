@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
 OTHERS = re.sub(r"<interface><name>lo0</name>.*?</interface>", "", FOREIGN, flags=re.DOTALL)
 FABRIC = Fabric(
     4200012001,
-    (ip_interface("10.255.255.12/32"), ip_interface("2001:db8:ff::12/128")),
+    (ip_interface("10.255.254.12/32"), ip_interface("2001:db8:ff::12/128")),
     (
         Uplink("et-0/0/50", ip_interface("10.255.0.5/31"), ip_address("10.255.0.4"), 4200000001, "spine1"),
         Uplink("et-0/0/51", ip_interface("10.255.0.7/31"), ip_address("10.255.0.6"), 4200000002, "spine2"),
@@ -163,6 +163,7 @@ RELAY = "forwarding-options/dhcp-relay"
 ADVERTISED = "protocols/router-advertisement/interface"
 FILTER, FILTER6 = "firewall/family/inet/filter", "firewall/family/inet6/filter"
 ROUTE, ROUTE6 = "routing-options/static/route", "routing-options/rib/static/route"
+HOST, POLICY = "protocols/bgp/group", "policy-options/policy-statement/term"
 FAULTS = [
     (PORT, misspelt),
     (PORT, nameless),
@@ -198,6 +199,34 @@ FAULTS = [
     (f"{ROUTE}/tag/metric-value", one_up),
     (f"{ROUTE6}", nameless),
     ("routing-options/rib", nameless),
+    (HOST, nameless),
+    (f"{HOST}/type", says("outernal")),
+    (f"{HOST}/passive", misspelt),
+    (f"{HOST}/hold-time", says("70000")),
+    (f"{HOST}/family/inet/unicast", one_up),
+    (f"{HOST}/family/inet/unicast/prefix-limit/maximum", says("many")),
+    (f"{HOST}/family/inet/unicast/prefix-limit/teardown/idle-timeout/timeout", one_up),
+    (f"{HOST}/local-as/as-number", one_up),
+    (f"{HOST}/neighbor", nameless),
+    (f"{HOST}/neighbor/authentication-key", misspelt),
+    (f"{HOST}/neighbor/authentication-key", twice),
+    ("protocols/bgp/group/bfd-liveness-detection/multiplier", says("256")),
+    ("protocols/bgp/group/multipath/multiple-as", one_up),
+    ("protocols/lldp/interface", one_up),
+    (f"{POLICY}/from/prefix-list-filter/orlonger", misspelt),
+    (f"{POLICY}/from/prefix-list-filter/orlonger", one_up),
+    (f"{POLICY}/from/prefix-list-filter/list_name", misspelt),
+    (f"{POLICY}/from/route-filter/exact", misspelt),
+    (f"{POLICY}/then/community/add", misspelt),
+    (f"{POLICY}/then/reject", one_up),
+    (f"{POLICY}/from/tag", says("rh")),
+    ("policy-options/community/members", misspelt),
+    ("policy-options/prefix-list/apply-path", one_up),
+    ("firewall/policer/if-exceeding", misspelt),
+    ("firewall/policer/if-exceeding/bandwidth-limit", one_up),
+    (f"{FILTER}/term/then/policer", twice),
+    (f"{FILTER}/term/from/tcp-established", says("yes")),
+    (f"{FILTER6}/term/from/next-header", misspelt),
 ]
 
 
@@ -220,5 +249,5 @@ async def test_this_server_refuses_what_is_no_junos(address: LeafAddress) -> Non
                 await session.validate()
             except Refused:
                 continue
-            taken.append((place, change))
+            taken.append((place, change.__qualname__))
     assert taken == []
