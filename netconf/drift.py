@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from netconf.by_port import Needs, Objects, touched_ports
@@ -56,7 +57,7 @@ def drift_of(leaf: Leaf, configuration: Element) -> Drift:
     """
     wanted, rendered, running = desired_objects(leaf), rendered_objects(leaf), owned_objects(configuration)
     drifted = _differing(wanted, running)
-    found = {**standing(configuration, drifted), **running}
+    found = _of({**standing(configuration, drifted), **running}, drifted)
     needs = (Needs(wanted), Needs(running)) if drifted else ()
     objects = []
     for key in drifted:
@@ -65,6 +66,7 @@ def drift_of(leaf: Leaf, configuration: Element) -> Drift:
         ports = {port for need in needs for port in need.ports([key])}
         instead_of, xml = digest(rendered.get(key)), "" if ours is None else to_xml(ours)
         objects.append(DriftedObject(key, tuple(sorted(ports)), instead_of, xml, compared(should, does)))
+    wanted = _of(wanted, drifted)
     added, removed = _lines(wanted, found)
     return Drift(added, removed, compared(wanted, found), tuple(objects))
 
@@ -72,13 +74,21 @@ def drift_of(leaf: Leaf, configuration: Element) -> Drift:
 def difference(old: Element, new: Leaf) -> Difference:
     """What it would do to a leaf that runs the `<configuration>` to make it what is desired."""
     wanted, running = desired_objects(new), owned_objects(old)
+    touched = tuple(touched_ports(wanted, running))
     before = {**standing(old, wanted), **running}
-    added, removed = _lines(before, wanted)
-    return Difference(added, removed, compared(before, wanted), tuple(touched_ports(wanted, running)))
+    changed = _differing(before, wanted)
+    before, after = _of(before, changed), _of(wanted, changed)
+    added, removed = _lines(before, after)
+    return Difference(added, removed, compared(before, after), touched)
 
 
 def _differing(one: Objects, other: Objects) -> list[Key]:
     return [key for key in sorted(one.keys() | other.keys()) if digest(one.get(key)) != digest(other.get(key))]
+
+
+def _of(objects: Objects, keys: Collection[Key]) -> dict[Key, Element]:
+    """Those of the objects; what is the same on both sides need not be written out."""
+    return {key: objects[key] for key in keys if key in objects}
 
 
 def _lines(old: Objects, new: Objects) -> tuple[tuple[str, ...], tuple[str, ...]]:
