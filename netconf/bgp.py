@@ -26,7 +26,7 @@ _FAMILIES: dict[LinkRole, tuple[int, str, str]] = {
 
 
 def sessions(bgp: Element, policy: Element, port: Port) -> bool:
-    """The port's sessions; False when it has none."""
+    """The port's sessions; whether the leaf takes anything in them, and so marks it."""
     if not port.profile.opens:
         return False
     links = {link.role: link for link in port.links}
@@ -35,7 +35,7 @@ def sessions(bgp: Element, policy: Element, port: Port) -> bool:
         _group(bgp, port, link, session)
         _from_host(policy, port, link)
         _to_host(policy, port, session)
-    return bool(found)
+    return any(announced_lists(port, link.leaf.version) for link, _ in found)
 
 
 def host_community(policy: Element) -> None:
