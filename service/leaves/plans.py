@@ -26,6 +26,7 @@ from service.store.leaf_plans import LeafPlan, PortOf, add_plan, mark_applied, p
 from service.store.leaves import LeafRow, ask_read, leaf_row, running_of
 from service.store.notify import Hub
 from service.store.rows import Connection, Pool
+from sql.loader import Q
 
 log = structlog.get_logger()
 
@@ -237,10 +238,13 @@ async def progress_of(conn: Connection, plans: Sequence[LeafPlan], now: datetime
     leaf_ids |= {id_ for plan in plans for id_ in plan.touched.get("awaits", {}).get("leaves", {})}
     rows = [await leaf_row(conn, id_) for id_ in sorted(leaf_ids)]
     leaves = {str(row.id): row for row in rows if row is not None}
-    return [_progress(plan, ports, leaves, now) for plan in plans]
+    driven = {row["id"] for row in await conn.fetch(Q["leaves_driven"], [row.id for row in leaves.values()])}
+    return [_progress(plan, ports, leaves, driven, now) for plan in plans]
 
 
-def _progress(plan: LeafPlan, ports: dict[str, PortOf], leaves: dict[str, LeafRow], now: datetime) -> Progress:
+def _progress(
+    plan: LeafPlan, ports: dict[str, PortOf], leaves: dict[str, LeafRow], driven: set[UUID], now: datetime
+) -> Progress:
     if plan.applied_at is None:
         return Progress("expired" if now - plan.planned_at > PLAN_LIFE else "planned")
     awaits = plan.touched.get("awaits", {})
@@ -253,10 +257,12 @@ def _progress(plan: LeafPlan, ports: dict[str, PortOf], leaves: dict[str, LeafRo
         return Progress("done")
     if refused := [leaf for leaf in behind if leaf.state == LeafState.REFUSED]:
         return Progress("refused", f"{refused[0].name}: {refused[0].fault}")
-    return Progress("applying", _waits_for(waiting[0]))
+    return Progress("applying", _waits_for(waiting[0], driven=waiting[0].id in driven))
 
 
-def _waits_for(leaf: LeafRow) -> str:
+def _waits_for(leaf: LeafRow, *, driven: bool) -> str:
+    if not driven:
+        return f"no process drives {leaf.name} now"
     match leaf.state:
         case LeafState.UNREACHABLE:
             return f"{leaf.name} is out of reach: {leaf.fault}"

@@ -61,3 +61,6 @@ FROM unnest($1::uuid[], $2::uuid[]) AS given (machine_id, port_id) WHERE m.id = 
 
 -- name: users_acting
 SELECT 'user:' || id AS actor, email FROM user_account WHERE 'user:' || id = ANY($1::text[])
+
+-- name: leaves_driven
+SELECT id FROM leaf WHERE id = ANY($1::uuid[]) AND held_until > now()
