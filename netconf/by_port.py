@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Collection, Iterator, Mapping
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface
 
 from lxml import etree
@@ -27,6 +28,11 @@ _PART: dict[Key, str] = {
 }
 
 
+@lru_cache(1 << 14)
+def _network(address: str) -> IPv4Network | IPv6Network:
+    return ip_interface(address).network
+
+
 class _Ports:
     """The ports of one configuration, by its objects and by what a part of an object calls them."""
 
@@ -39,7 +45,7 @@ class _Ports:
                     self._of_fabric.add(key[-1])
                     continue
                 for address in interface.findall("unit/family/*/address"):
-                    self._networks.append((ip_interface(name_of(address)).network, key[-1]))
+                    self._networks.append((_network(name_of(address)), key[-1]))
 
     def of_object(self, key: Key) -> str:
         """The port that a whole object belongs to, or nothing for what is shared."""
