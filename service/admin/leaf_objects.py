@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from lxml import etree
@@ -24,7 +25,7 @@ _SECRET = ("authentication-key", "encrypted-password")
 
 def plan_object(plan: LeafPlan, progress: Progress) -> Body:
     """A plan with its blast radius."""
-    ports = plan.touched["ports"]
+    ports, read_at = plan.touched["ports"], plan.touched["read_at"]
     return {
         "id": str(plan.id),
         "leaf": plan.leaf,
@@ -38,7 +39,7 @@ def plan_object(plan: LeafPlan, progress: Progress) -> Body:
         "machines": names(one["machine"] for one in ports),
         "devices": names((one["device"] or {}).get("name") for one in ports),
         "customers": customers(ports),
-        "read_at": plan.touched["read_at"],
+        "read_at": None if read_at is None else stamp(datetime.fromisoformat(read_at)),
         "planned_by": plan.planner or plan.planned_by,
         "planned_at": stamp(plan.planned_at),
         "expires_at": stamp(plan.planned_at + PLAN_LIFE),

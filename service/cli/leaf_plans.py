@@ -43,7 +43,8 @@ PLANS: list[Column] = [
 def plan_text(plan: Object) -> str:
     """A plan for a person to read: what would change, what comes of it, and whom it touches."""
     parts = [plan["difference"] or "nothing would change on the leaf\n"]
-    parts += [f"! {note}\n" for note in plan["notes"]]
+    if plan["notes"]:
+        parts.append("".join(f"! {note}\n" for note in plan["notes"]))
     if plan["ports"]:
         rows = [[cell(one, what) for _, what in PORTS] for one in plan["ports"]]
         parts.append(table([[title for title, _ in PORTS], *rows]) + "\n")
