@@ -356,12 +356,14 @@ CREATE TABLE public.leaf (
     fabric jsonb,
     generation bigint DEFAULT 1 NOT NULL,
     applied bigint DEFAULT 0 NOT NULL,
+    rendering text,
     commit_s real,
     running bytea,
     running_at timestamp with time zone,
     read_asked_at timestamp with time zone,
     drifted integer DEFAULT 0 NOT NULL,
     locked_since timestamp with time zone,
+    sessions text[] DEFAULT '{}'::text[] NOT NULL,
     CONSTRAINT leaf_database_check CHECK ((database = ANY (ARRAY['candidate'::text, 'private'::text, 'ephemeral'::text])))
 );
 
@@ -702,7 +704,7 @@ ALTER TABLE ONLY public.machine
     ADD CONSTRAINT machine_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.machine
-    ADD CONSTRAINT machine_port_id_key UNIQUE (port_id);
+    ADD CONSTRAINT machine_port_id_key UNIQUE (port_id) DEFERRABLE;
 
 ALTER TABLE ONLY public.metro
     ADD CONSTRAINT metro_code_key UNIQUE (code);

@@ -102,6 +102,13 @@ def show_machine(args: Namespace, client: Client, out: Output) -> int:
     return 0
 
 
+def prepare_machine(args: Namespace, client: Client, out: Output) -> int:
+    """Send a machine without a device through preparation (again): erased, certified, into the pool."""
+    done = client.post(f"/admin/v1/machines/{escaped(args.machine)}/prepare", {})
+    out.one(done, [("ID", "id"), ("STATE", "state")])
+    return 0
+
+
 def list_runs(args: Namespace, client: Client, out: Output) -> int:
     """List the work under way."""
     asked = {"all": "true" if args.all else None, "workflow": args.workflow, "state": args.state}
@@ -136,5 +143,6 @@ COMMANDS = (
     Command("event", "list", list_events, _events),
     Command("machine", "list", list_machines, _machines),
     Command("machine", "show", show_machine, _machine),
+    Command("machine", "prepare", prepare_machine, _machine),
     Command("run", "list", list_runs, _runs),
 )

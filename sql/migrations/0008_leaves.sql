@@ -61,3 +61,7 @@ CREATE TABLE leaf_plan (
     applied_at  timestamptz
 );
 CREATE INDEX leaf_plan_of_leaf ON leaf_plan (leaf_id, planned_at);
+-- Two machines that are plugged crosswise change their ports in one statement.
+ALTER TABLE machine
+    DROP CONSTRAINT machine_port_id_key,
+    ADD CONSTRAINT machine_port_id_key UNIQUE (port_id) DEFERRABLE INITIALLY IMMEDIATE;

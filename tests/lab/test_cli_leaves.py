@@ -16,7 +16,7 @@ from lxml import etree
 from service.cli.main import main
 from service.lab.up import Lab, LabSettings
 from tests.lab.leaves import typed_in
-from tests.lab.world import TOKEN, Customer, lab
+from tests.lab.world import TOKEN, Customer, all_ready, lab
 
 MTU = "<interfaces><interface><name>xe-0/0/0</name><mtu>1400</mtu></interface></interfaces>"
 
@@ -43,12 +43,12 @@ class Desk:
         self._capture = capture
         self._monkeypatch = monkeypatch
 
-    async def __call__(self, *words: str, says: str | None = None) -> tuple[int, str, str]:
+    async def __call__(self, *words: str, noun: str = "leaf", says: str | None = None) -> tuple[int, str, str]:
         """Exit status, standard output and standard error; `says` is typed at a terminal."""
         self._monkeypatch.setattr("sys.stdin", io.StringIO() if says is None else Terminal(says))
         self._capture.readouterr()
         try:
-            status = await asyncio.to_thread(main, ["leaf", *words])
+            status = await asyncio.to_thread(main, [noun, *words])
         except SystemExit as exit_:  # argparse's own way out
             status = int(str(exit_.code))
         said = self._capture.readouterr()
@@ -143,6 +143,10 @@ async def test_swapped_cables_are_shown_and_put_right(desk: Desk) -> None:
     status, out, _ = await desk("recable", "leaf1", "--yes", "--wait")
     assert status == 0 and "! m0001: leaf1 xe-0/0/0 → leaf1 xe-0/0/1" in out
     assert "m0001 is seen, as recorded" in (await desk("neighbors", "leaf1"))[1]
+    status, out, err = await desk("prepare", "m0001", noun="machine")
+    assert status == 0 and "preparing" in out, err
+    assert (await desk("prepare", "m9999", noun="machine"))[0] == 1
+    await all_ready(desk.running.service.db)
 
 
 async def test_the_fabric_is_set_from_a_file(desk: Desk, tmp_path: Path) -> None:

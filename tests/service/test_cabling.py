@@ -20,9 +20,9 @@ def mac_of(number: int) -> str:
 
 def plug(number: int, seen: int | None, *, machine: bool = True, name: str | None = None) -> Plug:
     """Port `number` of leaf1, where machine `number` is recorded, and who is seen there."""
-    recorded = (f"m{number}", mac_of(number)) if machine else (None, None)
+    who, mac = (f"m{number}", mac_of(number)) if machine else (None, None)
     seen_mac = None if seen is None else mac_of(seen)
-    return Plug(uuid4(), "leaf1", f"xe-0/0/{number}", *recorded, seen_mac, name, SINCE)
+    return Plug(uuid4(), "leaf1", f"xe-0/0/{number}", who, mac, seen_mac, name, SINCE)
 
 
 def test_the_machine_that_belongs_there_and_nobody_are_no_findings() -> None:
