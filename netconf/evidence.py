@@ -167,7 +167,7 @@ def _operation(tag: str) -> Element:
 
 
 def _all(element: Element, tag: str) -> Iterator[Element]:
-    return (one for one in element.iter() if isinstance(one.tag, str) and tag_of(one) == tag)
+    return element.iter(f"{{*}}{tag}")
 
 
 def _text(element: Element, tag: str) -> str:
