@@ -31,7 +31,7 @@ class Moment(StrEnum):
 def change(address: LeafAddress, wanted: Leaf, nth: int, moment: Moment, number: signal.Signals, limit_s: int) -> None:
     """Make the leaf what is wanted, with trials of `limit_s`, and get the signal at the `nth` call."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    _strike(nth, moment, number)
+    strike(nth, moment, number)
     asyncio.run(_changed(address, wanted, limit_s))
 
 
@@ -40,7 +40,8 @@ async def _changed(address: LeafAddress, wanted: Leaf, limit_s: int) -> None:
         await apply_all(session, wanted, confirm_timeout_s=limit_s)
 
 
-def _strike(nth: int, moment: Moment, number: signal.Signals) -> None:
+def strike(nth: int, moment: Moment, number: signal.Signals) -> None:
+    """Have this process get the signal at the `nth` call to a leaf."""
     sent = answered = 0
     send, answer = connection._Session.send, connection.Connection._answer
 
