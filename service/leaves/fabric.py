@@ -19,7 +19,7 @@ class _Model(BaseModel):
 
 
 class UplinkEntry(_Model):
-    """A routed link to a spine, and the spine's side of it."""
+    """A routed link to a spine, and the spine's side of it; once more for the other address family."""
 
     name: Annotated[str, Field(pattern=_PORT)]
     address: IPv4Interface | IPv6Interface
@@ -44,10 +44,10 @@ class FabricEntry(_Model):
 
     @model_validator(mode="after")
     def _distinct(self) -> FabricEntry:
-        names = [uplink.name for uplink in self.uplinks]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"uplinks: {name} is named twice")
+        links = [(uplink.name, uplink.address.version) for uplink in self.uplinks]
+        for name, version in links:
+            if links.count((name, version)) > 1:
+                raise ValueError(f"uplinks: {name} is named twice with IPv{version}")
         for address in self.loopback:
             if address.network.num_addresses != 1:
                 raise ValueError(f"loopback: {address} is no single address")
@@ -57,6 +57,6 @@ class FabricEntry(_Model):
         """As the leaf's desired state has it."""
         uplinks = tuple(
             Uplink(one.name, one.address, one.peer, one.peer_as, one.description)
-            for one in sorted(self.uplinks, key=lambda one: one.name)
+            for one in sorted(self.uplinks, key=lambda one: (one.name, one.address.version))
         )
         return Fabric(self.asn, tuple(self.loopback), uplinks, tuple(self.management))
