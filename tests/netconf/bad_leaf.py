@@ -10,9 +10,9 @@ from enum import StrEnum
 import asyncssh
 from lxml import etree
 
+from netconf.framing import Framing, framed
 from netconf.owned import NETCONF, tag_of
 from netconf.session import LeafAddress
-from service.lab.leaf.framing import Framing, framed
 
 _BASE = "urn:ietf:params:netconf:base:"
 CAPABILITIES = (

@@ -18,11 +18,11 @@ from lxml import etree
 from netconf import session as netconf_session
 from netconf.desired import Profile
 from netconf.errors import OutcomeUnknown, Refused, Unreachable
+from netconf.framing import framed
 from netconf.owned import NETCONF
 from netconf.session import open_session
 from netconf.transaction import apply
 from service.lab.leaf import VirtualLeaf
-from service.lab.leaf.framing import framed
 from tests.netconf.bad_leaf import CAPABILITIES, Silent, bad_leaf, hello
 from tests.netconf.test_session import left_over, threads
 from tests.netconf.test_transaction import PORTS, address, leaf_of, port

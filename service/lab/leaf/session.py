@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import asyncssh
 import structlog
 
+from netconf.framing import BadFrame, Framing, framed
 from netconf.owned import tag_of
 from netconf.render import Element
 from service.lab.leaf.calls import CALLS
 from service.lab.leaf.datastore import EditError
 from service.lab.leaf.faults import Fault, point_of
-from service.lab.leaf.framing import BadFrame, Framing, framed
 from service.lab.leaf.message import error, hello, operation_of, parsed, reply
 from service.lab.leaf.workspaces import Shared, Workspace
 
