@@ -77,14 +77,19 @@ async def apply(
     was taken back; Lost if that was for a port that worked before), OutcomeUnknown.
     """
 
-    async def whole(change: Change, left_out: Mapping[str, str]) -> dict[str, str]:
-        for port, reason in left_out.items():
+    def all_or_nothing(refused: Mapping[str, str]) -> None:
+        for port, reason in refused.items():
             raise Refused(reason, port)
+
+    async def whole(change: Change, left_out: Mapping[str, str]) -> dict[str, str]:
+        all_or_nothing(left_out)
         await change.load({})
         await change.commit()
         return {}
 
-    return await _applied(session, desired, whole, None, confirm_timeout_s, ours)
+    applied = await _applied(session, desired, whole, None, confirm_timeout_s, ours)
+    all_or_nothing(applied.refused)
+    return applied
 
 
 async def apply_all(
@@ -206,11 +211,11 @@ async def _commit_what_stands(change: Change, left_out: Mapping[str, str]) -> di
     lost: set[str] = set()  # with a change of theirs
     others: set[str] = set()  # without one
     for trial in range(_TRIALS):
-        parts = set(changed_ports(change.wanted, change.running)) - refused.keys() - waiting.keys()
         try:
             refused |= await _commit_what_goes(change, refused | waiting)
         except Lost as err:
             log.info("leaf_ports_lost", ports=dict(err.ports), back=sorted(err.back))
+            parts = set(changed_ports(change.wanted, change.running)) - refused.keys() - waiting.keys()
             # Who has no part in the change may have one in what joins the leaf to the rest.
             shared = {FABRIC} & parts
             blamed = {name: err.ports[port] for port in err.back for name in ({port} & parts or shared or {port})}

@@ -112,6 +112,29 @@ async def test_of_two_ports_with_one_address_one_goes(leaf: VirtualLeaf, session
     assert leaf.set_lines() == desired_lines(leaf_of(kept, third))
 
 
+async def test_a_port_with_somebody_elses_configuration_is_left_alone_unless_it_may_be_taken_over(
+    leaf: VirtualLeaf, session: LeafSession
+) -> None:
+    theirs = "<interface><name>xe-0/0/1</name><description>office</description><mtu>1500</mtu></interface>"
+    interfaces = leaf.running.find("interfaces")
+    assert interfaces is not None
+    interfaces.append(etree.fromstring(theirs))
+    leaf.discard()
+    wanted = made([Profile.ACTIVE] * 3)
+    applied = await apply_all(session, wanted)
+    assert set(applied.refused) == {PORTS[1]}
+    assert "set interfaces xe-0/0/1 description office" in applied.refused[PORTS[1]]
+    assert theirs.encode() in etree.tostring(leaf.running)
+    leaf.calls.clear()
+    assert not (await apply_all(session, wanted)).changed
+    assert leaf.calls["lock"] == 0
+    with pytest.raises(Refused, match="somebody else"):
+        await apply(session, wanted)
+    taken = replace(wanted, ports=tuple(replace(one, take_over=True) for one in wanted.ports))
+    assert not (await apply_all(session, taken)).refused
+    assert leaf.set_lines() == desired_lines(wanted)
+
+
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     before=_PROFILES,

@@ -101,3 +101,40 @@ def test_an_answer_without_neighbours_has_none() -> None:
     assert (
         neighbors_in(etree.fromstring(f'<rpc-reply xmlns="{NETCONF}"><lldp-neighbors-information/></rpc-reply>')) == ()
     )
+
+
+_LOCKED = """
+configuration database locked by:
+  lab terminal  (pid 50198) on since 2017-07-27 01:21:33 UTC, idle 01:00:51
+      exclusive
+"""
+
+
+@pytest.mark.parametrize(
+    ("content", "session", "user", "said"),
+    [
+        (_ERROR.format(_LOCKED), "50198", "lab", "idle 01:00:51 exclusive"),
+        (f"<xnm:error><message>{_LOCKED}</message></xnm:error>", "50198", "lab", "idle 01:00:51 exclusive"),
+        (
+            "<rpc-error><error-tag>lock-denied</error-tag><error-severity>error</error-severity>"
+            "<error-message>Lock failed</error-message><error-info><session-id>7</session-id></error-info></rpc-error>",
+            "7",
+            "",
+            "session 7: Lock failed",
+        ),
+        (
+            "<rpc-error><error-tag>lock-denied</error-tag><error-severity>error</error-severity>"
+            "<error-message>Lock failed</error-message><error-info><session-id>0</session-id></error-info></rpc-error>",
+            "",
+            "",
+            "Lock failed",
+        ),
+        (_ERROR.format("shared configuration database modified"), "", "", "modified"),
+    ],
+)
+def test_who_holds_the_candidate_is_read_from_what_the_leaf_says(
+    content: str, session: str, user: str, said: str
+) -> None:
+    with pytest.raises(LockedByOther, match=said) as held:
+        read(content)
+    assert (held.value.session, held.value.user) == (session, user)
