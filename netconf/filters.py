@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from ipaddress import IPv4Network
 
 from netconf.desired import Leaf, Link, LinkRole, Port
 from netconf.names import of_port
@@ -52,13 +53,19 @@ def _lists(port: Port, version: int) -> dict[str, list[str]]:
     return {of_port(version, port.name, kind): list(dict.fromkeys(some)) for kind, some in named_lists.items() if some}
 
 
-def filters(inet: Element, inet6: Element, leaf: Leaf, port: Port) -> None:
-    """The port's filter of each family; that of IPv6 is there without an address, too."""
+def reach(leaf: Leaf, port: Port) -> tuple[IPv4Network, ...]:
+    """Where the port's boot link may go."""
+    return leaf.boot_services + (leaf.mirrors if port.profile.mirrored else ())
+
+
+def filters(inet: Element, inet6: Element, port: Port, destinations: Collection[IPv4Network]) -> None:
+    """The port's filter of each family, with what its boot link may reach; that of IPv6 is there without an address,
+    too."""
     if of_version(carried(port), 4):
         entry = named(inet, "filter", of_port(4, port.name))
         add(entry, "interface-specific")
         _dhcp_term(entry)
-        _boot_term(entry, leaf, port)
+        _boot_term(entry, port, destinations)
         _own_terms(entry, port, 4)
     entry = named(inet6, "filter", of_port(6, port.name))
     add(entry, "interface-specific")
@@ -79,16 +86,15 @@ def _dhcp_term(entry: Element) -> None:
     path(term, "then", "accept")
 
 
-def _boot_term(entry: Element, leaf: Leaf, port: Port) -> None:
+def _boot_term(entry: Element, port: Port, destinations: Collection[IPv4Network]) -> None:
     boot = [link for link in port.links if link.role is LinkRole.BOOT]
-    reach = leaf.boot_services + (leaf.mirrors if port.profile.mirrored else ())
-    if not boot or not reach:  # a term without a destination would accept every one
+    if not boot or not destinations:  # a term without a destination would accept every one
         return
     term = named(entry, "term", "boot")
     source = add(term, "from")
     for link in boot:
         named(source, "source-address", f"{link.host.ip}/32")
-    for network in reach:
+    for network in destinations:
         named(source, "destination-address", str(network))
     path(term, "then", "accept")
 

@@ -8,6 +8,8 @@ a line in the prefix list by which the machine may announce it.
 
 from __future__ import annotations
 
+import copy
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 
 from lxml import etree
@@ -15,7 +17,7 @@ from lxml import etree
 from netconf.bgp import host_community, sessions
 from netconf.desired import Leaf, LinkRole, Port
 from netconf.fabric import fabric_objects
-from netconf.filters import carried, filters, of_version, prefix_lists
+from netconf.filters import carried, filters, of_version, prefix_lists, reach
 from netconf.names import MTU, OWNER, ROUTE_TAG, of_port
 from netconf.tree import Element, add, named, path
 
@@ -38,10 +40,10 @@ def configuration(leaf: Leaf) -> Element:
     linked = [port for port in leaf.ports if port.links]
     marked = leaf.fabric is not None
     for port in linked:
-        _interface(interfaces, port)
-        filters(inet, inet6, leaf, port)
-        prefix_lists(policy, port)
-        marked |= sessions(bgp, policy, port)
+        part, announces = _part(port, reach(leaf, port))
+        for place, section in zip((interfaces, bgp, policy, inet, inet6), copy.deepcopy(part), strict=True):
+            place.extend(list(section))
+        marked |= announces
         named(lldp, "interface", port.name)
         # A router solicitation that nobody answers costs iPXE 13 s; lifetime 0 says that this is no default router.
         add(named(advertisement, "interface", f"{port.name}.0"), "default-lifetime", "0")
@@ -53,6 +55,20 @@ def configuration(leaf: Leaf) -> Element:
     _static_routes(root, linked)
     _prune(root)
     return root
+
+
+@lru_cache(1 << 13)
+def _part(port: Port, destinations: tuple[IPv4Network, ...]) -> tuple[Element, bool]:
+    """What of each section is the port's alone, and whether it has a session in which something may be announced.
+
+    A leaf is rendered again for each change, and most of its ports are as they were.
+    """
+    part = etree.Element("part")
+    interfaces, bgp, policy, inet, inet6 = (add(part, tag) for tag in ("interfaces", "bgp", "policy", "inet", "inet6"))
+    _interface(interfaces, port)
+    filters(inet, inet6, port, destinations)
+    prefix_lists(policy, port)
+    return part, sessions(bgp, policy, port)
 
 
 def _prune(element: Element) -> None:
