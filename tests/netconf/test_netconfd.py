@@ -38,14 +38,15 @@ FOREIGN = """<configuration>
   <server-group><server-group><name>office</name><address><name>192.0.2.99</name></address></server-group></server-group>
   <group><name>office</name><active-server-group><active-server-group>office</active-server-group></active-server-group>
    <interface><name>xe-1/0/0.0</name></interface></group></dhcp-relay></forwarding-options>
- <routing-options>
+ <routing-options><autonomous-system><as-number>4200012001</as-number></autonomous-system>
   <static><route><name>192.0.2.0/24</name><next-hop>10.255.0.0</next-hop><tag><metric-value>7</metric-value></tag></route>
   </static>
   <rib><name>inet6.0</name><static><route><name>2001:db8:ffff::/48</name><discard/></route></static></rib>
  </routing-options>
  <protocols><router-advertisement><interface><name>xe-1/0/0.0</name></interface></router-advertisement>
   <lldp><interface><name>xe-1/0/0</name></interface></lldp>
-  <bgp><group><name>office</name><type>external</type><neighbor><name>192.0.2.98</name></neighbor></group></bgp></protocols>
+  <bgp><group><name>office</name><type>external</type><neighbor><name>192.0.2.98</name>
+   <peer-as>65001</peer-as></neighbor></group></bgp></protocols>
  <policy-options><prefix-list><name>operators</name><prefix-list-item><name>192.0.2.0/24</name></prefix-list-item>
  </prefix-list></policy-options>
  <firewall><family>

@@ -43,7 +43,7 @@ class Wire:
 
 
 @asynccontextmanager
-async def wire(leaf: VirtualLeaf) -> AsyncIterator[Wire]:
+async def wire(leaf: VirtualLeaf, said: str = HELLO) -> AsyncIterator[Wire]:
     """A session with the leaf that has said hello."""
     async with (
         asyncssh.connect(
@@ -61,7 +61,7 @@ async def wire(leaf: VirtualLeaf) -> AsyncIterator[Wire]:
         hello = await made.receive()
         made.capabilities = tuple((one.text or "") for one in hello.iter() if tag_of(one) == "capability")
         made.number = next(int(one.text or "") for one in hello if tag_of(one) == "session-id")
-        process.stdin.write(HELLO.encode() + END)
+        process.stdin.write(said.encode() + END)
         yield made
 
 

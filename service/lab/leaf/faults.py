@@ -19,6 +19,7 @@ class Fault(StrEnum):
     """What may become of one call. "Before" is before it had an effect, "after" is before it was answered."""
 
     REFUSE = "refused"
+    ERROR_BESIDE_OK = "refused, with an ok beside the error"  # as where a member of a virtual chassis failed
     DROP_BEFORE = "session dropped before"
     DROP_AFTER = "session dropped after"
     HANG = "no answer"  # and none to whatever else the session asks

@@ -38,6 +38,7 @@ _BEFORE = """<configuration>
    </input></filter><address><name>10.255.255.12/32</name></address></inet></family></unit></interface>
  </interfaces>
  <routing-options><router-id>10.255.255.12</router-id>
+  <autonomous-system><as-number>4200012001</as-number></autonomous-system>
   <static><route><name>192.0.2.0/24</name><next-hop>10.255.0.0</next-hop><tag><metric-value>7</metric-value></tag></route>
   </static><rib><name>inet6.0</name><static><route><name>2001:db8:ffff::/48</name><discard/></route></static></rib>
  </routing-options>

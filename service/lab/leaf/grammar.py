@@ -13,117 +13,78 @@ from typing import Literal
 
 Kind = Literal["container", "list", "value", "values", "flag"]
 
-# A statement a line, and what stands in it below it: `x` a container (`x?` one that means something while it is empty),
-# `x*` a list (`x*key` with its key's name), `x=` a statement with a value, `x[]` one that may be given several times,
-# `x!` one without a value. `(x)` is not written as a word. After that, how it is written: `+` in one line with each of
-# what is in it, `~` with the only one, `>` with all of it, `^` with all of it as a `set` statement, too; `&` a list and
-# its entries with one pair of braces. `@x` stands for what is defined as `x:`.
+# Statements, and below the last of a line what stands in it. `x` is a container (`x?` one that means something while it
+# is empty), `x*` a list (`x*key` with its key's name), `x=` a statement with a value, `x[]` one that may come several
+# times, `x!` one without a value. `(x)` is not written as a word. After that, how it is written: `+` in one line with
+# each of what is in it, `~` with the only one, `>` with all of it, `^` with all of it as a `set` statement, too; `&` a
+# list and its entries with one pair of braces. `@x` stands for what is defined as `x:`.
 _STATEMENTS = """
 root:
  groups*
   @root
  apply-groups[]
  system
-  host-name=
-  domain-name=
-  time-zone=
+  host-name= domain-name= time-zone=
   root-authentication
-   encrypted-password=
-   plain-text-password-value=
+   encrypted-password= plain-text-password-value=
   login
    message=
    class*
-    permissions[]
-    allow-configuration-regexps[]
+    permissions[] allow-configuration-regexps[]
    user*
-    uid=
-    full-name=
-    class=
+    uid= full-name= class=
     authentication
-     encrypted-password=
-     ssh-ed25519*
-     ssh-ecdsa*
-     ssh-rsa*
+     encrypted-password= ssh-ed25519* ssh-ecdsa* ssh-rsa*
   name-server*
   services
    ssh
-    root-login=
-    protocol-version[]
+    root-login= protocol-version[]
    netconf
     ssh
-     port=
-     connection-limit=
-     rate-limit=
-     client-alive-interval=
-     client-alive-count-max=
+     port= connection-limit= rate-limit= client-alive-interval= client-alive-count-max=
     rfc-compliant!
   syslog
    host*
     contents*
-     any!
-     notice!
-     info!
+     any! notice! info!
    file*
     contents*
-     any!
-     notice!
-     info!
+     any! notice! info!
   commit
-   persist-groups-inheritance!
-   synchronize!
+   persist-groups-inheritance! synchronize!
   ntp
    server*>
     prefer!
   configuration-database
    ephemeral
-    instance*
-    ignore-ephemeral-default!
+    instance* ignore-ephemeral-default!
  chassis
   aggregated-devices
    ethernet
     device-count=
  snmp
-  location=
-  contact=
+  location= contact=
   community*
-   authorization=
-   clients*
+   authorization= clients*
  interfaces
   (interface)*
-   apply-groups[]
-   description=
-   disable!
-   mtu=
-   speed=
+   apply-groups[] description= disable! mtu= speed=
    unit*
-    description=
-    disable!
-    vlan-id=
+    description= disable! vlan-id=
     family+
      inet?
-      mtu=
-      no-redirects!
-      arp-max-cache=
-      arp-new-hold-limit=
-      @family
+      mtu= no-redirects! arp-max-cache= arp-new-hold-limit= @family
       policer
        arp=
      inet6?
-      mtu=
-      no-redirects!
-      dad-disable!
-      nd6-max-cache=
-      nd6-new-hold-limit=
-      @family
+      mtu= no-redirects! dad-disable! nd6-max-cache= nd6-new-hold-limit= @family
      ethernet-switching?
       interface-mode=
       vlan
        members[]
  forwarding-options
   dhcp-relay
-   forward-only!
-   @relay-options
-   maximum-hop-count=
+   forward-only! @relay-options maximum-hop-count=
    server-group
     (server-group)*
      (address)*
@@ -132,49 +93,36 @@ root:
    group*
     active-server-group
      (active-server-group)=
-    forward-only!
-    @relay-options
-    interface*
+    forward-only! @relay-options interface*
  routing-options
   router-id=
   autonomous-system
-   (as-number)=
-   loops=
-   asdot-notation!
+   (as-number)= loops= asdot-notation!
   @tables
   rib*
    @tables
   forwarding-table
-   export[]
-   unicast-reverse-path=
+   export[] unicast-reverse-path=
  protocols
   lldp
-   port-id-subtype=
-   advertisement-interval=
-   management-address[]
+   port-id-subtype= advertisement-interval= management-address[]
    interface*
     disable!
   router-advertisement
    interface*
-    default-lifetime=
-    max-advertisement-interval=
-    min-advertisement-interval=
-    managed-configuration!
+    default-lifetime= max-advertisement-interval= min-advertisement-interval= managed-configuration!
     other-stateful-configuration!
     prefix*
-     no-autonomous!
-     no-onlink!
+     no-autonomous! no-onlink!
   bgp
    @bgp
    group*
-    type=
-    @bgp
+    type= @bgp
     neighbor*
      @bgp
  policy-options
   prefix-list*
-   (prefix-list-item)*
-   apply-path=
+   (prefix-list-item)* apply-path=
   policy-statement*
    term*
     from
@@ -186,8 +134,7 @@ root:
    then~
     @then
   community*
-   members[]
-   invert-match!
+   members[] invert-match!
  firewall
   family+
    inet
@@ -196,17 +143,12 @@ root:
     @filters
   policer*
    if-exceeding
-    bandwidth-limit=
-    burst-size-limit=
+    bandwidth-limit= burst-size-limit=
    then~
-    discard!
-    loss-priority=
-    forwarding-class=
+    discard! loss-priority= forwarding-class=
  vlans
   (vlan)*
-   vlan-id=
-   description=
-   l3-interface=
+   vlan-id= description= l3-interface=
 family:
  filter
   input
@@ -215,11 +157,9 @@ family:
    (filter-name)=
   input-list[]
  rpf-check?
-  fail-filter=
-  mode=
+  fail-filter= mode=
  address*
-  primary!
-  preferred!
+  primary! preferred!
 relay-options:
  relay-option-82
   circuit-id?
@@ -231,19 +171,14 @@ relay-options:
    prefix
     host-name!
  overrides
-  trust-option-82!
-  always-write-option-82!
+  trust-option-82! always-write-option-82!
 tables:
  static
   route*~
    next-hop[]
    qualified-next-hop*
-    preference=
-    metric=
-   discard!
-   reject!
-   no-readvertise!
-   no-install!
+    preference= metric=
+   discard! reject! no-readvertise! no-install!
    preference
     (metric-value)=
    metric
@@ -252,33 +187,17 @@ tables:
     (metric-value)=
  aggregate
   route*~
-   discard!
-   reject!
+   discard! reject!
 bgp:
- description=
- passive!
- hold-time=
- local-address=
- import[]
- export[]
- peer-as=
+ description= passive! hold-time= local-address= import[] export[] peer-as=
  local-as>
-  (as-number)=
-  private!
-  alias!
-  no-prepend-global-as!
-  loops=
+  (as-number)= private! alias! no-prepend-global-as! loops=
  authentication-key=
  multihop?
   ttl=
  multipath?
   multiple-as!
- mtu-discovery!
- log-updown!
- remove-private!
- enforce-first-as!
- advertise-inactive!
- out-delay=
+ mtu-discovery! log-updown! remove-private! enforce-first-as! advertise-inactive! out-delay=
  graceful-restart?
   disable!
  family+
@@ -287,10 +206,8 @@ bgp:
   inet6
    @unicast
  bfd-liveness-detection
-  minimum-interval=
-  multiplier=
- tcp-mss=
- ttl=
+  minimum-interval= multiplier=
+ tcp-mss= ttl=
 unicast:
  unicast?
   prefix-limit
@@ -302,33 +219,19 @@ limit:
  teardown?
   (limit-threshold)=
   idle-timeout
-   (timeout)=
-   forever!
+   (timeout)= forever!
 from:
- protocol[]
- family=
- rib=
- prefix-list*
+ protocol[] family= rib= prefix-list*
  prefix-list-filter*list_name^
   @lengths
  route-filter*address^
   @lengths
- community[]
- neighbor[]
- interface[]
- as-path[]
+ community[] neighbor[] interface[] as-path[]
 lengths:
- exact!
- longer!
- orlonger!
- upto=
- prefix-length-range=
+ exact! longer! orlonger! upto= prefix-length-range=
 then:
  community^
-  add!
-  delete!
-  set!
-  (community-name)=
+  add! delete! set! (community-name)=
  local-preference
   (local-preference)=
  metric
@@ -338,42 +241,17 @@ then:
   self!
  load-balance
   per-packet!
- next=
- accept!
- reject!
+ next= accept! reject!
 filters:
  filter*
   interface-specific!
   term*
    from
-    source-address*&
-    destination-address*&
-    address*&
-    source-prefix-list*&
-    destination-prefix-list*&
-    prefix-list*&
-    protocol[]
-    next-header[]
-    payload-protocol[]
-    port[]
-    source-port[]
-    destination-port[]
-    icmp-type[]
-    tcp-established!
-    tcp-initial!
-    hop-limit[]
-    ttl[]
+    source-address*& destination-address*& address*& source-prefix-list*& destination-prefix-list*&
+    prefix-list*& protocol[] next-header[] payload-protocol[] port[] source-port[] destination-port[]
+    icmp-type[] tcp-established! tcp-initial! hop-limit[] ttl[]
    then~
-    policer=
-    count=
-    log!
-    syslog!
-    loss-priority=
-    forwarding-class=
-    next=
-    accept!
-    discard!
-    reject!
+    policer= count= log! syslog! loss-priority= forwarding-class= next= accept! discard! reject!
 """
 
 SECRETS = frozenset({"authentication-key", "encrypted-password"})  # what is marked as one where it is shown
@@ -402,7 +280,20 @@ class Statement:
         return None if found is None or found.silent else found
 
 
-_LINE = re.compile(r"( *)(?:(@)([\w-]+)|(\()?([\w-]+)\)?(?:(\*)(\w*)|(=)|(\[\])|(!)|(\?))?([+~>^&])?)")
+_STATEMENT = re.compile(r"(?:(@)([\w-]+)|(\()?([\w-]+)\)?(?:(\*)(\w*)|(=)|(\[\])|(!)|(\?))?([+~>^&])?)")
+
+
+def _define(word: str, parent: Statement, lent: list[tuple[Statement, str]]) -> Statement | None:
+    """Put the statement that a word of the table defines into its parent; nothing for what is to be lent to it."""
+    found = _STATEMENT.fullmatch(word)
+    assert found is not None, word
+    at, group, silent, tag, listed, key, value, values, flag, present, how = found.groups()
+    if at:
+        lent.append((parent, group))
+        return None
+    kind: Kind = "list" if listed else "value" if value else "values" if values else "flag" if flag else "container"
+    made = parent.inner[tag] = Statement(tag, kind, bool(present), bool(silent), key or "name", how or "")
+    return made
 
 
 def _read(text: str) -> Statement:
@@ -413,17 +304,12 @@ def _read(text: str) -> Statement:
         if line.endswith(":"):
             above = [defined.setdefault(line[:-1], Statement(line[:-1]))]
             continue
-        found = _LINE.fullmatch(line)
-        assert found is not None, line
-        margin, at, group, silent, tag, listed, key, value, values, flag, present, how = found.groups()
-        del above[len(margin) :]
-        if at:
-            lent.append((above[-1], group))
-            continue
-        kind: Kind = "list" if listed else "value" if value else "values" if values else "flag" if flag else "container"
-        made = Statement(tag, kind, bool(present), bool(silent), key or "name", how or "")
-        above[-1].inner[tag] = made
-        above.append(made)
+        del above[len(line) - len(line.lstrip()) :]
+        *leaves, last = line.split()
+        for word in leaves:
+            _define(word, above[-1], lent)
+        if (made := _define(last, above[-1], lent)) is not None:
+            above.append(made)
     for _ in range(len(defined)):  # what is lent may itself borrow
         for borrower, group in lent:
             borrower.inner |= {tag: one for tag, one in defined[group].inner.items() if tag not in borrower.inner}

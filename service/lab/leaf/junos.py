@@ -183,7 +183,8 @@ async def get_configuration(session: NetconfSession, operation: Element) -> Part
         return [_comparison(old, tree, form)]
     wanted = child(operation, "configuration")
     if wanted is not None and len(wanted):
-        tree = filtered(tree, [without_namespaces(wanted)]) or etree.Element("configuration")
+        selected = filtered(tree, [without_namespaces(wanted)])
+        tree = etree.Element("configuration") if selected is None else selected
     return [_in_form(copy.deepcopy(tree), form, session.leaf.history[0])]
 
 

@@ -12,6 +12,14 @@ from service.lab.leaf.datastore import active
 Network = IPv4Network | IPv6Network
 
 
+def network_of(text: str) -> Network | None:
+    """The network that a text says, or None: what is ephemeral was not checked."""
+    try:
+        return ip_network(text, strict=False)
+    except ValueError:
+        return None
+
+
 def covers(outer: Network, inner: Network) -> bool:
     """Whether a network lies in another one, or is it."""
     if outer.version != inner.version or outer.prefixlen > inner.prefixlen:
@@ -74,7 +82,9 @@ def _listed(configuration: Element, name: str) -> Iterator[str]:
 
 
 def _within(prefix: Network, text: str, how: str, condition: Element) -> bool:
-    outer = ip_network(text, strict=False)
+    outer = network_of(text)
+    if outer is None:
+        return False
     shortest, longest = {
         "exact": (outer.prefixlen, outer.prefixlen),
         "longer": (outer.prefixlen + 1, outer.max_prefixlen),

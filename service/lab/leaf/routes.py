@@ -11,7 +11,7 @@ from netconf.render import Element
 from service.lab.leaf.bgp import Neighbor, Speaker
 from service.lab.leaf.datastore import active
 from service.lab.leaf.links import Connected, Interface
-from service.lab.leaf.policy import accepted
+from service.lab.leaf.policy import accepted, network_of
 
 Network = IPv4Network | IPv6Network
 
@@ -98,7 +98,9 @@ def _static_routes(configuration: Element, connected: Connected) -> Iterator[Rou
             tables += active(rib, "static")
     for table in tables:
         for route in active(table, "route"):
-            destination = ip_network(name_of(route), strict=False)
+            destination = network_of(name_of(route))
+            if destination is None:
+                continue
             tag = route.findtext("tag/metric-value") or ""
             kind = next((tag_of(one).capitalize() for one in route if tag_of(one) in ("discard", "reject")), "")
             hops = [one.text or "" for one in active(route, "next-hop")]

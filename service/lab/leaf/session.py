@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import asyncssh
 import structlog
+from lxml import etree
 
 from netconf.framing import BadFrame, Framing, framed
 from netconf.owned import tag_of
 from netconf.render import Element
 from service.lab.leaf.calls import CALLS
 from service.lab.leaf.datastore import EditError
+from service.lab.leaf.elements import ok
 from service.lab.leaf.faults import Fault, point_of
 from service.lab.leaf.message import error, hello, operation_of, parsed, reply
 from service.lab.leaf.workspaces import Shared, Workspace
@@ -60,6 +62,9 @@ class NetconfSession:
                 pass
         except (_Dropped, BadFrame, asyncssh.Error, BrokenPipeError, ConnectionError):
             self.drop()
+        except Exception:
+            log.exception("leaf_session_failed", leaf=leaf.name)
+            self.drop()
         finally:
             leaf.sessions.pop(self.number, None)
             self.workspace.close()
@@ -105,13 +110,17 @@ class NetconfSession:
             warning = EditError("operation-failed", "statement has no contents; ignored")
             parts += [error(warning, "warning") for _ in range(_WARNINGS)]
         try:
-            if fault is Fault.REFUSE:
+            if fault in (Fault.REFUSE, Fault.ERROR_BESIDE_OK):
                 raise EditError("operation-failed", f"mgd: {name} failed")
             if name not in CALLS:
                 raise EditError("operation-not-supported", f"unknown operation {name}", bad_element=name)
             parts += await CALLS[name](self, operation)
         except EditError as err:
             parts += [error(one) for one in (err, *err.others)]
+            if fault is Fault.ERROR_BESIDE_OK:
+                results = etree.Element("commit-results")
+                results.extend(parts)
+                parts = [results, ok()]
         await leaf.reachable.wait()
         await self._strike_after(fault, reply(call, parts))
         if leaf.trial is not None and leaf.faults.black_hole and name in ("commit", "commit-configuration"):

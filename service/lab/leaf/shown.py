@@ -140,8 +140,15 @@ def compared(old: Element, new: Element, may: Statement = ROOT, path: Sequence[s
     """
     before = {_identity(one, _known(one, may)): one for one in _inner(old, may)}
     after = {_identity(one, _known(one, may)): one for one in _inner(new, may)}
-    lines = [line for one, child in before.items() if one not in after for line in _signed("-", child, may)]
-    lines += [line for one, child in after.items() if one not in before for line in _signed("+", child, may)]
+    added = {one: child for one, child in after.items() if one not in before}
+    lines: list[str] = []
+    for one, child in before.items():
+        if one not in after:
+            lines += _signed("-", child, may)
+            # The new value of a statement follows its old one.
+            if _known(child, may).kind == "value" and (other := next((it for it in added if it[0] == one[0]), None)):
+                lines += _signed("+", added.pop(other), may)
+    lines += [line for child in added.values() for line in _signed("+", child, may)]
     for was, is_now in zip(
         (one for one in before if one in after), (one for one in after if one in before), strict=True
     ):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from ipaddress import IPv4Address, ip_interface
 from typing import cast
 
@@ -61,10 +62,16 @@ def _role(address: Element, version: int) -> LinkRole:
     return LinkRole.PUBLIC if address.find("preferred") is not None else LinkRole.PRIVATE
 
 
+def _servers(group: Element) -> Iterator[IPv4Address]:
+    for address in active(group, "address"):
+        with suppress(ValueError):  # what is ephemeral was not checked
+            yield IPv4Address(name_of(address))
+
+
 def update_views(views: dict[str, PortView], configuration: Element) -> None:
     """Bring all ports' views to a running configuration, in one pass over it."""
     servers: dict[str, tuple[IPv4Address, ...]] = {
-        name_of(group): tuple(IPv4Address(name_of(address)) for address in active(group, "address"))
+        name_of(group): tuple(_servers(group))
         for group in active(configuration, "forwarding-options/dhcp-relay/server-group/server-group")
     }
     relayed: dict[str, tuple[IPv4Address, ...]] = {}

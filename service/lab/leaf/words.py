@@ -66,8 +66,11 @@ class _Path:
         self.statement = may
         self.above = may  # where that may stand
 
-    def take(self, words: list[str], *, whole: bool = True) -> None:
-        """Take all words. Raises EditError. Unless `whole`, the last value or key may be left out."""
+    def take(self, words: list[str], *, whole: bool = True, opens: bool = False) -> None:
+        """Take all words. Raises EditError. Unless `whole`, the last value may be left out.
+
+        What `opens` braces may be a list without a key.
+        """
         rest = list(words)
         while rest:
             found = self.may.spoken(rest[0])
@@ -79,7 +82,7 @@ class _Path:
             made = etree.SubElement(self.here, found.tag)
             self.last, self.above = [made], self.may
             if found.kind in ("container", "list"):
-                if found.kind == "list" and (rest or whole):
+                if found.kind == "list" and (rest or not opens):
                     etree.SubElement(made, found.key).text = self._value(rest, found)
                 self.here, self.may = made, found
             elif found.kind == "value" and (rest or whole):
@@ -171,7 +174,7 @@ class _Reader:
             raise _wrong(token or (words or ["}"])[-1])
         opens = token == "{"
         path = _Path(here, may)
-        path.take(words, whole=not opens and not any(word == "delete" for _, word in before))
+        path.take(words, whole=not any(word == "delete" for _, word in before), opens=opens)
         for one in path.last:
             for name, value in before:
                 one.set(name, value)
