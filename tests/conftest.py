@@ -18,10 +18,15 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+from hypothesis import settings
 
 from service.store.embedded import embedded_postgres
 from service.store.rows import Pool, open_pool
 from sql.migrate import migrate
+
+# How long an example takes says something of the machine and of what else runs there.
+settings.register_profile("roundhouse", deadline=None)
+settings.load_profile("roundhouse")
 
 _numbers = count(1)
 
