@@ -10,7 +10,6 @@ from netconf.compare import compared
 from netconf.desired import Leaf
 from netconf.owned import Key, desired_objects, digest, owned_objects, rendered_objects, set_lines, standing, to_xml
 from netconf.render import Element
-from netconf.session import LeafSession
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +94,3 @@ def _lines(old: Objects, new: Objects) -> tuple[tuple[str, ...], tuple[str, ...]
     """The `set` statements that come and that go."""
     before, after = set(set_lines(old)), set(set_lines(new))
     return tuple(sorted(after - before)), tuple(sorted(before - after))
-
-
-async def read_drift(session: LeafSession, desired: Leaf) -> Drift:
-    """The drift of the leaf's running configuration now; changes nothing. Raises Unreachable, OutcomeUnknown."""
-    return drift_of(desired, await session.get_config("running"))

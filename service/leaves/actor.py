@@ -23,12 +23,12 @@ import structlog
 
 from netconf.desired import Leaf, Link, LinkRole, Port, Profile
 from netconf.drift import drift_of
-from netconf.errors import LockedByOther, NetconfError, Refused
+from netconf.errors import LockedByOther, NetconfError, Refused, Unverified
 from netconf.names import FABRIC
 from netconf.owned import desired_objects, relevant, to_xml
 from netconf.render import Element
 from netconf.session import Database, LeafAddress, LeafSession, open_session
-from netconf.transaction import Applied, apply_all
+from netconf.transaction import Applied, apply_all, read_running
 from service.elastic import routes_seen
 from service.leaves.cabling import macs_of, seen_at_ports
 from service.leaves.desired import desired_leaf
@@ -48,6 +48,12 @@ _QUIET_S = 1.0  # without a hint, after which what was seen last is written down
 _REFUSED_S = 30.0  # before the leaf is asked again for what it refused, unless something changes
 _RETRY_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 _LEASE = timedelta(seconds=15)
+# What a leaf is in after an error; after any other one nothing is known but that it did not answer as it should.
+_STATES = (
+    (Refused, LeafState.REFUSED),
+    (Unverified, LeafState.REFUSED),
+    (LockedByOther, LeafState.LOCKED),
+)
 
 
 def gather_s(commit_s: float | None) -> tuple[float, float]:
@@ -214,7 +220,7 @@ class LeafActor:
         )
 
     async def _failed(self, view: _View, ports: Sequence[Any], epoch: int, err: NetconfError, *, whole: bool) -> None:
-        state = {Refused: LeafState.REFUSED, LockedByOther: LeafState.LOCKED}.get(type(err), LeafState.UNREACHABLE)
+        state = next((state for kind, state in _STATES if isinstance(err, kind)), LeafState.UNREACHABLE)
         await self._db.execute(Q["set_leaf_state"], self._leaf_id, epoch, state, str(err))
         if isinstance(err, Refused):
             # What all ports share was refused: none of these can go.
@@ -262,7 +268,7 @@ class LeafActor:
         moment = await self._db.fetchval(Q["moment"])
         try:
             session = await self._connected(view.row, epoch)
-            configuration = await session.get_config("running")
+            configuration = await read_running(session)
             neighbors = await session.lldp_neighbors() if session.junos else ()
         except NetconfError as err:
             await self._db.execute(Q["set_leaf_state"], self._leaf_id, epoch, LeafState.UNREACHABLE, str(err))

@@ -11,15 +11,19 @@ from lxml import etree
 
 from netconf.compare import compared
 from netconf.desired import Profile
-from netconf.drift import read_drift
+from netconf.drift import Drift, drift_of
 from netconf.owned import owned_objects
 from netconf.render import Element, configuration
 from netconf.session import LeafSession, open_session
-from netconf.transaction import apply
+from netconf.transaction import apply, read_running
 from service.lab.leaf import VirtualLeaf
 from tests.netconf.test_transaction import PORTS, address, leaf_of, port
 
 WANTED = leaf_of(port(0, Profile.ACTIVE), port(1, Profile.QUARANTINE))
+
+
+async def drift(session: LeafSession) -> Drift:
+    return drift_of(WANTED, await read_running(session))
 
 
 @pytest.fixture
@@ -158,21 +162,21 @@ _CASES: list[tuple[Callable[[Element], None], str]] = [
 async def test_drift_is_told_as_junos_tells_it_and_repaired_by_applying(
     leaf: VirtualLeaf, session: LeafSession, change: Callable[[Element], None], text: str
 ) -> None:
-    assert not await read_drift(session, WANTED)
+    assert not await drift(session)
     change(leaf.running)
-    drift = await read_drift(session, WANTED)
-    assert drift.text == text
-    assert (len(drift.added) + len(drift.removed) > 0) is ("!" not in text)
+    seen = await drift(session)
+    assert seen.text == text
+    assert (len(seen.added) + len(seen.removed) > 0) is ("!" not in text)
     leaf.candidate = etree.fromstring(etree.tostring(leaf.running))
     assert (await apply(session, WANTED)).changed
-    assert not await read_drift(session, WANTED)
+    assert not await drift(session)
 
 
 async def test_what_is_not_ours_does_not_drift(leaf: VirtualLeaf, session: LeafSession) -> None:
     _one(leaf.running, "system/host-name").text = "renamed"
     _one(leaf.running, "interfaces/interface[name='et-0/0/48']/mtu").text = "1500"
-    drift = await read_drift(session, WANTED)
-    assert (drift.added, drift.removed, drift.text) == ((), (), "")
+    seen = await drift(session)
+    assert (seen.added, seen.removed, seen.text) == ((), (), "")
 
 
 _PROFILES = st.lists(st.sampled_from([None, *Profile]), min_size=4, max_size=4)

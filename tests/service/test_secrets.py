@@ -42,7 +42,7 @@ async def test_processes_that_start_at_once_get_one_key(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
-@pytest.mark.parametrize("password", ["x", "Hello world!", "ä" * 40, new_password()])
+@pytest.mark.parametrize("password", ["x", "Hello world!", "ä" * 40, new_password()], ids=range(4))
 def test_hashes_are_those_of_openssl(password: str) -> None:
     salt = new_salt()
     said = subprocess.run(
