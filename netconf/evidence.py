@@ -87,8 +87,12 @@ def trial_in(reply: Element) -> str | None:
 
 
 def lost(before: Seen, after: Seen, old: Objects, new: Objects) -> dict[str, str]:
-    """What worked before the change from `old` to `new` and does not after it, by port, in words."""
-    up = {name for name, port in before.ports.items() if port.up}
+    """What worked before the change from `old` to `new` and does not after it, by port, in words.
+
+    An interface of ours that the change takes away is not lost.
+    """
+    taken_away = {key[-1] for key in old if key[:-1] == _INTERFACE and key not in new}
+    up = {name for name, port in before.ports.items() if port.up} - taken_away
     found: dict[str, list[str]] = {}
     for name in up:
         now = after.ports.get(name)

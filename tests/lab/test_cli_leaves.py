@@ -169,8 +169,9 @@ async def test_the_fabric_is_set_from_a_file(desk: Desk, tmp_path: Path) -> None
     assert status == 1 and "is that already" in err
     file.write_text("{")
     assert "is no JSON" in (await desk("fabric", "leaf1", "--file", str(file)))[2]
-    status, out, _ = await desk("fabric", "leaf1", "--remove", "--plan")
-    assert status == 0 and "-  group rh-fabric {" in out
+    status, out, err = await desk("fabric", "leaf1", "--remove", "--yes", "--wait")
+    assert status == 0 and "-  group rh-fabric {" in out, (out, err)
+    assert "4200012001" not in "\n".join(desk.running.rack.leaves["leaf1"].set_lines())
 
 
 async def test_leaves_are_listed_shown_and_printed(desk: Desk) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from ipaddress import ip_address, ip_interface
 
 import pytest
 from hypothesis import given
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from netconf import change, evidence
-from netconf.desired import Profile
+from netconf.desired import Fabric, Profile, Uplink
 from netconf.errors import Lost
 from netconf.evidence import PortState, Seen
 from netconf.lldp import LldpNeighbor
@@ -141,6 +143,14 @@ async def test_an_uplink_that_every_change_cuts_keeps_all_changes_out(leaf: Virt
     with pytest.raises(Lost, match="et-0/0/48"):
         await apply_all(session, NEW)
     assert (leaf.set_lines(), leaf.trial, leaf.lock_holder) == (desired_lines(OLD), None, None)
+
+
+async def test_what_is_taken_away_on_purpose_is_not_lost(leaf: VirtualLeaf, session: LeafSession) -> None:
+    spine = Uplink("et-0/0/50", ip_interface("10.255.1.1/31"), ip_address("10.255.1.0"), 4200000001, "spine9")
+    fabric = Fabric(4200012001, (ip_interface("10.255.255.40/32"),), (spine,), ())
+    assert (await apply(session, replace(NEW, fabric=fabric))).changed
+    applied = await apply_all(session, OLD)
+    assert (dict(applied.refused), leaf.set_lines()) == ({}, desired_lines(OLD))
 
 
 async def test_a_port_without_a_link_has_nothing_to_lose(leaf: VirtualLeaf, session: LeafSession) -> None:
