@@ -9,6 +9,7 @@ from lxml import etree
 
 from netconf.owned import NETCONF, name_of, tag_of
 from netconf.render import Element
+from netconf.tree import key_of
 from service.lab.leaf.grammar import ROOT, SEVERAL, Statement
 
 OPERATION = f"{{{NETCONF}}}operation"
@@ -68,21 +69,18 @@ def active(parent: Element, path: str) -> list[Element]:
     """What stands below an element at a path ("family/*"), without what is deactivated, or stands in what is."""
     found = [parent]
     for step in path.split("/"):
-        found = [
-            child
-            for one in found
-            for child in one
-            if step in (child.tag, "*") and child.get(INACTIVE) is None and isinstance(child.tag, str)
-        ]
+        found = [child for one in found for child in one.iterchildren(step) if child.get(INACTIVE) is None]
     return found
 
 
-def _matches(one: Element, other: Element) -> bool:
-    if one.tag != other.tag:
-        return False
-    if name_of(one) or name_of(other):
-        return name_of(one) == name_of(other)
-    return tag_of(one) not in SEVERAL or one.text == other.text
+def _same_in(parent: Element, edit: Element) -> Element | None:
+    """What stands there already of that name, or with that value where a statement may come several times."""
+    key = key_of(tag_of(edit))
+    name = edit.findtext(key)
+    for child in parent.iterchildren(edit.tag):
+        if child.findtext(key) == name and (name or tag_of(edit) not in SEVERAL or child.text == edit.text):
+            return child
+    return None
 
 
 def apply_edit(target: Element, edit: Element, default: str = "merge", missing: list[EditError] | None = None) -> None:
@@ -103,7 +101,7 @@ def _apply(
 ) -> None:
     operation = edit.get(OPERATION, inherited)
     known = None if place is None else place.inner.get(tag_of(edit))
-    there = next((child for child in parent if _matches(child, edit)), None)
+    there = _same_in(parent, edit)
     match operation:
         case "delete" if there is None and missing is not None:
             missing.append(_error(parent, edit, "operation-failed", "statement not found"))

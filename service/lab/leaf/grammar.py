@@ -113,7 +113,7 @@ root:
     default-lifetime= max-advertisement-interval= min-advertisement-interval= managed-configuration!
     other-stateful-configuration!
     prefix*
-     no-autonomous! no-onlink!
+     no-autonomous! no-on-link!
   bgp
    @bgp
    group*
@@ -138,9 +138,9 @@ root:
  firewall
   family+
    inet
-    @filters
+    @filters4
    inet6
-    @filters
+    @filters6
   policer*
    if-exceeding
     bandwidth-limit= burst-size-limit=
@@ -157,7 +157,9 @@ family:
    (filter-name)=
   input-list[]
  rpf-check?
-  fail-filter= mode=
+  fail-filter=
+  mode~
+   loose!
  address*
   primary! preferred!
 relay-options:
@@ -187,7 +189,7 @@ tables:
     (metric-value)=
  aggregate
   route*~
-   discard! reject!
+   discard!
 bgp:
  description= passive! hold-time= local-address= import[] export[] peer-as=
  local-as>
@@ -223,7 +225,7 @@ limit:
 from:
  protocol[] family= rib= prefix-list*
  prefix-list-filter*list_name^
-  @lengths
+  exact! longer! orlonger!
  route-filter*address^
   @lengths
  community[] neighbor[] interface[] as-path[]
@@ -242,16 +244,28 @@ then:
  load-balance
   per-packet!
  next= accept! reject!
-filters:
+filters4:
  filter*
   interface-specific!
   term*
    from
-    source-address*& destination-address*& address*& source-prefix-list*& destination-prefix-list*&
-    prefix-list*& protocol[] next-header[] payload-protocol[] port[] source-port[] destination-port[]
-    icmp-type[] tcp-established! tcp-initial! hop-limit[] ttl[]
-   then~
-    policer= count= log! syslog! loss-priority= forwarding-class= next= accept! discard! reject!
+    @filtered
+    protocol[] ttl[]
+   @filter-then
+filters6:
+ filter*
+  interface-specific!
+  term*
+   from
+    @filtered
+    next-header[] hop-limit[]
+   @filter-then
+filtered:
+ source-address*& destination-address*& address*& source-prefix-list*& destination-prefix-list*& prefix-list*&
+ port[] source-port[] destination-port[] icmp-type[] tcp-established! tcp-initial!
+filter-then:
+ then~
+  policer= count= log! syslog! loss-priority= forwarding-class= next= accept! discard! reject!
 """
 
 SECRETS = frozenset({"authentication-key", "encrypted-password"})  # what is marked as one where it is shown
