@@ -27,7 +27,6 @@ __all__ = [
     "from_xml",
     "is_silent",
     "name_of",
-    "not_ours",
     "owned_objects",
     "plain",
     "quoted",
@@ -173,19 +172,6 @@ def relevant(configuration: Element, ports: Collection[str]) -> Element:
             if ours or (key[-2] == "interface" and _physical(key[-1]) in ports)
         }
     )
-
-
-def not_ours(configuration: Element) -> Element:
-    """A copy of a `<configuration>` without our objects and what only they stood in; the rest is as it was."""
-    rest = copy.deepcopy(configuration)
-    for entry in [entry for _, entry, ours in _standing(rest) if ours]:
-        parent = entry.getparent()
-        while parent is not None:
-            parent.remove(entry)
-            if parent is rest or any(tag_of(left) != "name" for left in parent):
-                break
-            entry, parent = parent, parent.getparent()
-    return rest
 
 
 def foreign_ports(configuration: Element, leaf: Leaf) -> dict[str, str]:

@@ -12,9 +12,10 @@ from lxml import etree
 from netconf.by_port import changed_ports, touched_ports, without
 from netconf.desired import Leaf, LinkRole, Profile
 from netconf.names import FABRIC as FABRIC_PORT
-from netconf.owned import Key, desired_objects, edit, not_ours, owned_objects, set_lines
+from netconf.owned import Key, desired_objects, edit, owned_objects, set_lines
 from netconf.render import Element
 from service.lab.leaf.datastore import apply_edit
+from service.lab.leaf.foreign import without_ours
 from tests.netconf.junos_models import dangling
 from tests.netconf.leaves import FABRIC, PORTS, leaf_of, leaves, port_of, session_of
 
@@ -63,7 +64,7 @@ def test_any_change_without_any_ports_is_whole(old: Leaf, new: Leaf, left_out: s
     leaf = made(leaf, edit(mixture, running))
     assert texts(owned_objects(leaf)) == texts(mixture)
     assert dangling(leaf) == []
-    assert etree.tostring(not_ours(leaf)) == etree.tostring(foreign())
+    assert etree.tostring(without_ours(leaf)) == etree.tostring(foreign())
     assert not set(changed_ports(mixture, running)) & left_out
     assert set(changed_ports(wanted, mixture)) <= left_out
     # What it comes to is the leaf that one would have asked for; with the servers that are wanted, if ports use any.

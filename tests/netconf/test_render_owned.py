@@ -19,7 +19,6 @@ from netconf.owned import (
     edit,
     foreign_ports,
     from_xml,
-    not_ours,
     owned_objects,
     plain,
     relevant,
@@ -28,6 +27,7 @@ from netconf.owned import (
 )
 from netconf.render import Element, configuration
 from service.lab.leaf.datastore import apply_edit
+from service.lab.leaf.foreign import without_ours
 from tests.netconf.junos_models import dangling
 from tests.netconf.leaves import FABRIC, PORTS, leaf_of, leaves, port_of
 from tests.netconf.test_mixture import foreign, texts
@@ -71,7 +71,7 @@ def test_what_is_kept_of_a_reading_tells_the_same_as_all_of_it(leaf: Leaf) -> No
     assert texts(owned_objects(kept)) == texts(owned_objects(read)) == texts(desired_objects(leaf))
     assert foreign_ports(kept, leaf) == foreign_ports(read, leaf) == {}
     assert b"rhine" not in etree.tostring(kept)
-    assert etree.tostring(not_ours(read)) == etree.tostring(foreign())
+    assert etree.tostring(without_ours(read)) == etree.tostring(foreign())
     assert not drift_of(leaf, kept)
     assert not difference(kept, leaf)
 
