@@ -32,11 +32,11 @@ check: setup ## formatting, lints, types, import contracts
 
 # Most of a test's time is waiting: two run side by side. A virtual machine wants the processors for itself.
 unit: setup ## the tests (PYTEST=… passes options)
-	$(BIN)/pytest -n 2 --dist loadfile -m "not qemu" $(PYTEST)
+	$(BIN)/pytest -n 2 --dist worksteal -m "not qemu" $(PYTEST)
 	$(BIN)/pytest -m qemu $(PYTEST) || test $$? -eq 5
 
 postgresql15: setup ## the tests of database and service once more, on Debian's PostgreSQL 15
-	./.ci/with-postgresql-15 $(BIN)/pytest -n 2 --dist loadfile tests/ipam tests/service tests/lab/test_main_path.py \
+	./.ci/with-postgresql-15 $(BIN)/pytest -n 2 --dist worksteal tests/ipam tests/service tests/lab/test_main_path.py \
 		-k "not embedded and not any_step"
 
 test: check unit ## everything the gate runs

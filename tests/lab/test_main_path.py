@@ -11,9 +11,9 @@ import pytest
 
 from service.lab.leaf.faults import PortRefusal
 from service.lab.up import LabSettings
+from service.leaves import actor
 from service.wiring import WORKFLOWS
 from service.workflow import Act, Done, Failed, Job, Outcome, Step, Workflow
-from sql.loader import Q
 from tests.lab.world import all_ready, doubled, lab, leaves_differ, left_behind
 
 
@@ -158,7 +158,10 @@ async def test_the_only_machine_is_tried_again_when_it_was_prepared(database_url
         await customer.until(device_id, "active")
 
 
-async def test_one_refused_port_fails_one_order_and_no_other(database_url: str, tmp_path: Path) -> None:
+async def test_one_refused_port_fails_one_order_and_no_other(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(actor, "_REFUSED_S", 1.0)
     limits = {"port_limit_s": 4}
     asked = LabSettings(machines=6, leaves=1, commit_s=0.2)
     async with lab(database_url, tmp_path, asked, **limits) as (running, customer):
@@ -178,8 +181,6 @@ async def test_one_refused_port_fails_one_order_and_no_other(database_url: str, 
         assert "xe-0/0/2" in failed[0]["failure"] and "no such optic" in failed[0]["failure"]
         leaf.faults.refuse_ports = None
         db = running.service.db
-        for row in await db.fetch(Q["leaves"]):
-            await db.execute(Q["notify"], f"leaf:{row['id']}")  # it would look again by itself, but later
         async with asyncio.timeout(60):
             while await db.fetchval("SELECT EXISTS (SELECT FROM leaf_port WHERE applied < generation)"):
                 await asyncio.sleep(0.1)
