@@ -44,7 +44,7 @@ class Tenure:
 
     @property
     def leaf(self) -> IPv4Interface | IPv6Interface:
-        """The leaf's side of a host link: the block's first address, which is even (junos.md §6)."""
+        """The leaf's side of a host link: the block's first address, which is even."""
         return self._side(0)
 
     @property

@@ -1,4 +1,4 @@
-"""One SSH connection to a leaf's NETCONF server: ncclient, blocking, for one thread at a time (junos.md §1)."""
+"""One SSH connection to a leaf's NETCONF server: ncclient, blocking, for one thread at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Junos configuration of everything that Roundhouse owns on a leaf (junos.md §5). Pure: value in, XML out.
+"""Junos configuration of everything that Roundhouse owns on a leaf. Pure: value in, XML out.
 
 Names of ours begin with `rh`; an interface of ours has a description that does, and a static route of ours has our tag.
 Whatever else is on the leaf is not looked at. The leaf's address is even and the host's odd, and the boot link is

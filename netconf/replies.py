@@ -1,6 +1,6 @@
 """What a leaf says in a reply: yes, no, or that somebody else has the candidate. Pure.
 
-ncclient's own reply parser can take an error for success (junos.md §1), so replies are read by their own words.
+ncclient's own reply parser can take an error for success, so replies are read by their own words.
 """
 
 from __future__ import annotations

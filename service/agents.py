@@ -31,7 +31,7 @@ _TOKEN_LIFE = timedelta(hours=1)  # from the boot script to the hello: the slowe
 _LONGEST_WAIT_S = 60.0
 
 
-# The dialect's events that an install passes (packet_api.md §6), each with the agent's stage that brings it.
+# The dialect's events that an install passes, each with the agent's stage that brings it.
 _PASSED = (
     ("", "provisioning.104", "Connected to magic install system"),
     ("writing", "provisioning.105", "Server partitions created"),

@@ -30,7 +30,7 @@ log = structlog.get_logger()
 
 _LEASE_S = 600
 _METADATA = IPv4Network("169.254.169.254/32")
-# Circuit-ids as Junos writes them: "xe-0/0/12.0", "et-0/0/0:0.0", "ge-0/0/0.0:text" (junos.md §6).
+# Circuit-ids as Junos writes them: "xe-0/0/12.0", "et-0/0/0:0.0", "ge-0/0/0.0:text".
 _CIRCUIT = re.compile(r"^((?:xe|et|ge|fe)-\d+/\d+/\d+(?::\d+)?|ae\d+)(?:\.\d+)?(?::.*)?$")
 _REMEMBERED = 100_000
 _CONSOLES = "console=tty0 console=ttyS0,115200"

@@ -16,7 +16,7 @@ class IllegalMove(ValueError):
 
 
 class DeviceState(StrEnum):
-    """The dialect's states (packet_api.md §5); no others may be shown to its clients."""
+    """The dialect's states; no others may be shown to its clients."""
 
     QUEUED = "queued"
     PROVISIONING = "provisioning"

@@ -1,4 +1,4 @@
-"""BGP: a project's configuration, its devices' sessions and their neighbours (packet_api.md §7)."""
+"""BGP: a project's configuration, its devices' sessions and their neighbours."""
 
 from __future__ import annotations
 

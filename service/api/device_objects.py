@@ -1,4 +1,4 @@
-"""A device as the dialect's object (packet_api.md §3, §6)."""
+"""A device as the dialect's object."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Elastic addresses: reserve, label, assign, move, split, merge, release (packet_api.md §7)."""
+"""Elastic addresses: reserve, label, assign, move, split, merge, release."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`include` and `exclude`: references become objects, objects become references (packet_api.md §1 rule 15)."""
+"""`include` and `exclude`: references become objects, objects become references."""
 
 from __future__ import annotations
 

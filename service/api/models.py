@@ -1,6 +1,6 @@
 """What requests may say. Unknown keys are ignored and empty values mean the default: clients send both.
 
-Field names are the dialect's (packet_api.md §4); messages name the field, the value and what is allowed.
+Field names are the dialect's; messages name the field, the value and what is allowed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Rows as the dialect's objects (packet_api.md §3). All keys are always there: clients index them."""
+"""Rows as the dialect's objects. All keys are always there: clients index them."""
 
 from __future__ import annotations
 

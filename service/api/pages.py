@@ -1,4 +1,4 @@
-"""Pages of a list and their `meta` (packet_api.md §1 rule 14)."""
+"""Pages of a list and their `meta`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the API refuses, as the dialect says it (packet_api.md §1 rule 9)."""
+"""What the API refuses, as the dialect says it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The metadata of one device, as JSON and as the EC2 tree (packet_api.md §8). Pure: rows in, values out."""
+"""The metadata of one device, as JSON and as the EC2 tree. Pure: rows in, values out."""
 
 from __future__ import annotations
 

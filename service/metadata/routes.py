@@ -1,4 +1,4 @@
-"""Metadata, userdata, the EC2 tree and phone-home over HTTP, answered by source address (packet_api.md §8, §9)."""
+"""Metadata, userdata, the EC2 tree and phone-home over HTTP, answered by source address."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from service.store.elastic import Assignment, assignments_of
 from service.store.rows import Connection
 from sql.loader import Q
 
-PROVISIONING = {  # packet_api.md §6: the ten that every device lists from its first answer on
+PROVISIONING = {  # The ten that every device lists from its first answer on
     "provisioning.101": "Provisioning started",
     "provisioning.102": "Network configured",
     "provisioning.103": "Configuration written, restarting device",

@@ -1,4 +1,4 @@
-"""The rules of the wire, each of which breaks a real client when it is missed (packet_api.md §1)."""
+"""The rules of the wire, each of which breaks a real client when it is missed."""
 
 from __future__ import annotations
 
