@@ -6,13 +6,15 @@ import copy
 import hashlib
 from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
+from ipaddress import IPv4Network
 
 from lxml import etree
 
-from netconf.desired import Exemption, Leaf
+from netconf.desired import Exemption, Leaf, Port
+from netconf.filters import reach
 from netconf.names import ROUTE_TAG, describes_ours, is_ours
 from netconf.references import Key, referred
-from netconf.render import configuration
+from netconf.render import of_port, shared
 from netconf.secret9 import normal
 from netconf.statements import is_silent, quoted, set_lines, statements
 from netconf.tree import Element, child_of, key_of, name_of, tag_of, text_of
@@ -189,7 +191,18 @@ def foreign_ports(configuration: Element, leaf: Leaf) -> dict[str, str]:
 
 def rendered_objects(leaf: Leaf) -> dict[Key, Element]:
     """What the leaf's owned objects should be, whatever was exempted."""
-    return owned_objects(configuration(leaf))
+    objects = owned_objects(shared(leaf))
+    for port in leaf.ports:
+        if port.links:
+            own = _objects_of(port, reach(leaf, port))
+            objects.update((key, copy.deepcopy(element)) for key, element in own.items())
+    return objects
+
+
+@lru_cache(1 << 13)
+def _objects_of(port: Port, destinations: tuple[IPv4Network, ...]) -> Mapping[Key, Element]:
+    """The port's own objects; most ports are as they were when their leaf is looked at again."""
+    return owned_objects(of_port(port, destinations))
 
 
 def desired_objects(leaf: Leaf) -> dict[Key, Element]:
@@ -200,7 +213,7 @@ def desired_objects(leaf: Leaf) -> dict[Key, Element]:
     """
     rendered = rendered_objects(leaf)
     exempt = {one.key: one for one in leaf.exempt if digest(rendered.get(one.key)) == one.instead_of}
-    while True:
+    while exempt:
         laid = _laid(rendered, exempt)
         lapsed = set()
         for key, element in laid.items():
@@ -210,6 +223,7 @@ def desired_objects(leaf: Leaf) -> dict[Key, Element]:
         if not lapsed:
             return laid
         exempt = {key: one for key, one in exempt.items() if key not in lapsed}
+    return rendered
 
 
 def _laid(rendered: Mapping[Key, Element], exempt: Mapping[Key, Exemption]) -> dict[Key, Element]:

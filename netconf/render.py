@@ -9,19 +9,21 @@ a line in the prefix list by which the machine may announce it.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 
 from lxml import etree
 
+from netconf import names
 from netconf.bgp import host_community, sessions
 from netconf.desired import Leaf, LinkRole, Port
 from netconf.fabric import fabric_objects
 from netconf.filters import carried, filters, of_version, prefix_lists, reach
-from netconf.names import MTU, OWNER, ROUTE_TAG, of_port
+from netconf.names import MTU, OWNER, ROUTE_TAG
 from netconf.tree import Element, add, named, path
 
-__all__ = ["MTU", "OWNER", "ROUTE_TAG", "Element", "configuration"]
+__all__ = ["MTU", "OWNER", "ROUTE_TAG", "Element", "configuration", "of_port", "shared"]
 
 _NEXT_HOP = {4: LinkRole.PUBLIC, 6: LinkRole.IPV6}
 _FLAG = {LinkRole.BOOT: "primary", LinkRole.PUBLIC: "preferred"}
@@ -29,46 +31,74 @@ _FLAG = {LinkRole.BOOT: "primary", LinkRole.PUBLIC: "preferred"}
 
 def configuration(leaf: Leaf) -> Element:
     """The `<configuration>` with all of the leaf's owned objects and nothing else."""
-    root = etree.Element("configuration")
-    interfaces = add(root, "interfaces")
-    forwarding = path(root, "forwarding-options", "dhcp-relay")
-    protocols = add(root, "protocols")
-    advertisement, lldp, bgp = (add(protocols, tag) for tag in ("router-advertisement", "lldp", "bgp"))
-    policy = add(root, "policy-options")
-    family = path(root, "firewall", "family")
-    inet, inet6 = add(family, "inet"), add(family, "inet6")
+    return _built(leaf, leaf.ports)
+
+
+def shared(leaf: Leaf) -> Element:
+    """As `configuration`, without what is one port's alone."""
+    return _built(leaf, ())
+
+
+def of_port(port: Port, destinations: tuple[IPv4Network, ...]) -> Element:
+    """A `<configuration>` with what is the port's alone; its boot link may reach the destinations."""
+    root, places = _skeleton()
+    _fill(places, port, destinations)
+    _prune(root)
+    return root
+
+
+def _built(leaf: Leaf, ports: Iterable[Port]) -> Element:
+    root, places = _skeleton()
     linked = [port for port in leaf.ports if port.links]
-    marked = leaf.fabric is not None
-    for port in linked:
-        part, announces = _part(port, reach(leaf, port))
-        for place, section in zip((interfaces, bgp, policy, inet, inet6), copy.deepcopy(part), strict=True):
-            place.extend(list(section))
-        marked |= announces
-        named(lldp, "interface", port.name)
-        # A router solicitation that nobody answers costs iPXE 13 s; lifetime 0 says that this is no default router.
-        add(named(advertisement, "interface", f"{port.name}.0"), "default-lifetime", "0")
-    if marked:
-        host_community(policy)
+    for port in ports:
+        if port.links:
+            _fill(places, port, reach(leaf, port))
+    if leaf.fabric is not None or any(_part(port, reach(leaf, port))[1] for port in linked):
+        host_community(places["policy-options"])
     if leaf.fabric is not None:
         fabric_objects(root, leaf.fabric)
-    _relay(forwarding, leaf, linked)
+    _relay(places["dhcp-relay"], leaf, linked)
     _static_routes(root, linked)
     _prune(root)
     return root
 
 
+def _skeleton() -> tuple[Element, dict[str, Element]]:
+    """An empty `<configuration>`, and the containers in it that objects stand in."""
+    root = etree.Element("configuration")
+    interfaces = add(root, "interfaces")
+    relay = path(root, "forwarding-options", "dhcp-relay")
+    protocols = add(root, "protocols")
+    protocol = {tag: add(protocols, tag) for tag in ("router-advertisement", "lldp", "bgp")}
+    policy = add(root, "policy-options")
+    family = path(root, "firewall", "family")
+    places = {"interfaces": interfaces, "dhcp-relay": relay, "policy-options": policy, **protocol}
+    return root, places | {tag: add(family, tag) for tag in ("inet", "inet6")}
+
+
+def _fill(places: Mapping[str, Element], port: Port, destinations: tuple[IPv4Network, ...]) -> None:
+    for section in copy.deepcopy(_part(port, destinations)[0]):
+        places[section.tag].extend(list(section))
+
+
 @lru_cache(1 << 13)
 def _part(port: Port, destinations: tuple[IPv4Network, ...]) -> tuple[Element, bool]:
-    """What of each section is the port's alone, and whether it has a session in which something may be announced.
+    """What in each container is the port's alone, and whether it has a session in which something may be announced.
 
     A leaf is rendered again for each change, and most of its ports are as they were.
     """
     part = etree.Element("part")
-    interfaces, bgp, policy, inet, inet6 = (add(part, tag) for tag in ("interfaces", "bgp", "policy", "inet", "inet6"))
-    _interface(interfaces, port)
-    filters(inet, inet6, port, destinations)
-    prefix_lists(policy, port)
-    return part, sessions(bgp, policy, port)
+    places = {tag: add(part, tag) for tag in _OF_PORT}
+    _interface(places["interfaces"], port)
+    filters(places["inet"], places["inet6"], port, destinations)
+    prefix_lists(places["policy-options"], port)
+    named(places["lldp"], "interface", port.name)
+    # A router solicitation that nobody answers costs iPXE 13 s; lifetime 0 says that this is no default router.
+    add(named(places["router-advertisement"], "interface", f"{port.name}.0"), "default-lifetime", "0")
+    return part, sessions(places["bgp"], places["policy-options"], port)
+
+
+_OF_PORT = ("interfaces", "router-advertisement", "lldp", "bgp", "policy-options", "inet", "inet6")
 
 
 def _prune(element: Element) -> None:
@@ -106,7 +136,7 @@ def _interface(interfaces: Element, port: Port) -> None:
         # IPv6 is on without an address, too: a port that has none sends no router advertisement.
         if (found := of_version(links, version)) or version == 6:
             protocol = add(family, name)
-            add(path(protocol, "filter", "input"), "filter-name", of_port(version, port.name))
+            add(path(protocol, "filter", "input"), "filter-name", names.of_port(version, port.name))
             for link in found:
                 address = named(protocol, "address", str(link.leaf))
                 if flag := _FLAG.get(link.role):
