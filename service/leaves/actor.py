@@ -63,7 +63,7 @@ def gather_s(commit_s: float | None) -> tuple[float, float]:
     few, and a lone change loses a thirtieth. Whatever comes during a commit waits for its end, and no longer.
     """
     seconds = commit_s or 0.0
-    return min(0.25, seconds / 32), min(2.0, seconds / 4)
+    return min(0.5, seconds / 16), min(2.0, seconds / 4)
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,10 +61,10 @@ async def read_again(running: Lab, name: str = "leaf1") -> Any:
 
 def test_a_hint_waits_for_others_the_longer_the_leaf_takes() -> None:
     assert gather_s(None) == (0, 0)
-    assert gather_s(8) == gather_s(60) == (0.25, 2)
+    assert gather_s(8) == gather_s(60) == (0.5, 2)
     for seconds in (0.01, 0.05, 1, 8, 100):
         gap, most = gather_s(seconds)
-        assert gap <= seconds / 32 and gap < most <= seconds / 4
+        assert gap <= seconds / 16 and gap < most <= seconds / 4
 
 
 async def test_an_order_changes_its_own_port_and_takes_nothing_back_on_others(
