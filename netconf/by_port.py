@@ -73,10 +73,21 @@ class _Ports:
         return {key[-1] for key in objects if key[0] == "interfaces"} - self._of_fabric
 
 
-def _of_each(objects: Objects) -> dict[str, set[tuple[Key, bytes]]]:
+def _differing(one: Objects, other: Objects) -> list[Key]:
+    return [
+        key
+        for key in one.keys() | other.keys()
+        if key not in one or key not in other or etree.tostring(one[key]) != etree.tostring(other[key])
+    ]
+
+
+def _of_each(objects: Objects, keys: Collection[Key]) -> dict[str, set[tuple[Key, bytes]]]:
+    """Of some of the objects, what belongs to which port; the others say where addresses are."""
     ports = _Ports(objects)
     found: dict[str, set[tuple[Key, bytes]]] = {}
-    for key, element in objects.items():
+    for key in keys:
+        if (element := objects.get(key)) is None:
+            continue
         if key[:-1] in _PART:
             for port, child in ports.of_parts(key, element):
                 found.setdefault(port, set()).add((key, etree.tostring(child)))
@@ -87,13 +98,15 @@ def _of_each(objects: Objects) -> dict[str, set[tuple[Key, bytes]]]:
 
 def changed_ports(wanted: Objects, running: Objects) -> list[str]:
     """The ports that are not as they should be, sorted; with them "fabric" if that is not."""
-    new, old = _of_each(wanted), _of_each(running)
+    keys = _differing(wanted, running)
+    new, old = _of_each(wanted, keys), _of_each(running, keys)
     return sorted(port for port in new.keys() | old.keys() if port and new.get(port) != old.get(port))
 
 
 def touched_ports(wanted: Objects, running: Objects) -> list[str]:
     """The host ports that are not as they should be, or that share something which is not, sorted."""
-    new, old = _of_each(wanted), _of_each(running)
+    keys = _differing(wanted, running)
+    new, old = _of_each(wanted, keys), _of_each(running, keys)
     touched = {port for port in new.keys() | old.keys() if new.get(port) != old.get(port)}
     shared = {key for key, _ in new.get("", set()) ^ old.get("", set())}
     for objects in (wanted, running):

@@ -123,7 +123,8 @@ def _is(element: Element, step: str) -> bool:
 def _entries(root: Element, place: tuple[str, ...]) -> Iterator[Element]:
     found = [root]
     for step in place:
-        found = [child for parent in found for child in parent if _is(child, step)]
+        tag = f"{{*}}{step.partition(' ')[0]}"
+        found = [child for parent in found for child in parent.iterchildren(tag) if _is(child, step)]
     yield from found
 
 

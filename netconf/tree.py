@@ -43,7 +43,7 @@ def key_of(tag: str) -> str:
 
 def child_of(element: Element, tag: str) -> Element | None:
     """The first child of that name, in whatever namespace."""
-    return next((child for child in element if isinstance(child.tag, str) and tag_of(child) == tag), None)
+    return next(element.iterchildren(f"{{*}}{tag}"), None)
 
 
 def text_of(element: Element | None) -> str:
