@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ipam.asn import LAST, is_private
-from ipam.space import Network, inside, without
+from ipam.space import Network, left_of
 
 PEER_AS = 65_530  # of the leaf, towards customers
 LOCAL_AS = 65_000  # of a customer who names none
@@ -56,12 +56,7 @@ def _left(held: Held) -> list[Network]:
     for part in held.led:
         if held.facility is None:
             return []
-        left = [
-            piece
-            for block in left
-            if not inside(block, part)
-            for piece in (without(block, part) if inside(part, block) else [block])
-        ]
+        left = left_of(left, part)
     return left
 
 

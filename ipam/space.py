@@ -68,16 +68,21 @@ def without(whole: Network, part: Network) -> list[Network]:
     return [] if part == whole else list(whole.address_exclude(part))  # type: ignore[arg-type]
 
 
+def left_of(blocks: Iterable[Network], part: Network) -> list[Network]:
+    """What is left of the blocks when all of them that `part` covers, or that covers it, is gone."""
+    return [
+        piece
+        for block in blocks
+        if not inside(block, part)
+        for piece in (without(block, part) if inside(part, block) else [block])
+    ]
+
+
 def free_within(whole: Network, used: Iterable[Network], length: int, limit: int) -> list[Network]:
     """The first `limit` blocks of /`length` inside `whole` that touch none of the used ones, in address order."""
     free = [whole]
     for part in used:
-        free = [
-            piece
-            for block in free
-            if not inside(block, part)
-            for piece in (without(block, part) if inside(part, block) else [block])
-        ]
+        free = left_of(free, part)
     fitting = sorted(block for block in free if block.prefixlen <= length)
     return list(islice((piece for block in fitting for piece in block.subnets(new_prefix=length)), limit))
 

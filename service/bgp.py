@@ -17,6 +17,7 @@ from netconf.desired import BgpSession as LeafSession
 from service.secrets import SecretUnreadable, open_sealed
 from service.store.bgp import BgpConfig, BgpSession, bgp_config
 from service.store.elastic import ANYBODY
+from service.store.hardware import port_changed
 from service.store.rows import Connection
 from sql.loader import Q
 
@@ -29,12 +30,14 @@ _ROLES = {"ipv4": LinkRole.PRIVATE, "ipv6": LinkRole.IPV6}
 
 def password_of(config: BgpConfig, key: bytes) -> str | None:
     """The MD5 password (RFC 2385) in plain; None where there is none, or where it cannot be read."""
-    if config.md5 is None:
-        return None
+    return None if config.md5 is None else _opened(config.md5, config.project_id, key)
+
+
+def _opened(md5: bytes, project_id: UUID, key: bytes) -> str | None:
     try:
-        return open_sealed(key, config.md5)
+        return open_sealed(key, md5)
     except SecretUnreadable:
-        log.error("bgp_password_unreadable", project_id=str(config.project_id))
+        log.error("bgp_password_unreadable", project_id=str(project_id))
         return None
 
 
@@ -58,13 +61,9 @@ async def announced_by(
     found: dict[UUID, tuple[LeafSession, ...]] = {}
     for row in rows:
         family = row["address_family"]
-        password = ""
-        if row["md5"] is not None:
-            try:
-                password = open_sealed(key, row["md5"])
-            except SecretUnreadable:
-                log.error("bgp_password_unreadable", project_id=str(row["project_id"]))
-                continue
+        password = "" if row["md5"] is None else _opened(row["md5"], row["project_id"], key)
+        if password is None:
+            continue
         taken = accepted(held.get(row["project_id"], []), row["facility"], 6 if family == "ipv6" else 4)
         session = LeafSession(
             _ROLES[family],
@@ -90,7 +89,7 @@ async def bgp_changed(conn: Connection, project_id: UUID, *, now: datetime, gone
 async def session_ended(conn: Connection, device_id: UUID, *, now: datetime) -> None:
     """A session of the device is over: its leaf looks again, and until it was seen without it nothing that could be
     announced in it goes to another customer."""
-    await conn.execute(Q["port_changed"], device_id, now)
+    await port_changed(conn, device_id, now=now)
     await conn.execute(Q["announcements_withdrawn"], device_id, None)
 
 
