@@ -14,7 +14,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface
 from lxml import etree
 
 from netconf.names import FABRIC, describes_fabric, port_of_name
-from netconf.owned import Key, name_of, plain, tag_of
+from netconf.owned import Key, differing, name_of, plain, tag_of
 from netconf.references import all_referred, reached, referred, users_of
 from netconf.render import Element
 
@@ -73,14 +73,6 @@ class _Ports:
         return {key[-1] for key in objects if key[0] == "interfaces"} - self._of_fabric
 
 
-def _differing(one: Objects, other: Objects) -> list[Key]:
-    return [
-        key
-        for key in one.keys() | other.keys()
-        if key not in one or key not in other or etree.tostring(one[key]) != etree.tostring(other[key])
-    ]
-
-
 def _of_each(objects: Objects, keys: Collection[Key]) -> dict[str, set[tuple[Key, bytes]]]:
     """Of some of the objects, what belongs to which port; the others say where addresses are."""
     ports = _Ports(objects)
@@ -98,14 +90,14 @@ def _of_each(objects: Objects, keys: Collection[Key]) -> dict[str, set[tuple[Key
 
 def changed_ports(wanted: Objects, running: Objects) -> list[str]:
     """The ports that are not as they should be, sorted; with them "fabric" if that is not."""
-    keys = _differing(wanted, running)
+    keys = differing(wanted, running)
     new, old = _of_each(wanted, keys), _of_each(running, keys)
     return sorted(port for port in new.keys() | old.keys() if port and new.get(port) != old.get(port))
 
 
 def touched_ports(wanted: Objects, running: Objects) -> list[str]:
     """The host ports that are not as they should be, or that share something which is not, sorted."""
-    keys = _differing(wanted, running)
+    keys = differing(wanted, running)
     new, old = _of_each(wanted, keys), _of_each(running, keys)
     touched = {port for port in new.keys() | old.keys() if new.get(port) != old.get(port)}
     shared = {key for key, _ in new.get("", set()) ^ old.get("", set())}

@@ -15,7 +15,7 @@ from netconf.by_port import Objects, without
 from netconf.databases import Draft
 from netconf.errors import LockedByOther, Lost, NetconfError, OutcomeUnknown, Refused, Unreachable, Unverified
 from netconf.evidence import Seen
-from netconf.owned import Key, edit, owned_objects, standing
+from netconf.owned import Key, differing, edit, owned_objects, standing
 from netconf.recovery import roll_back
 from netconf.render import Element
 from netconf.session import LeafSession
@@ -280,8 +280,7 @@ def _compare(wanted: Mapping[Key, Element], read: Element) -> None:
     found = owned_objects(read)
     differences = [
         f"{' '.join(key)} is {'missing' if key not in found else 'left over' if key not in wanted else 'different'}"
-        for key in sorted(wanted.keys() | found.keys())
-        if key not in found or key not in wanted or etree.tostring(wanted[key]) != etree.tostring(found[key])
+        for key in differing(wanted, found)
     ]
     if differences:
         raise Unverified(differences)

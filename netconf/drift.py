@@ -8,7 +8,17 @@ from dataclasses import dataclass, field
 from netconf.by_port import Needs, Objects, touched_ports
 from netconf.compare import compared
 from netconf.desired import Leaf
-from netconf.owned import Key, desired_objects, digest, owned_objects, rendered_objects, set_lines, standing, to_xml
+from netconf.owned import (
+    Key,
+    desired_objects,
+    differing,
+    digest,
+    owned_objects,
+    rendered_objects,
+    set_lines,
+    standing,
+    to_xml,
+)
 from netconf.render import Element
 
 
@@ -44,6 +54,7 @@ class Difference:
     removed: tuple[str, ...]  # and that would be gone, those of whatever gives way to ours too
     text: str  # as Junos' `show | compare`
     ports: tuple[str, ...]  # host ports that it changes; all, where it changes what joins the leaf to the rest
+    objects: tuple[tuple[str, ...], ...]  # of each that changes the key, and the digests of what runs and what would
 
     def __bool__(self) -> bool:
         return bool(self.text)
@@ -54,9 +65,10 @@ def drift_of(leaf: Leaf, configuration: Element) -> Drift:
 
     Where one of ours is missing, whatever stands there instead is told of; what else is not ours is not looked at.
     """
-    wanted, rendered, running = desired_objects(leaf), rendered_objects(leaf), owned_objects(configuration)
-    drifted = _differing(wanted, running)
+    wanted, running = desired_objects(leaf), owned_objects(configuration)
+    drifted = differing(wanted, running)
     found = _of({**standing(configuration, drifted), **running}, drifted)
+    rendered = rendered_objects(leaf) if drifted else {}
     needs = (Needs(wanted), Needs(running)) if drifted else ()
     objects = []
     for key in drifted:
@@ -70,19 +82,16 @@ def drift_of(leaf: Leaf, configuration: Element) -> Drift:
     return Drift(added, removed, compared(wanted, found), tuple(objects))
 
 
-def difference(old: Element, new: Leaf) -> Difference:
-    """What it would do to a leaf that runs the `<configuration>` to make it what is desired."""
-    wanted, running = desired_objects(new), owned_objects(old)
+def difference(old: Element, wanted: Objects) -> Difference:
+    """What it would do to a leaf that runs the `<configuration>` to make our objects what is wanted."""
+    running = owned_objects(old)
     touched = tuple(touched_ports(wanted, running))
     before = {**standing(old, wanted), **running}
-    changed = _differing(before, wanted)
+    changed = differing(before, wanted)
     before, after = _of(before, changed), _of(wanted, changed)
     added, removed = _lines(before, after)
-    return Difference(added, removed, compared(before, after), touched)
-
-
-def _differing(one: Objects, other: Objects) -> list[Key]:
-    return [key for key in sorted(one.keys() | other.keys()) if digest(one.get(key)) != digest(other.get(key))]
+    objects = tuple((*key, digest(before.get(key)), digest(after.get(key))) for key in changed)
+    return Difference(added, removed, compared(before, after), touched, objects)
 
 
 def _of(objects: Objects, keys: Collection[Key]) -> dict[Key, Element]:

@@ -23,6 +23,7 @@ __all__ = [
     "NETCONF",
     "Key",
     "desired_objects",
+    "differing",
     "digest",
     "edit",
     "foreign_ports",
@@ -108,6 +109,15 @@ def from_xml(text: str) -> Element:
 def digest(element: Element | None) -> str:
     """What tells an object in plain form from any other one; nothing for none."""
     return "" if element is None else hashlib.sha256(etree.tostring(element)).hexdigest()
+
+
+def differing(one: Mapping[Key, Element], other: Mapping[Key, Element]) -> list[Key]:
+    """The objects that are not the same in both, or in one of them only, sorted; all are in plain form."""
+    return [
+        key
+        for key in sorted(one.keys() | other.keys())
+        if key not in one or key not in other or etree.tostring(one[key]) != etree.tostring(other[key])
+    ]
 
 
 def _in_force(element: Element) -> bool:
@@ -251,12 +261,9 @@ def edit(wanted: Mapping[Key, Element], running: Mapping[Key, Element]) -> Eleme
     Each object that differs is replaced as a whole, each that is ours and not wanted is deleted (RFC 6241 §7.2).
     """
     root = etree.Element("configuration", nsmap={"nc": NETCONF})
-    for key in sorted(wanted.keys() | running.keys()):
-        new, old = wanted.get(key), running.get(key)
-        if new is not None and old is not None and etree.tostring(new) == etree.tostring(old):
-            continue
-        if new is not None:
-            entry = copy.deepcopy(new)
+    for key in differing(wanted, running):
+        if key in wanted:
+            entry = copy.deepcopy(wanted[key])
             entry.set(f"{{{NETCONF}}}operation", "replace")
         else:
             entry = etree.Element(key[-2])

@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
-from lxml import etree
 
 from netconf.by_port import Objects, changed_ports, named_in, without
 from netconf.change import Change, Terms
@@ -22,7 +21,7 @@ from netconf.databases import DRAFTS, divided, overlaid
 from netconf.desired import Leaf
 from netconf.errors import Lost, Refused
 from netconf.names import FABRIC
-from netconf.owned import desired_objects, foreign_ports, owned_objects, set_lines
+from netconf.owned import desired_objects, differing, foreign_ports, owned_objects, set_lines
 from netconf.recovery import held, settle
 from netconf.render import Element
 from netconf.session import LeafSession
@@ -151,7 +150,8 @@ async def _applied(
         async with held(session, terms.draft, ours):
             refused |= await work(change, refused)
         running, read[database], commit_s = change.running, change.read, change.commit_s or commit_s
-    before, after = (set(set_lines(one)) for one in _differing(first, running))
+    changed = differing(first, running)
+    before, after = (set(set_lines({key: one[key] for key in changed if key in one})) for one in (first, running))
     return Applied(
         commit_s is not None,
         tuple(sorted(after - before)),
@@ -171,13 +171,6 @@ async def _read(session: LeafSession, ours: Collection[str]) -> dict[Database, E
     async with held(session, DRAFTS[database], ours):
         instance = await DRAFTS[database].drafted(session)
     return {Database.CANDIDATE: await session.get_config("running"), database: instance}
-
-
-def _differing(one: Objects, other: Objects) -> tuple[Objects, Objects]:
-    """The objects that are not the same in both."""
-    same = {key for key in one.keys() & other.keys() if etree.tostring(one[key]) == etree.tostring(other[key])}
-    first, second = ({key: some[key] for key in some.keys() - same} for some in (one, other))
-    return first, second
 
 
 def _whole(read: Mapping[Database, Element]) -> Element:

@@ -245,17 +245,20 @@ class LeafActor:
             self._refuse_whole(view.row, f"{FABRIC}: {applied.refused[FABRIC]}")
         good = [port for port in ports if port["name"] not in applied.refused]
         ids, generations = [port["id"] for port in good], [port["generation"] for port in good]
-        state = LeafState.REFUSED if self._refused else LeafState.IN_SYNC
-        told = "; ".join(sorted(self._refused.values())) or None
         async with self._db.acquire() as conn, conn.transaction():
             rows = await conn.fetch(Q["mark_ports_applied"], epoch, ids, generations)
-            await conn.execute(Q["set_leaf_state"], self._leaf_id, epoch, state, told)
+            await conn.execute(Q["set_leaf_state"], self._leaf_id, epoch, *self._outcome())
             if whole and FABRIC not in applied.refused:
                 row = (view.row.generation, _rendering(view.desired))
                 await conn.execute(Q["mark_leaf_applied"], self._leaf_id, epoch, *row)
             if applied.commit_s is not None:
                 await conn.execute(Q["set_commit_s"], self._leaf_id, epoch, applied.commit_s)
         await self._signal(rows)
+
+    def _outcome(self) -> tuple[LeafState, str | None]:
+        """What a leaf that answered is in, and what it does not take."""
+        told = "; ".join(sorted(self._refused.values())) or None
+        return (LeafState.REFUSED if told else LeafState.IN_SYNC), told
 
     async def _signal(self, rows: Sequence[Any]) -> None:
         """Wake the runs that wait for these ports: their devices' and their machines'."""
@@ -273,9 +276,7 @@ class LeafActor:
         except NetconfError as err:
             await self._db.execute(Q["set_leaf_state"], self._leaf_id, epoch, LeafState.UNREACHABLE, str(err))
             raise
-        told = "; ".join(sorted(self._refused.values())) or None
-        state = LeafState.REFUSED if told else LeafState.IN_SYNC
-        await self._db.execute(Q["set_leaf_state"], self._leaf_id, epoch, state, told)
+        await self._db.execute(Q["set_leaf_state"], self._leaf_id, epoch, *self._outcome())
         macs = [mac for one in neighbors for mac in macs_of(one)]
         known = {row["mac"] for row in await self._db.fetch(Q["known_macs"], macs)}
         seen = seen_at_ports([port["name"] for port in view.ports], neighbors, known)

@@ -7,9 +7,9 @@ from uuid import UUID
 
 from lxml import etree
 
-from netconf.by_port import changed_ports, touched_ports, without
-from netconf.compare import compared
-from netconf.owned import desired_objects, digest, foreign_ports, owned_objects, standing
+from netconf.by_port import changed_ports, without
+from netconf.drift import difference
+from netconf.owned import desired_objects, foreign_ports, owned_objects
 from service.leaves.desired import desired_leaf
 from service.leaves.scene import Known
 from service.store.leaves import LeafRow, leaf_row, running_of
@@ -43,16 +43,15 @@ async def change_of(conn: Connection, known: Known, leaf_id: UUID) -> Change:
         pending = {row["name"] for row in rows if row["applied"] < row["generation"]}
         left_out |= set(changed_ports(wanted, runs)) - pending
     wanted = without(wanted, runs, left_out)
-    old = {**standing(have, wanted), **runs}
-    changed = [key for key in sorted(old.keys() | wanted.keys()) if digest(old.get(key)) != digest(wanted.get(key))]
+    told = difference(have, wanted)
     notes = [f"{name}: somebody else's configuration stands there; `leaf adopt` takes it over" for name in foreign]
     if running is None:
         notes.append(f"{leaf.name} was never read: all of it is shown as new")
     return Change(
         leaf,
         whole,
-        compared(old, wanted),
-        tuple(touched_ports(wanted, runs)),
-        tuple((*key, digest(old.get(key)), digest(wanted.get(key))) for key in changed),
+        told.text,
+        told.ports,
+        told.objects,
         tuple(notes),
     )
