@@ -4,23 +4,15 @@ before the leaves were seen without it."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from service.lab.leaf import VirtualLeaf
 from service.lab.up import LabSettings
-from tests.lab.world import Customer, all_ready, lab, leaves_differ, left_behind
+from tests.lab.world import Customer, all_ready, lab, leaves_differ, left_behind, soon
 
 PASSWORD = "correcthorse12"
-
-
-async def eventually(true: Callable[[], bool], limit: float = 20) -> None:
-    """Wait until it is true."""
-    async with asyncio.timeout(limit):
-        while not true():
-            await asyncio.sleep(0.05)
 
 
 def bgp_lines(leaf: VirtualLeaf, port: str) -> list[str]:
@@ -59,7 +51,7 @@ async def test_a_session_is_on_the_leaf_with_what_the_project_holds(database_url
         status, session = await customer.call("POST", f"/devices/{ids[0]}/bgp/sessions", {"default_route": True})
         assert status == 201
         private = next(one["address"] for one in devices[0]["ip_addresses"] if not one["public"])
-        await eventually(lambda: announced(leaf, ports[0]) == {f"{block['network']}/30"})
+        await soon(lambda: announced(leaf, ports[0]) == {f"{block['network']}/30"})
         lines = bgp_lines(leaf, ports[0])
         assert any(f"neighbor {private} " in f"{line} " for line in lines)
         assert any(line.endswith("peer-as 65001") for line in lines)
@@ -70,14 +62,14 @@ async def test_a_session_is_on_the_leaf_with_what_the_project_holds(database_url
         # A part that has a static route is announced by nobody.
         status, part = await customer.call("POST", f"/devices/{ids[1]}/ips", {"address": block["network"]})
         assert status == 201, part
-        await eventually(lambda: f"{block['network']}/30" not in announced(leaf, ports[0]))
+        await soon(lambda: f"{block['network']}/30" not in announced(leaf, ports[0]))
         assert len(announced(leaf, ports[0])) == 2
         assert (await customer.call("DELETE", part["href"]))[0] == 204
-        await eventually(lambda: announced(leaf, ports[0]) == {f"{block['network']}/30"})
+        await soon(lambda: announced(leaf, ports[0]) == {f"{block['network']}/30"})
 
         # What is reserved later may be announced, too; what is released may not, and ends when the leaf was seen so.
         more = await reserved(customer, 1)
-        await eventually(lambda: f"{more['network']}/32" in announced(leaf, ports[0]))
+        await soon(lambda: f"{more['network']}/32" in announced(leaf, ports[0]))
         leaf.faults.refuse_always = "mgd: not now"
         assert (await customer.call("DELETE", f"/ips/{more['id']}"))[0] == 204
         still = "SELECT count(*) FROM tenure WHERE id = $1 AND upper_inf(during)"
@@ -86,13 +78,13 @@ async def test_a_session_is_on_the_leaf_with_what_the_project_holds(database_url
         leaf.faults.refuse_always = ""
         await db.execute("UPDATE leaf SET generation = generation + 1")
         await db.execute("SELECT pg_notify('roundhouse', 'leaf:' || id) FROM leaf")
-        await eventually(lambda: f"{more['network']}/32" not in announced(leaf, ports[0]))
+        await soon(lambda: f"{more['network']}/32" not in announced(leaf, ports[0]))
         async with asyncio.timeout(20):
             while await db.fetchval(still, UUID(more["id"])):
                 await asyncio.sleep(0.05)
 
         assert (await customer.call("DELETE", session["href"]))[0] == 204
-        await eventually(lambda: bgp_lines(leaf, ports[0]) == [] and announced(leaf, ports[0]) == set())
+        await soon(lambda: bgp_lines(leaf, ports[0]) == [] and announced(leaf, ports[0]) == set())
         for id_ in ids:
             assert (await customer.call("DELETE", f"/devices/{id_}"))[0] == 204
         assert (await customer.call("DELETE", f"/ips/{block['id']}"))[0] == 204

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -11,14 +10,7 @@ from uuid import UUID
 import aiohttp
 
 from service.lab.up import Lab, LabSettings
-from tests.lab.world import Customer, all_ready, lab, leaves_differ, left_behind
-
-
-async def soon(true: Callable[[], bool], limit: float = 20) -> None:
-    """Wait until it is true."""
-    async with asyncio.timeout(limit):
-        while not true():
-            await asyncio.sleep(0.05)
+from tests.lab.world import Customer, all_ready, lab, leaves_differ, left_behind, soon
 
 
 def routes(running: Lab, block: str) -> list[tuple[str, str]]:

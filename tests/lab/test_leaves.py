@@ -18,8 +18,7 @@ from service.leaves import actor
 from service.leaves.actor import LeafActor, gather_s
 from service.secrets import open_sealed
 from service.store.leaves import ask_read, raise_generation
-from tests.lab.test_bgp import eventually
-from tests.lab.world import all_ready, lab, leaves_differ
+from tests.lab.world import all_ready, lab, leaves_differ, soon
 
 MISTAKE = """<configuration><interfaces><interface><name>xe-0/0/{}</name><mtu>{}</mtu></interface></interfaces>
 </configuration>"""
@@ -84,7 +83,7 @@ async def test_an_order_changes_its_own_port_and_takes_nothing_back_on_others(
         assert (row["state"], row["drifted"]) == ("in_sync", 1)
         assert mtus(leaf)[other] == wrong
         await raise_generation(db, row["id"])
-        await eventually(lambda: mtus(leaf)[other] == "9216")
+        await soon(lambda: mtus(leaf)[other] == "9216")
         assert (await read_again(running))["drifted"] == 0
         assert await leaves_differ(db, running.service.parts, running.rack) == []
 
@@ -159,7 +158,7 @@ async def test_a_setting_that_changes_what_ports_are_reaches_the_leaves(
             row = await leaf_now(running)
             another = LeafActor(running.service.db, changed, running.service.hub, row["id"], row["holder"])
             task = tasks.create_task(another.run())
-            await eventually(lambda: any(mirrors in line for line in leaf.set_lines()))
+            await soon(lambda: any(mirrors in line for line in leaf.set_lines()))
             assert (await leaf_now(running))["generation"] > generation
             task.cancel()
         await all_ready(running.service.db)

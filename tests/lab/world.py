@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -84,6 +84,13 @@ async def lab(
         customer_of(running.api, running.project) as customer,
     ):
         yield running, customer
+
+
+async def soon(true: Callable[[], bool], limit: float = 20) -> None:
+    """Wait until it is true."""
+    async with asyncio.timeout(limit):
+        while not true():
+            await asyncio.sleep(0.05)
 
 
 async def all_ready(db: Pool, limit: float = 60) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-import asyncssh
 import pytest
 from lxml import etree
 
@@ -13,14 +12,10 @@ from netconf.owned import NETCONF
 from netconf.render import Element
 from netconf.session import LeafAddress, open_session
 from service.lab.leaf import VirtualLeaf
+from tests.netconf.wire import wire
 
 Call = Callable[[str], Awaitable[Element]]
 _IN = {"nc": NETCONF}
-_END = b"]]>]]>"
-_HELLO = (
-    f'<hello xmlns="{NETCONF}"><capabilities><capability>urn:ietf:params:netconf:base:1.0</capability></capabilities>'
-    "</hello>"
-)
 
 
 @pytest.fixture
@@ -33,30 +28,8 @@ async def leaf() -> AsyncIterator[VirtualLeaf]:
 @pytest.fixture
 async def call(leaf: VirtualLeaf) -> AsyncIterator[Call]:
     """A session that sends an operation as it stands and gives back the whole reply."""
-    async with (
-        asyncssh.connect(
-            leaf.address,
-            leaf.port,
-            username="rh",
-            password="secret",
-            known_hosts=asyncssh.import_known_hosts(f"[{leaf.address}]:{leaf.port} {leaf.host_key}\n"),
-            config=None,
-            client_keys=None,
-        ) as connection,
-        connection.create_process(subsystem="netconf", encoding=None) as process,
-    ):
-
-        async def receive() -> Element:
-            message: bytes = await process.stdout.readuntil(_END)
-            return etree.fromstring(message.removesuffix(_END))
-
-        async def send(operation: str) -> Element:
-            process.stdin.write(f'<rpc xmlns="{NETCONF}" message-id="1">{operation}</rpc>'.encode() + _END)
-            return await receive()
-
-        await receive()
-        process.stdin.write(_HELLO.encode() + _END)
-        yield send
+    async with wire(leaf) as made:
+        yield made
 
 
 def said(reply: Element) -> tuple[str | None, str | None]:
