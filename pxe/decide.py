@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface
 
 
 class Stage(StrEnum):
@@ -32,7 +32,7 @@ class BootRequest:
     stage: Stage
     arch: Arch
     mac: str  # lower case, colons
-    giaddr: IPv4Address | None  # None: not relayed
+    giaddr: IPv4Address | None  # the relay's address on the client's link, or our own where we are on it; None: neither
     circuit_id: str | None  # option 82 sub-option 1, as text
     remote_id: str | None  # option 82 sub-option 2, as text
     ciaddr: IPv4Address | None = None  # a renewing client has no option 82: its address names the port
@@ -59,9 +59,46 @@ class BootDecision:
     reason: str
     script_url: str | None = None  # for Stage.IPXE
     next_server: IPv4Address | None = None  # the TFTP server, for Stage.FIRMWARE
+    signed: bool = False  # the firmware starts signed programs only (Secure Boot): shim instead of iPXE
 
 
-Decide = Callable[[BootRequest], Awaitable[BootDecision]]
+@dataclass(frozen=True, slots=True)
+class BootRequest6:
+    """A DHCPv6 request, reduced to what a decision may depend on."""
+
+    stage: Stage
+    arch: Arch
+    duid: bytes
+    mac: str | None  # as the relay saw it (RFC 6939), else as the DUID or the link-local address tells it
+    link_address: IPv6Address | None  # as giaddr
+    interface_id: str | None  # option 18 of the innermost relay, as text
+    remote_id: str | None  # option 37 of the innermost relay, without its enterprise number, as text
+    addresses: tuple[IPv6Address, ...] = ()  # those that the client has or asks for
+    uuid: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lease6:
+    """The address that the port owns, as DHCPv6 says it; the route comes by router advertisement."""
+
+    address: IPv6Interface
+    seconds: int
+    nameservers: tuple[IPv6Address, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BootDecision6:
+    """What this client gets; as `BootDecision`."""
+
+    lease: Lease6 | None
+    reason: str
+    script_url: str | None = None
+    signed: bool = False
+
+
+# A decision is made from what is in memory: nobody waits for a database between two packets.
+Decide = Callable[[BootRequest], BootDecision]
+Decide6 = Callable[[BootRequest6], BootDecision6]
 
 
 class Target(StrEnum):
@@ -70,6 +107,7 @@ class Target(StrEnum):
     INSTALLER = "installer"  # the in-RAM installer with its agent: warm pool, install, erase, discovery
     LOCAL_DISK = "local-disk"
     CUSTOM_IPXE = "custom-ipxe"
+    WAIT = "wait"  # nothing can be said now: ask again in some seconds
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from pxe.ipxe import render
 
 log = structlog.get_logger()
 
-ScriptFor = Callable[[IPv4Address, Mapping[str, str]], Awaitable[Script | None]]
+ScriptFor = Callable[[IPv4Address | IPv6Address, Mapping[str, str]], Awaitable[Script | None]]
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -58,14 +58,14 @@ def boot_routes(script_for: ScriptFor, files_dir: Path, images_dir: Path) -> lis
     ]
 
 
-def source_address(request: web.Request) -> IPv4Address | None:
-    """The IPv4 address that the request came from, also where the socket listens on IPv6; None for any other."""
+def source_address(request: web.Request) -> IPv4Address | IPv6Address | None:
+    """The address that the request came from; one of IPv4 stays one where the socket listens on IPv6 for both."""
     try:
         address = ip_address(request.remote or "")
     except ValueError:
         return None
     if isinstance(address, IPv6Address):
-        return address.ipv4_mapped
+        return address.ipv4_mapped or address
     return address
 
 

@@ -18,6 +18,13 @@ sanboot --no-describe --drive 0x80 ||
 exit 1
 """
 
+# A new decision may lead elsewhere, so it is fetched by a fresh boot, not by this script.
+_WAIT = """#!ipxe
+echo Nothing can be said now, asking again in 5 s
+sleep 5
+chain --replace --autofree ${filename} || reboot
+"""
+
 _LOAD = """#!ipxe
 set tries:int32 0
 set delay:int32 1
@@ -53,6 +60,8 @@ def render(script: Script) -> str:
             return _load(_kernel_steps(script))
         case Target.CUSTOM_IPXE:
             return _custom(script.custom)
+        case Target.WAIT:
+            return _WAIT
 
 
 def _kernel_steps(script: Script) -> list[str]:

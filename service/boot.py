@@ -10,7 +10,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address
 from typing import Any, cast
 from uuid import UUID
 
@@ -122,7 +122,7 @@ class BootDecider:
         log.warning("wrong_cable", mac=mac, expected=expected, seen=seen)
         await add_event(self._db, "machine.wrong_cable", body, machine_id=port["machine_id"], private=True)
 
-    async def script_for(self, source: IPv4Address, _parameters: Mapping[str, str]) -> Script | None:
+    async def script_for(self, source: IPv4Address | IPv6Address, _parameters: Mapping[str, str]) -> Script | None:
         """The iPXE script of the machine at that boot link; None for anyone else."""
         at = await self._db.fetchrow(Q["machine_at_source"], source)
         if at is None or at["slot"] != "boot":

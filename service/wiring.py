@@ -179,6 +179,6 @@ async def _serve_boot_protocols(stack: AsyncExitStack, settings: Settings, runni
         http_url=running.parts.boot_url,
     )
     decider = BootDecider(running.db, running.parts)
-    await stack.enter_async_context(serve_dhcp(dhcp, decider.decide))
+    await stack.enter_async_context(serve_dhcp(dhcp, decider.decide))  # type: ignore[arg-type]
     tftp = TftpSettings(listen=settings.boot_host, port=settings.tftp_port)
     await stack.enter_async_context(serve_tftp(tftp, load_files(first_stage)))

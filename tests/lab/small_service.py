@@ -8,7 +8,7 @@ import hashlib
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address
 from pathlib import Path
 from typing import Any, cast
 
@@ -90,14 +90,14 @@ class SmallService:
     http_down: int = 0  # so many calls of the agent are answered 503
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
-    async def decide(self, asked: BootRequest) -> BootDecision:
+    def decide(self, asked: BootRequest) -> BootDecision:
         self.requests.append(asked)
         if asked.giaddr is None:
             return BootDecision(None, "not relayed")
         lease = Lease(IPv4Interface(f"{asked.giaddr + 1}/31"), asked.giaddr, 600)
         return BootDecision(lease, "port", script_url=f"{self.url}/boot/ipxe")
 
-    async def script(self, source: IPv4Address, _: Mapping[str, str]) -> Script | None:
+    async def script(self, source: IPv4Address | IPv6Address, _: Mapping[str, str]) -> Script | None:
         return Script(
             self.target,
             kernel_url=f"{self.url}/boot/files/vmlinuz",

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address
 from pathlib import Path
 
 import pytest
@@ -87,11 +87,11 @@ async def boot(files_dir: Path, *machine: str) -> Seen:
     """Power a machine on, and return when its script has told where it runs."""
     seen, told = Seen(), asyncio.Event()
 
-    async def decide(asked: BootRequest) -> BootDecision:
+    def decide(asked: BootRequest) -> BootDecision:
         seen.requests.append(asked)
         return BootDecision(Lease(IPv4Interface(f"{HOST}/31"), LEAF.ip, 600), "port", f"http://{SERVER}/boot/ipxe")
 
-    async def script_for(source: IPv4Address, _: Mapping[str, str]) -> Script:
+    async def script_for(source: IPv4Address | IPv6Address, _: Mapping[str, str]) -> Script:
         seen.sources.append(str(source))
         return Script(Target.CUSTOM_IPXE, custom=f"http://{SERVER}/custom")
 

@@ -178,7 +178,7 @@ async def test_a_real_client_on_a_real_interface(cable: tuple[Path, Path], tmp_p
     port = Port("leaf1", "xe-0/0/12", [Link(LinkRole.BOOT, LEAF)], [server])
     seen: list[BootRequest] = []
 
-    async def decide(asked: BootRequest) -> BootDecision:
+    def decide(asked: BootRequest) -> BootDecision:
         seen.append(asked)
         routes = ((IPv4Network("169.254.169.254/32"), LEAF.ip),)
         return BootDecision(Lease(IPv4Interface("10.64.0.25/31"), LEAF.ip, 600, routes), "port")

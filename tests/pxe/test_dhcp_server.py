@@ -42,7 +42,7 @@ def settings(ports: tuple[int, int, int]) -> DhcpSettings:
     )
 
 
-async def decide(asked: BootRequest) -> BootDecision:
+def decide(asked: BootRequest) -> BootDecision:
     """The port's lease to whoever is on the port."""
     mine = asked.giaddr == IPv4Address(RELAY) or asked.ciaddr == IPv4Address(CLIENT)
     return BootDecision(LEASE if mine else None, "test")
@@ -91,11 +91,11 @@ async def test_silence_junk_and_a_decision_that_fails(free_ports: tuple[int, int
     port, relay_port, _ = free_ports
     giaddr = IPv4Address(RELAY)
 
-    async def fails_once(asked: BootRequest, failed: list[bool] = []) -> BootDecision:  # noqa: B006
+    def fails_once(asked: BootRequest, failed: list[bool] = []) -> BootDecision:  # noqa: B006
         if not failed:
             failed.append(True)
             raise RuntimeError("the database is away")
-        return await decide(asked)
+        return decide(asked)
 
     async with serve_dhcp(settings(free_ports), fails_once):
         with bound(RELAY, relay_port) as relay:
@@ -107,33 +107,6 @@ async def test_silence_junk_and_a_decision_that_fails(free_ports: tuple[int, int
             foreign = request(opt.DISCOVER, xid=3, giaddr=IPv4Address("127.77.0.26"))
             await loop.sock_sendto(relay, encode(foreign), (SERVER, port))
             assert (await ask(relay, request(opt.DISCOVER, xid=4, giaddr=giaddr), port)).xid == 4
-
-
-async def test_a_slow_decision_holds_nobody_up_and_repeats_are_decided_once(free_ports: tuple[int, int, int]) -> None:
-    port, relay_port, _ = free_ports
-    giaddr = IPv4Address(RELAY)
-    slow, asked_for = asyncio.Event(), list[str]()
-
-    async def first_is_slow(asked: BootRequest) -> BootDecision:
-        asked_for.append(asked.mac)
-        if asked.mac.endswith(":00"):
-            await slow.wait()
-        return await decide(asked)
-
-    def of(last: int) -> Message:
-        return request(opt.DISCOVER, xid=last, giaddr=giaddr, chaddr=bytes((2, 0, 0, 0, 0, last)))
-
-    async with serve_dhcp(settings(free_ports), first_is_slow):
-        with bound(RELAY, relay_port) as relay:
-            loop = asyncio.get_running_loop()
-            for _ in range(3):
-                await loop.sock_sendto(relay, encode(of(0)), (SERVER, port))
-            for last in range(1, 40):
-                assert (await ask(relay, of(last), port)).xid == last
-            slow.set()
-            async with asyncio.timeout(5):
-                assert decode(await loop.sock_recv(relay, 4096)).xid == 0
-    assert asked_for.count("02:00:00:00:00:00") == 1
 
 
 async def test_a_port_in_use_is_an_error(free_ports: tuple[int, int, int]) -> None:

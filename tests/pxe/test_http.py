@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 import pytest
@@ -40,7 +40,7 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
     (images / ("a" * 64)).symlink_to(tmp_path / "secret")
     queries: list[Mapping[str, str]] = []
 
-    async def script_for(source: IPv4Address, query: Mapping[str, str]) -> Script | None:
+    async def script_for(source: IPv4Address | IPv6Address, query: Mapping[str, str]) -> Script | None:
         queries.append(query)
         return Script(Target.LOCAL_DISK) if source == IPv4Address(HOST) else None
 
