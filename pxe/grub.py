@@ -85,7 +85,7 @@ _HTTP = 80
 
 
 def first_files(boot_url: str) -> dict[str, bytes]:
-    """What GRUB looks for beside itself, by names: a configuration that asks `boot_url`/boot/grub for the machine's own.
+    """What GRUB looks for beside itself, by name: a configuration that asks `boot_url`/boot/grub for the machine's own.
 
     Raises Unsafe where GRUB cannot reach `boot_url`.
     """
