@@ -26,6 +26,14 @@ class Arch(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """What a relay's circuit-id and remote-id may mean."""
+
+    port: str  # the physical interface, without its unit; bare numbers ("1/0/12") where the form tells no more
+    node: str | None  # the leaf's host name, None where the relay did not tell one
+
+
+@dataclass(frozen=True, slots=True)
 class BootRequest:
     """A DHCP request, reduced to what a decision may depend on."""
 
@@ -37,6 +45,7 @@ class BootRequest:
     remote_id: str | None  # option 82 sub-option 2, as text
     ciaddr: IPv4Address | None = None  # a renewing client has no option 82: its address names the port
     uuid: str | None = None
+    readings: tuple[Reading, ...] = ()  # which port option 82 may mean, best first
 
 
 @dataclass(frozen=True, slots=True)

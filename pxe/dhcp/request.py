@@ -6,6 +6,7 @@ import uuid
 
 from pxe.decide import Arch, BootRequest, Stage
 from pxe.dhcp import options as opt
+from pxe.dhcp.circuit import readings
 from pxe.dhcp.message import UNSPECIFIED, Message
 
 # RFC 4578 §2.1 as IANA's registry corrects it: 7 is what x64 firmware sends, 9 what the RFC meant for it.
@@ -22,16 +23,18 @@ ARCHITECTURES = {
 def boot_request(message: Message) -> BootRequest:
     """Reduce a message to what a decision may depend on. Never raises: what cannot be read is left out."""
     agent = opt.read_sub_options(message.options.get(opt.AGENT_INFORMATION, b""))
+    circuit_id, remote_id = agent.get(opt.CIRCUIT_ID), agent.get(opt.REMOTE_ID)
     stage = stage_of(message)
     return BootRequest(
         stage=stage,
         arch=architecture(message) or Arch.BIOS,
         mac=message.chaddr.hex(":"),
         giaddr=message.giaddr if message.giaddr != UNSPECIFIED else None,
-        circuit_id=_text(agent.get(opt.CIRCUIT_ID)),
-        remote_id=_text(agent.get(opt.REMOTE_ID)),
+        circuit_id=_text(circuit_id),
+        remote_id=_text(remote_id),
         ciaddr=message.ciaddr if message.ciaddr != UNSPECIFIED else None,
         uuid=_uuid(message.options.get(opt.CLIENT_UUID, b"")),
+        readings=readings(circuit_id, remote_id) if circuit_id else (),
     )
 
 
