@@ -104,7 +104,7 @@ def _boot_app(service: Service, first_stage: Path) -> web.Application:
     parts = service.parts
     decider = BootDecider(service.db, parts)
     app = web.Application(client_max_size=1 << 20)
-    app.add_routes(boot_routes(decider.script_for, first_stage, parts.images.files))
+    app.add_routes(boot_routes(decider.script_for, load_files(first_stage), parts.images.files))
     app.add_routes(Agents(service.db, parts, service.hub).routes())
     app.add_routes(Metadata(service.db, parts).routes())
     return app

@@ -19,7 +19,7 @@ from netconf.desired import Link, LinkRole
 from pxe.decide import BootDecision, BootRequest, Lease, Script, Target
 from pxe.dhcp.server import DhcpSettings, serve_dhcp
 from pxe.http import boot_routes
-from pxe.tftp.server import TftpSettings, serve_tftp
+from pxe.tftp.server import TftpSettings, load_files, serve_tftp
 from service.lab.board import LightSettings
 
 IMAGE = bytes(range(256)) * 4096
@@ -210,7 +210,7 @@ async def small_service(folder: Path, server: str = "127.78.255.1", **settings: 
     )
     service = SmallService(server, light)
     app = web.Application()
-    app.add_routes(boot_routes(service.script, folder / "files", folder / "images"))
+    app.add_routes(boot_routes(service.script, load_files(folder / "files"), folder / "images"))
     app.add_routes(
         [
             web.post("/agent/v1/hello", service.hello),

@@ -107,7 +107,7 @@ async def boot(files_dir: Path, *machine: str) -> Seen:
         return web.Response()
 
     app = web.Application()
-    app.add_routes(boot_routes(script_for, files_dir, files_dir))
+    app.add_routes(boot_routes(script_for, {}, files_dir))
     app.add_routes([web.get("/custom", custom), web.get("/told/{platform}/{delay}", tell)])
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
