@@ -2,11 +2,13 @@
 
 Firmware that starts signed programs only starts the distribution's shim, shim the distribution's GRUB, and GRUB takes
 kernels whose signature shim accepts. iPXE is not signed, so GRUB does what iPXE does elsewhere.
+
+GRUB asks the service by the protocol that it came by itself, which its variable `root` names: Debian's signed GRUB
+speaks TFTP and no HTTP, and may load no module that is not signed with it.
 """
 
 from __future__ import annotations
 
-import re
 from urllib.parse import quote, urlsplit
 
 from pxe.decide import Script, Target
@@ -19,25 +21,44 @@ _PAUSES = " ".join(("1 2 4 8", *("16",) * 17))
 # Where the installed system's own signed loader may lie on the EFI system partition. The vendors' folders come first:
 # beside a BOOTX64.EFI there may be a program that rewrites the firmware's boot entries and resets the machine.
 _LOADERS = (
-    "/EFI/debian/shimx64.efi",
-    "/EFI/ubuntu/shimx64.efi",
-    "/EFI/centos/shimx64.efi",
-    "/EFI/redhat/shimx64.efi",
-    "/EFI/rocky/shimx64.efi",
-    "/EFI/almalinux/shimx64.efi",
-    "/EFI/fedora/shimx64.efi",
-    "/EFI/BOOT/BOOTX64.EFI",
+    *(
+        f"/EFI/{vendor}/shim$cpu.efi"
+        for vendor in ("debian", "ubuntu", "centos", "redhat", "rocky", "almalinux", "fedora")
+    ),
+    "/EFI/BOOT/BOOT$cpu.EFI",
 )
 
-_FIRST = """\
-echo 'Asking for the boot configuration'
-for pause in %(pauses)s; do
-  source '%(file)s'
+# "exit" tells the firmware of a success, after which it may show its menu instead of its next entry (UEFI 2.10
+# §3.1.1), so the disk's loader is started from here, and what follows is for a machine whose disks have none.
+LOCAL_DISK = f"""\
+if [ "$grub_cpu" = arm64 ]; then set cpu=aa64; else set cpu=x64; fi
+for loader in {" ".join(_LOADERS)}; do
+  if search --no-floppy --set=root --file $loader; then
+    echo "Starting $loader of ($root)"
+    if chainloader ($root)$loader; then
+      boot
+    fi
+  fi
+done
+echo 'No disk has a loader that may be started'
+sleep 10
+exit
+"""
+
+# The files that GRUB asks for by names of its own. The configuration of the machine that asks is `boot/grub`, which
+# either starts something or ends, upon which it is asked for again.
+FIRST_FILES = {
+    "grub/grub.cfg": f"""\
+set service=$root
+for pause in {_PAUSES}; do
+  source ($service)/boot/grub
+  set root=$service
   echo "Asking again in $pause s"
   sleep $pause
 done
 reboot
-"""
+""".encode(),
+}
 
 _LOAD = """\
 for pause in %(pauses)s; do
@@ -52,56 +73,23 @@ done
 reboot
 """
 
-# "exit" tells the firmware of a success, after which it may show its menu instead of its next entry (UEFI 2.10
-# §3.1.1), so the disk's loader is started from here, and what follows is for a disk that has none.
-_LOCAL_DISK = f"""\
-for loader in {" ".join(_LOADERS)}; do
-  if search --no-floppy --set=root --file $loader; then
-    echo "Starting $loader of ($root)"
-    if chainloader $loader; then
-      boot
-    fi
-  fi
-done
-echo 'No disk has a loader that may be started'
-sleep 10
-exit
-"""
-
-# The first configuration asks again when this one ends.
 _WAIT = """\
 echo 'Nothing can be said now'
 sleep 5
 """
 
 _NO_CUSTOM = """\
-echo 'This machine is to run a custom iPXE script, but its firmware has Secure Boot switched on,'
-echo 'and iPXE is not signed. Switch Secure Boot off, or choose an operating system.'
+echo 'This machine is to run a custom iPXE script, but it starts signed programs only, and iPXE is not signed.'
+echo 'Switch Secure Boot off in its firmware, or choose an operating system.'
 sleep 60
 """
 
-_HOST = re.compile(r"[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]")
-_HTTP = 80
-
-
-def first_files(boot_url: str) -> dict[str, bytes]:
-    """What GRUB looks for beside itself, by name: a configuration that asks `boot_url`/boot/grub for the machine's own.
-
-    Raises Unsafe where GRUB cannot reach `boot_url`.
-    """
-    text = _FIRST % {"pauses": _PAUSES, "file": _file(f"{boot_url.rstrip('/')}/boot/grub")}
-    return {"grub/grub.cfg": text.encode()}
-
 
 def render(script: Script) -> str:
-    """The configuration's text, with a line end. Raises Unsafe for a URL or a command line that GRUB cannot carry.
-
-    It either starts something or ends, upon which the first configuration asks again; nothing is left to firmware
-    but a machine whose disk holds no loader.
-    """
+    """The configuration's text, with a line end. Raises Unsafe for a URL or a command line that GRUB cannot carry."""
     match script.target:
         case Target.LOCAL_DISK:
-            return _LOCAL_DISK
+            return LOCAL_DISK
         case Target.INSTALLER:
             return _load(script)
         case Target.CUSTOM_IPXE:
@@ -111,23 +99,20 @@ def render(script: Script) -> str:
 
 
 def _load(script: Script) -> str:
-    kernel = " ".join([f"'{_file(script.kernel_url)}'", *_words(script.cmdline)])
-    initrds = " ".join(f"'{_file(url)}'" for url in script.initrd_urls)
-    return _LOAD % {"pauses": _PAUSES, "kernel": kernel, "initrd": f"initrd {initrds}" if initrds else "true"}
+    kernel = " ".join([_file(script.kernel_url), *_words(script.cmdline)])
+    initrd = " ".join(["initrd", *map(_file, script.initrd_urls)]) if script.initrd_urls else "true"
+    return _LOAD % {"pauses": _PAUSES, "kernel": kernel, "initrd": initrd}
 
 
 def _file(url: str) -> str:
-    """A URL as GRUB names a file. Its HTTP knows no port but 80, and no TLS."""
+    """A file of the service that the configuration comes from, by the URL's path: TFTP has nothing but names."""
     try:
         parts = urlsplit(url)
-        port = parts.port or _HTTP
     except ValueError:
         raise Unsafe(f"not a URL to boot from: {url!r}") from None
-    host = parts.netloc.removesuffix(f":{_HTTP}")
-    if parts.scheme != "http" or port != _HTTP or not _HOST.fullmatch(host):
-        raise Unsafe(f"not a URL that GRUB can boot from (http, port 80): {url!r}")
-    path = quote(parts.path or "/", safe="/@!&()*+,;=:%~-._$")
-    return f"(http,{host}){path}" + (f"?{quote(parts.query, safe='/?@!&()*+,;=:%~-._$')}" if parts.query else "")
+    if parts.scheme not in ("http", "https") or not parts.netloc or parts.path in ("", "/") or parts.query:
+        raise Unsafe(f"not a URL of a file to boot from: {url!r}")
+    return f"($root)'{quote(parts.path, safe='/@!&()*+,;=:%~-._')}'"
 
 
 def _words(cmdline: str) -> list[str]:
