@@ -72,6 +72,16 @@ class BootDecision:
 
 
 @dataclass(frozen=True, slots=True)
+class Relayed6:
+    """What one DHCPv6 relay tells about where it had a message from."""
+
+    link_address: IPv6Address | None
+    interface_id: str | None  # option 18, as text
+    remote_id: str | None  # option 37, without its enterprise number, as text
+    readings: tuple[Reading, ...] = ()  # which port they may mean, best first
+
+
+@dataclass(frozen=True, slots=True)
 class BootRequest6:
     """A DHCPv6 request, reduced to what a decision may depend on."""
 
@@ -84,6 +94,10 @@ class BootRequest6:
     remote_id: str | None  # option 37 of the innermost relay, without its enterprise number, as text
     addresses: tuple[IPv6Address, ...] = ()  # those that the client has or asks for
     uuid: str | None = None
+    readings: tuple[Reading, ...] = ()  # which port options 18 and 37 may mean, best first
+    # The relays behind the nearest one, towards us. A host can put an envelope of its own around what it sends, in a
+    # relay's name; so where one of these names a port that a host is on, that host is the sender.
+    beyond: tuple[Relayed6, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

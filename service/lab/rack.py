@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from pxe.router_advert import serve_router_advert
 from service.lab.bmc import Credentials, VirtualBmc
 from service.lab.board import LightSettings
 from service.lab.leaf import Plug, VirtualLeaf
@@ -19,7 +20,7 @@ from service.lab.netns import DataPlane, create_tap
 from service.lab.parts import LeafPort, Nic, PowerTarget
 from service.lab.qemu import Firmware, QemuMachine
 from service.lab.relay import serve_tap_relay
-from service.lab.router_advert import serve_router_advert
+from service.lab.router_advert import advert_of
 
 PORTS_PER_LEAF = 48
 
@@ -181,7 +182,7 @@ class Rack:
         await self._stack.enter_async_context(
             serve_tap_relay(port, tap, server_port=light.dhcp_port, relay_port=light.relay_port)
         )
-        await self._stack.enter_async_context(serve_router_advert(tap))
+        await self._stack.enter_async_context(serve_router_advert(tap, partial(advert_of, port)))
         machine = QemuMachine(name, Nic(mac, port), tap, self.settings.disks / f"{name}.img", self.settings.firmware)
         self.virtual[name] = machine
         self.bmc.add(machine)

@@ -18,9 +18,9 @@ from netconf.desired import Link, LinkRole
 from pxe.decide import BootDecision, BootRequest, Lease, Script, Stage, Target
 from pxe.dhcp.server import DhcpSettings, serve_dhcp
 from pxe.http import boot_routes
+from pxe.router_advert import serve_router_advert
 from pxe.tftp.server import TftpSettings, serve_tftp
 from service.lab.relay import serve_tap_relay
-from service.lab.router_advert import serve_router_advert
 from tests.lab.namespace import in_namespace
 from tests.lab.small_service import Port
 

@@ -7,7 +7,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
@@ -22,7 +21,6 @@ from pxe.dhcp import options as opt
 from pxe.dhcp.message import BOOTREPLY, BOOTREQUEST, Message, decode, encode
 from pxe.dhcp.server import DhcpSettings, serve_dhcp
 from service.lab.relay import Relay, serve_tap_relay
-from service.lab.router_advert import serve_router_advert
 from tests.lab.namespace import in_namespace
 from tests.lab.small_service import Port, boot_port, free_port
 
@@ -208,52 +206,3 @@ async def test_a_real_client_on_a_real_interface(cable: tuple[Path, Path], tmp_p
         *("169.254.169.254/32", "10.64.0.24", "0.0.0.0/0", "10.64.0.24"),
     ]
     assert {(asked.giaddr, asked.circuit_id, asked.remote_id) for asked in seen} == {(LEAF.ip, "xe-0/0/12.0", "leaf1")}
-
-
-@needs_root
-async def test_one_advertisement_for_each_solicitation(cable: tuple[Path, Path]) -> None:
-    """The host's own kernel checks what it gets: checksum and hop limit."""
-    leaf, host = cable
-    run("ip", "-n", leaf.name, "-6", "address", "flush", "dev", "p0")
-    client = in_namespace(host, lambda: socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6))
-    with client:
-        client.setblocking(False)
-        index = in_namespace(host, lambda: socket.if_nametoindex("eth0"))
-        client.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
-        client.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
-        heard: list[tuple[bytes, int]] = []
-
-        async def solicit() -> None:
-            loop = asyncio.get_running_loop()
-
-            def readable() -> None:
-                datagram, ancillary, _, _ = client.recvmsg(1500, 64)
-                if datagram[0] == 134:
-                    heard.append((datagram, int.from_bytes(ancillary[0][2], sys.byteorder)))
-
-            loop.add_reader(client, readable)
-            async with serve_router_advert("p0"):
-                client.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 254)
-                client.sendto(b"\x85\0\0\0\0\0\0\0", ("ff02::2", 0))  # from beyond the link: no answer
-                client.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
-                client.sendto(b"\x80\0\0\0\0\0\0\0", ("ff02::1", 0))  # an echo request: none of its business
-                for count in (1, 2):
-                    client.sendto(b"\x85\0\0\0\0\0\0\0", ("ff02::2", 0))
-                    async with asyncio.timeout(5):
-                        while len(heard) < count:
-                            await asyncio.sleep(0.01)
-                await asyncio.sleep(0.2)
-            loop.remove_reader(client)
-
-        await asyncio.to_thread(in_namespace, leaf, lambda: asyncio.run(solicit()))
-    assert len(heard) == 2
-    datagram, hops = heard[0]
-    assert hops == 255
-    assert datagram[6:8] == b"\0\0", "lifetime 0: no default router"
-    assert len(datagram) == 16, "no prefix"
-
-
-async def test_an_interface_that_is_not_there() -> None:
-    with pytest.raises(OSError):
-        async with serve_router_advert("rh-nowhere"):
-            pass

@@ -1,0 +1,1 @@
+"""Real DHCPv6 clients, relays and firmware against the server, in network namespaces."""
