@@ -133,12 +133,22 @@ class Target(StrEnum):
     WAIT = "wait"  # nothing can be said now: ask again in some seconds
 
 
+class LocalBoot(StrEnum):
+    """How iPXE hands a machine over to its disk."""
+
+    AUTO = "auto"  # as the firmware's kind and the table of hardware that needs another way (`pxe.ipxe`) say
+    EXIT = "exit"  # the firmware goes on to its next boot entry
+    SANBOOT = "sanboot"  # BIOS: the first disk's boot sector is started
+    CHAIN_EFI = "chain-efi"  # UEFI: a program that looks for the loader on the disks is started
+
+
 @dataclass(frozen=True, slots=True)
 class Script:
-    """What iPXE is to do; rendered by `pxe.ipxe.render`."""
+    """What a machine is to do; rendered by `pxe.ipxe.render`, and by `pxe.grub.render` under Secure Boot."""
 
     target: Target
     kernel_url: str = ""
     initrd_urls: tuple[str, ...] = ()
     cmdline: str = ""
     custom: str = ""  # Target.CUSTOM_IPXE: the customer's script text or the URL to chain to
+    local_boot: LocalBoot = LocalBoot.AUTO  # Target.LOCAL_DISK

@@ -1,22 +1,137 @@
-"""The first-stage boot files: which there are, and where Debian's `ipxe` package keeps them."""
+"""The first-stage boot files: which there are, and where Debian's packages keep them.
+
+An operator's own build of one goes into the folder `own` under the name that it is to have. It wins; everything else
+in the folder is ours and follows the packages.
+"""
 
 from __future__ import annotations
 
-import shutil
+import hashlib
+import subprocess
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
-# Our name: its place in the package. UEFI gets the small build that drives the card by the firmware's own SNP.
+import structlog
+
+from pxe.grub import FIRST_FILES, LOCAL_DISK
+
+log = structlog.get_logger()
+
+OWN = "own"
+
+
+@dataclass(frozen=True, slots=True)
+class Packaged:
+    """A file of a Debian package."""
+
+    package: str
+    path: Path
+
+
+# By our names. UEFI gets the small build of iPXE that drives the card by the firmware's own SNP. Shim and what it
+# starts bear the names that shim itself asks for.
 PACKAGED = {
-    "undionly.kpxe": Path("/usr/lib/ipxe/undionly.kpxe"),
-    "snponly.efi": Path("/usr/lib/ipxe/snponly.efi"),
-    "snponly-arm64.efi": Path("/usr/lib/ipxe/snponly-arm64.efi"),
+    "undionly.kpxe": Packaged("ipxe", Path("/usr/lib/ipxe/undionly.kpxe")),
+    "snponly.efi": Packaged("ipxe", Path("/usr/lib/ipxe/snponly.efi")),
+    "snponly-arm64.efi": Packaged("ipxe", Path("/usr/lib/ipxe/snponly-arm64.efi")),
+    "shimx64.efi": Packaged("shim-signed", Path("/usr/lib/shim/shimx64.efi.signed")),
+    "grubx64.efi": Packaged("grub-efi-amd64-signed", Path("/usr/lib/grub/x86_64-efi-signed/grubnetx64.efi.signed")),
+    "mmx64.efi": Packaged("shim-helpers-amd64-signed", Path("/usr/lib/shim/mmx64.efi.signed")),
 }
 
+# A GRUB that looks for the loader on the disks and starts it, for firmware that does not do so itself when iPXE ends.
+LOCAL_DISK_PROGRAM = "local-disk.efi"
+_GRUB_FOLDER = Path("/usr/lib/grub/x86_64-efi")
+_GRUB_PACKAGE = "grub-efi-amd64-bin"
+_GRUB_MODULES = (
+    "part_gpt",
+    "part_msdos",
+    "fat",
+    "search",
+    "search_fs_file",
+    "chain",
+    "test",
+    "echo",
+    "sleep",
+    "normal",
+)
 
-def collect_first_stages(folder: Path) -> list[str]:
-    """Copy what the package has and `folder` lacks; returns the names that are still missing."""
+
+def collect_first_stages(folder: Path) -> dict[str, str]:
+    """Bring `folder` up to date; the names of the files that are still missing, each with the package that has it.
+
+    Each file's origin, version and hash are logged. Files are replaced whole, so that another process that serves
+    them may read at the same time.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    for name, packaged in PACKAGED.items():
-        if not (folder / name).exists() and packaged.exists():
-            shutil.copyfile(packaged, folder / name)
-    return [name for name in PACKAGED if not (folder / name).exists()]
+    versions = _versions()
+    wanted = {name: packaged.package for name, packaged in PACKAGED.items()} | {LOCAL_DISK_PROGRAM: _GRUB_PACKAGE}
+    for name, content in FIRST_FILES.items():
+        _write(folder / name, content)
+    missing = {}
+    for name, package in wanted.items():
+        own = folder / OWN / name
+        if own.is_file():
+            content, origin, version = own.read_bytes(), OWN, ""
+        elif (found := _from_package(name)) is not None:
+            content, origin, version = found, package, versions.get(package, "")
+        else:
+            if not (folder / name).exists():
+                missing[name] = package
+                log.warning("first_stage_missing", file=name, package=package)
+            continue
+        _write(folder / name, content)
+        sha256 = hashlib.sha256(content).hexdigest()
+        log.info("first_stage", file=name, origin=origin, version=version, sha256=sha256, bytes=len(content))
+    return missing
+
+
+def _from_package(name: str) -> bytes | None:
+    if name == LOCAL_DISK_PROGRAM:
+        return _local_disk_program()
+    path = PACKAGED[name].path
+    return path.read_bytes() if path.is_file() else None
+
+
+def _local_disk_program() -> bytes | None:
+    """GRUB with its configuration inside; None where the package is missing."""
+    if not _GRUB_FOLDER.is_dir():
+        return None
+    with tempfile.TemporaryDirectory() as scratch:
+        configuration, program = Path(scratch, "grub.cfg"), Path(scratch, "program")
+        configuration.write_text(LOCAL_DISK)
+        command = ["grub-mkimage", "-O", "x86_64-efi", "-d", str(_GRUB_FOLDER), "-p", "/none"]
+        try:
+            subprocess.run(
+                [*command, "-c", configuration, "-o", program, *_GRUB_MODULES],
+                check=True,
+                capture_output=True,
+                text=True,
+            )
+        except (OSError, subprocess.CalledProcessError) as err:
+            log.warning("local_disk_program_not_made", detail=str(getattr(err, "stderr", "") or err))
+            return None
+        return program.read_bytes()
+
+
+def _versions() -> dict[str, str]:
+    """Which versions of the packages are installed."""
+    packages = sorted({packaged.package for packaged in PACKAGED.values()} | {_GRUB_PACKAGE})
+    command = ["dpkg-query", "-W", "-f", "${Package} ${Version}\n", *packages]
+    try:
+        told = subprocess.run(command, check=False, capture_output=True, text=True).stdout
+    except OSError:
+        return {}  # not a Debian: the files may be there all the same
+    return dict(line.split(" ", 1) for line in told.splitlines() if not line.endswith(" "))
+
+
+def _write(path: Path, content: bytes) -> None:
+    if path.is_file() and path.read_bytes() == content:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
+        file.write(content)
+    written = Path(file.name)
+    written.chmod(0o644)
+    written.replace(path)

@@ -2,21 +2,50 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal
 from urllib.parse import quote
 
-from pxe.decide import Script, Target
+from pxe.decide import LocalBoot, Script, Target
 
 # Pauses double from one second to 16: about five minutes in all. Then a fresh boot asks anew, because what this script
 # says (its token above all) may have been overtaken meanwhile.
 _TRIES = 20
 
-# BIOS: drive 0x80 is the first disk. UEFI: the boot manager goes on to its next entry only after a status that is not
-# success (UEFI 2.10 §3.1.1), so a plain "exit" would end in the firmware's menu.
-_LOCAL_DISK = """#!ipxe
-iseq ${platform} efi && exit 1 ||
-sanboot --no-describe --drive 0x80 ||
-exit 1
-"""
+
+@dataclass(frozen=True, slots=True)
+class Quirk:
+    """Hardware whose firmware does not go on to its disk in the usual way."""
+
+    platform: Literal["efi", "pcbios"]  # as iPXE's ${platform}
+    manufacturer: str  # as SMBIOS type 1 writes it
+    product: str | None  # likewise; None: all of the manufacturer's
+    way: LocalBoot
+    source: str  # who saw what
+
+
+QUIRKS = (
+    Quirk(
+        *("efi", "VMware, Inc.", None, LocalBoot.CHAIN_EFI),
+        source="ipxe/ipxe issues 213 and 883: the machine crashes or stops after exit, starting a program works",
+    ),
+    Quirk(
+        *("efi", "Lenovo", "HS350X V3", LocalBoot.CHAIN_EFI),
+        source="dsx-ai-factory/infra-controller issue 587: exit leads to network boot again, for ever",
+    ),
+    Quirk(
+        *("efi", "Cisco Systems Inc", "UCSC-C845A-M8", LocalBoot.CHAIN_EFI),
+        source="dsx-ai-factory/infra-controller issue 3082: the firmware crashes after exit",
+    ),
+)
+
+# UEFI: the boot manager goes on to its next entry only after a status that is not success (UEFI 2.10 §3.1.1), so a
+# plain "exit" would end in the firmware's menu. BIOS: drive 0x80 is the first disk.
+_WAYS = {
+    LocalBoot.CHAIN_EFI: "chain --autofree files/local-disk.efi ||\nexit 1",
+    LocalBoot.SANBOOT: "sanboot --no-describe --drive 0x80 ||\nexit 1",
+    LocalBoot.EXIT: "exit 1",
+}
 
 # A new decision may lead elsewhere, so it is fetched by a fresh boot, not by this script.
 _WAIT = """#!ipxe
@@ -55,13 +84,30 @@ def render(script: Script) -> str:
     """
     match script.target:
         case Target.LOCAL_DISK:
-            return _LOCAL_DISK
+            return _local_disk(script.local_boot)
         case Target.INSTALLER:
             return _load(_kernel_steps(script))
         case Target.CUSTOM_IPXE:
             return _custom(script.custom)
         case Target.WAIT:
             return _WAIT
+
+
+def _local_disk(way: LocalBoot) -> str:
+    if way is not LocalBoot.AUTO:
+        return f"#!ipxe\n{_WAYS[way]}\n"
+    lines = ["#!ipxe"]
+    for quirk in QUIRKS:
+        # iPXE splits a line into words before it expands settings: a text with spaces is compared by way of one.
+        lines += [f"set manufacturer-want {quirk.manufacturer}", f"set product-want {quirk.product or '${product}'}"]
+        lines += [
+            f"iseq ${{platform}} {quirk.platform} && iseq ${{manufacturer}} ${{manufacturer-want}} "
+            f"&& iseq ${{product}} ${{product-want}} && goto {quirk.way} ||"
+        ]
+    lines += [f"iseq ${{platform}} efi && goto {LocalBoot.EXIT} || goto {LocalBoot.SANBOOT}"]
+    for way, commands in _WAYS.items():
+        lines += [f":{way}", commands]
+    return "\n".join(lines) + "\n"
 
 
 def _kernel_steps(script: Script) -> list[str]:

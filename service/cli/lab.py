@@ -13,6 +13,7 @@ from pathlib import Path
 from service.cli.serve import database, for_ever, run_until_stopped
 from service.lab.demo import demo
 from service.lab.netns import NetworkError, add_service_address, enter_private_namespace
+from service.lab.qemu import PLATFORMS
 from service.lab.rack import TooManyMachines
 from service.lab.up import (
     SERVICE_ADDRESS,
@@ -45,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--database-url", help="a PostgreSQL of one's own instead of the embedded one")
     parser.add_argument("--log-level", default="warning", help="debug, info, warning or error (warning)")
     parser.add_argument("--qemu", type=int, default=0, help="machines that really boot, in QEMU (root)")
-    parser.add_argument("--firmware", choices=("bios", "uefi"), default="bios", help="of the virtual machines (bios)")
+    parser.add_argument("--firmware", choices=tuple(PLATFORMS), default="bios", help="of the virtual machines (bios)")
     parser.add_argument("--images", type=Path, default=Path("var/images"), help="the image store for --qemu")
     parser.add_argument("--once", action="store_true", help="lab demo: release the machine again and exit")
 

@@ -100,7 +100,7 @@ class ScriptRun:
                 words.append(word)
                 continue
             if wanted:
-                expanded = " ".join(self._expand(one) for one in words).split()
+                expanded = [self._expand(one) for one in words]  # after the split, as iPXE does: a value stays one word
                 if expanded[:1] == ["goto"]:
                     return True, expanded[1]
                 ok = await self._command(expanded) if expanded else True
@@ -131,7 +131,7 @@ class ScriptRun:
             case "iseq":
                 return len(words) == 2 and words[0] == words[1]
             case "isset":
-                return bool(words)
+                return words != [""]
             case "sleep":
                 await self.sleep(float(words[0]))
             case "params":

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -15,26 +16,69 @@ from service.lab.parts import BootSource, Nic
 
 log = structlog.get_logger()
 
-Firmware = Literal["bios", "uefi"]
+Firmware = Literal["bios", "uefi", "uefi-http", "uefi-secure"]
 
-_UEFI_CODE = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")
-_UEFI_VARIABLES = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
 _TAIL_BYTES = 4000
 
 # Program: the Debian package that has it.
-NEEDS = {"qemu-system-x86_64": "qemu-system-x86", "setpriv": "util-linux", "ip": "iproute2"}
-# Its network card's ROM is iPXE; UEFI's own PXE client comes with OVMF.
-FILES = {"/usr/lib/ipxe/qemu/pxe-virtio.rom": "ipxe-qemu", str(_UEFI_CODE): "ovmf"}
+NEEDS = {"setpriv": "util-linux", "ip": "iproute2"}
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """A kind of firmware, and the machine that it runs on."""
+
+    program: str
+    arguments: tuple[str, ...]
+    files: dict[str, str]  # what must be there, and the Debian package that has it
+    code: Path | None = None  # UEFI: the firmware's code
+    variables: Path | None = None  # UEFI: its variables as they are at first
+    nic: str = ""  # further properties of the network card
+
+    def missing_packages(self) -> list[str]:
+        """The Debian packages that must be installed before such a machine can be started."""
+        packages = {package for program, package in NEEDS.items() if shutil.which(program) is None}
+        packages |= {package for path, package in self.files.items() if not Path(path).exists()}
+        return sorted(packages)
+
+
+def _ovmf(code: str, variables: str, *arguments: str, machine: str = "q35,graphics=off") -> Platform:
+    files = {f"/usr/share/OVMF/{name}": "ovmf" for name in (code, variables)}
+    return Platform(
+        "qemu-system-x86_64",
+        ("-M", machine, *arguments),
+        {"/usr/bin/qemu-system-x86_64": "qemu-system-x86", **files},
+        code=Path("/usr/share/OVMF", code),
+        variables=Path("/usr/share/OVMF", variables),
+        nic=",romfile=",  # without the card's ROM, which is iPXE, the firmware's own client asks
+    )
+
+
+_NO_PXE4 = ("-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=n")
+_NO_PXE6 = ("-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n")
+
+PLATFORMS: dict[Firmware, Platform] = {
+    # SeaBIOS; the network card's ROM is iPXE.
+    "bios": Platform(
+        "qemu-system-x86_64",
+        ("-M", "q35,graphics=off"),
+        {"/usr/bin/qemu-system-x86_64": "qemu-system-x86", "/usr/lib/ipxe/qemu/pxe-virtio.rom": "ipxe-qemu"},
+    ),
+    "uefi": _ovmf("OVMF_CODE_4M.fd", "OVMF_VARS_4M.fd", *_NO_PXE6),
+    # OVMF tries PXE before HTTP at a network card, and its boot order tells the two not apart: so without PXE.
+    "uefi-http": _ovmf("OVMF_CODE_4M.fd", "OVMF_VARS_4M.fd", *_NO_PXE4, *_NO_PXE6),
+    # Microsoft's keys are enrolled, Secure Boot is on, and only System Management Mode may write the variables.
+    "uefi-secure": _ovmf(
+        *("OVMF_CODE_4M.secboot.fd", "OVMF_VARS_4M.ms.fd"),
+        *("-global", "driver=cfi.pflash01,property=secure,value=on"),
+        *_NO_PXE6,
+        machine="q35,graphics=off,smm=on",
+    ),
+}
 
 
 class MachineError(Exception):
     """The virtual machine could not be started."""
-
-
-def missing_packages() -> list[str]:
-    """The Debian packages that must be installed before a machine can be started."""
-    programs = {package for program, package in NEEDS.items() if shutil.which(program) is None}
-    return sorted(programs | {package for path, package in FILES.items() if not Path(path).exists()})
 
 
 class QemuMachine:
@@ -62,6 +106,7 @@ class QemuMachine:
         self._disk = disk_path
         self._disk_bytes = disk_bytes
         self._firmware = firmware
+        self._platform = PLATFORMS[firmware]
         self._memory_mb = memory_mb
         self._process: asyncio.subprocess.Process | None = None
         self._watch: asyncio.Task[None] | None = None
@@ -107,34 +152,21 @@ class QemuMachine:
         """QEMU's command line for one start."""
         disk_index, nic_index = (1, 2) if boot == "disk" else (2, 1)
         firmware: list[str] = []
-        # In BIOS the card's ROM is iPXE itself; in UEFI the firmware's own PXE client asks, over TFTP.
-        rom = ""
-        if self._firmware == "uefi":
-            rom = ",romfile="
+        if self._platform.code is not None:
             firmware = [
-                *("-drive", f"if=pflash,format=raw,readonly=on,file={_UEFI_CODE}"),
-                *("-drive", f"if=pflash,format=raw,file={self._variables}"),
-                *("-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n"),
+                *("-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={self._platform.code}"),
+                *("-drive", f"if=pflash,format=raw,unit=1,file={self._variables}"),
             ]
         return [
             # Never KVM: a device file says nothing about whether a guest boots on it.
-            *(
-                "qemu-system-x86_64",
-                "-accel",
-                "tcg,thread=multi",
-                "-M",
-                "q35,graphics=off",
-                "-smp",
-                "2",
-                "-m",
-                str(self._memory_mb),
-            ),
+            *(self._platform.program, "-accel", "tcg,thread=multi", *self._platform.arguments),
+            *("-smp", "2", "-m", str(self._memory_mb)),
             *("-nodefaults", "-no-user-config", "-display", "none", "-name", self.name, "-no-reboot"),
             *("-qmp", "stdio", "-chardev", f"file,id=console,path={self.console_log},append=on"),
             *("-serial", "chardev:console"),
             *firmware,
             *("-netdev", f"tap,id=net0,ifname={self._tap},script=no,downscript=no"),
-            *("-device", f"virtio-net-pci,netdev=net0,mac={self.nic.mac},bootindex={nic_index}{rom}"),
+            *("-device", f"virtio-net-pci,netdev=net0,mac={self.nic.mac},bootindex={nic_index}{self._platform.nic}"),
             # The host's page cache is safe enough for a machine that dies with us.
             "-drive",
             f"if=none,id=disk0,file={self._disk},format=raw,cache=unsafe,discard=unmap,detect-zeroes=unmap",
@@ -147,14 +179,14 @@ class QemuMachine:
         return self._disk.with_suffix(".efivars")
 
     async def _start(self, boot: BootSource) -> asyncio.subprocess.Process:
-        if missing := missing_packages():
+        if missing := self._platform.missing_packages():
             raise MachineError(f"packages are missing; as root: apt-get install {' '.join(missing)}")
         self._disk.parent.mkdir(parents=True, exist_ok=True)
         if not self._disk.exists():
             with self._disk.open("wb") as disk:
                 disk.truncate(self._disk_bytes)
-        if self._firmware == "uefi" and not self._variables.exists():
-            shutil.copyfile(_UEFI_VARIABLES, self._variables)
+        if self._platform.variables is not None and not self._variables.exists():
+            shutil.copyfile(self._platform.variables, self._variables)
         # setpriv sets the parent-death signal without running Python between fork and exec.
         process = await asyncio.create_subprocess_exec(
             *("setpriv", "--pdeathsig", "KILL", *self.arguments(boot)),

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 from images.store import load
-from service.lab.qemu import missing_packages
+from service.lab.qemu import PLATFORMS, Firmware
 
 IMAGES = Path(os.environ.get("ROUNDHOUSE_TEST_IMAGES", Path(__file__).parents[2] / "var" / "images"))
 
 
-def _why_not() -> str | None:
+def _why_not(firmware: Firmware) -> str | None:
     if os.geteuid() != 0:
         return "needs root, for the network namespace"
-    if missing := missing_packages():
+    if missing := PLATFORMS[firmware].missing_packages():
         return f"needs the Debian packages {', '.join(missing)} (make system)"
     if not {"installer", "debian_12"} <= set(load(IMAGES)):
         return f"needs the images in {IMAGES} (make images)"
@@ -29,8 +29,8 @@ def _why_not() -> str | None:
 @pytest.mark.qemu
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("firmware", ["bios", "uefi"])
-def test_a_virtual_machine_is_ordered_installed_logged_into_and_released(firmware: str) -> None:
-    if why := _why_not():
+def test_a_virtual_machine_is_ordered_installed_logged_into_and_released(firmware: Firmware) -> None:
+    if why := _why_not(firmware):
         pytest.skip(why)
     demo = subprocess.run(
         [

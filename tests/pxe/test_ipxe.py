@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pxe.decide import Script, Target
-from pxe.ipxe import Unsafe, render
+from pxe.decide import LocalBoot, Script, Target
+from pxe.ipxe import QUIRKS, Unsafe, render
+from service.lab.ipxe_script import Foreign, LocalDisk, NextDevice, Outcome, ScriptRun
 
 
 def installer(**changes: object) -> Script:
@@ -30,10 +33,51 @@ def test_the_installer() -> None:
     assert lines.index("boot || goto again") < lines.index(":again") < lines.index("goto load")
 
 
-def test_the_local_disk_on_bios_and_uefi() -> None:
-    text = render(Script(Target.LOCAL_DISK))
-    assert "iseq ${platform} efi && exit 1 ||" in text
-    assert "sanboot --no-describe --drive 0x80" in text
+def test_a_way_to_the_disk_that_was_told_is_taken() -> None:
+    assert render(Script(Target.LOCAL_DISK, local_boot=LocalBoot.EXIT)) == "#!ipxe\nexit 1\n"
+    sanboot = render(Script(Target.LOCAL_DISK, local_boot=LocalBoot.SANBOOT)).splitlines()
+    assert sanboot == ["#!ipxe", "sanboot --no-describe --drive 0x80 ||", "exit 1"]
+    chain = render(Script(Target.LOCAL_DISK, local_boot=LocalBoot.CHAIN_EFI)).splitlines()
+    assert chain == ["#!ipxe", "chain --autofree files/local-disk.efi ||", "exit 1"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        pytest.param({"platform": "efi", "manufacturer": "QEMU", "product": "PC"}, NextDevice(1), id="efi"),
+        pytest.param({"platform": "efi"}, NextDevice(1), id="efi-without-smbios"),
+        pytest.param({"platform": "pcbios", "manufacturer": "QEMU", "product": "PC"}, LocalDisk(), id="bios"),
+        pytest.param(
+            {"platform": "efi", "manufacturer": "VMware, Inc.", "product": "VMware20,1"}, Foreign(), id="vmware"
+        ),
+        pytest.param({"platform": "pcbios", "manufacturer": "VMware, Inc."}, LocalDisk(), id="vmware-bios"),
+        pytest.param({"platform": "efi", "manufacturer": "Lenovo", "product": "HS350X V3"}, Foreign(), id="lenovo"),
+        pytest.param(
+            {"platform": "efi", "manufacturer": "Lenovo", "product": "SR650 V3"}, NextDevice(1), id="lenovo-other"
+        ),
+    ],
+)
+def test_the_way_to_the_disk_by_hardware(settings: dict[str, str], expected: Outcome) -> None:
+    fetched: list[str] = []
+
+    async def program(url: str, _: dict[str, str] | None) -> str:
+        fetched.append(url)
+        return "MZ"
+
+    async def never(_: str) -> int:
+        raise AssertionError
+
+    run = ScriptRun(load=never, text=program, sleep=asyncio.sleep, disk_boots=True, settings=settings)
+    assert asyncio.run(run.run(render(Script(Target.LOCAL_DISK)))) == expected
+    assert fetched == (["files/local-disk.efi"] if expected == Foreign() else [])
+
+
+def test_quirks_can_be_compared() -> None:
+    for quirk in QUIRKS:
+        assert quirk.way is not LocalBoot.AUTO
+        for text in (quirk.manufacturer, quirk.product or "any"):
+            assert text == " ".join(text.split())
+            assert text.isascii() and not set(text) & set("${}|&#;")
 
 
 def test_a_customers_script_is_theirs() -> None:
