@@ -20,18 +20,15 @@ _PAUSES = " ".join(("1 2 4 8", *("16",) * 17))
 
 # Where the installed system's own signed loader may lie on the EFI system partition. The vendors' folders come first:
 # beside a BOOTX64.EFI there may be a program that rewrites the firmware's boot entries and resets the machine.
+_VENDORS = ("debian", "ubuntu", "centos", "redhat", "rocky", "almalinux", "fedora")
 _LOADERS = (
-    *(
-        f"/EFI/{vendor}/shim$cpu.efi"
-        for vendor in ("debian", "ubuntu", "centos", "redhat", "rocky", "almalinux", "fedora")
-    ),
-    "/EFI/BOOT/BOOT$cpu.EFI",
+    *(f"/EFI/{vendor}/shim{cpu}.efi" for cpu in ("x64", "aa64") for vendor in _VENDORS),
+    *(f"/EFI/BOOT/BOOT{cpu}.EFI" for cpu in ("X64", "AA64")),
 )
 
 # "exit" tells the firmware of a success, after which it may show its menu instead of its next entry (UEFI 2.10
 # §3.1.1), so the disk's loader is started from here, and what follows is for a machine whose disks have none.
 LOCAL_DISK = f"""\
-if [ "$grub_cpu" = arm64 ]; then set cpu=aa64; else set cpu=x64; fi
 for loader in {" ".join(_LOADERS)}; do
   if search --no-floppy --set=root --file $loader; then
     echo "Starting $loader of ($root)"
