@@ -21,6 +21,7 @@ from sql.loader import Q
 ROLES = (
     "container",
     "boot",
+    "boot6",
     "public",
     "private",
     "ipv6",

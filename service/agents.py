@@ -9,17 +9,20 @@ import asyncio
 import hashlib
 import hmac
 import json
-from collections.abc import Callable
-from datetime import timedelta
-from typing import Any
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 from uuid import UUID
 
 import structlog
 from aiohttp import web
 
 from pxe.http import source_address
-from service.boot import digest
+from service.boot.decider import Saw
+from service.boot.feed import boot_link_query
+from service.boot.token import BadToken, digest, read
 from service.parts import Parts
+from service.store.events import add_event
 from service.store.notify import Hub
 from service.store.rows import Connection, Pool
 from service.store.runs import signal_all
@@ -27,8 +30,8 @@ from sql.loader import Q
 
 log = structlog.get_logger()
 
-_TOKEN_LIFE = timedelta(hours=1)  # from the boot script to the hello: the slowest firmware loads its files within it
 _LONGEST_WAIT_S = 60.0
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
 
 # The dialect's events that an install passes, each with the agent's stage that brings it.
@@ -46,10 +49,12 @@ _STAGES = [stage for stage, _, _ in _PASSED]
 class Agents:
     """The routes under /agent/v1."""
 
-    def __init__(self, db: Pool, parts: Parts, hub: Hub) -> None:
+    def __init__(self, db: Pool, parts: Parts, hub: Hub, saw: Saw) -> None:
+        """`saw` is told of a card that says hello from another machine's port."""
         self._db = db
         self._parts = parts
         self._hub = hub
+        self._saw = saw
 
     def routes(self) -> list[web.RouteDef]:
         """For the boot application."""
@@ -63,47 +68,79 @@ class Agents:
 
     async def _hello(self, request: web.Request) -> web.Response:
         body = await _json(request)
-        token = body.get("token")
-        machine_id = await self._machine_at(request)
-        if machine_id is None or not isinstance(token, str):
-            raise _problem(web.HTTPForbidden, "this is not the boot link of a machine of ours, or there is no token")
+        token, inventory = body.get("token"), body.get("inventory")
+        at = await self._boot_link_at(request)
+        if at is None or not isinstance(token, str):
+            raise _problem(web.HTTPForbidden, "this is no boot link of ours, or there is no token")
+        now = self._parts.clock.now()
+        try:
+            told = read(self._parts.key, token, at["port_id"], now=now)
+        except BadToken as err:
+            raise _problem(web.HTTPForbidden, str(err)) from None
         # The session follows from the token, so that a hello whose answer was lost gets the same one again.
         session = hmac.digest(self._parts.key, b"session:" + token.encode(), hashlib.sha256).hex()
-        now = self._parts.clock.now()
+        found = inventory if isinstance(inventory, dict) else {}
+        macs = _macs(body.get("mac"), found)
+        machine_id = at["machine_id"]
+        if machine_id is None:
+            return await self._discovered(at["port_id"], macs, found, session, digest(token))
+        if macs and at["mac"] not in macs:
+            # The work that waits here is meant for another machine's disks.
+            self._saw(at["port_id"], macs[0])
+            raise _problem(web.HTTPForbidden, f"{macs[0]} is not the card that is recorded at this port: {at['mac']}")
         async with self._db.acquire() as conn, conn.transaction():
-            row = await conn.fetchrow(
-                Q["begin_session"], digest(token), machine_id, digest(session), now, now - _TOKEN_LIFE
+            session_id = await conn.fetchval(
+                Q["begin_session"], machine_id, digest(token), digest(session), told.issued_at, now
             )
-            if row is None:
-                raise _problem(web.HTTPForbidden, "the token is unknown, too old, or another machine's")
-            await conn.execute(Q["end_other_sessions"], machine_id, row["id"], now)
-            if isinstance(inventory := body.get("inventory"), dict):
+            if session_id is None:
+                raise _problem(web.HTTPForbidden, "the boot token was used before, and its session has ended")
+            await conn.execute(Q["end_other_sessions"], machine_id, session_id, now)
+            if macs:  # the machine itself is at its port: whatever was seen of its cable before is settled
+                await conn.execute(Q["card_moved"], [at["port_id"]], [at["mac"]], now)
+                await conn.execute(Q["card_booted"], [at["port_id"]], [at["mac"]], now)
+            if isinstance(inventory, dict):
                 await conn.execute(Q["set_inventory"], machine_id, inventory)
         device_id = await self._db.fetchval(Q["device_on_machine"], machine_id)
         await signal_all(self._db, [machine_id, device_id], now=now)
         log.info("agent_hello", machine_id=str(machine_id))
         return web.json_response({"session": session, "machine": str(machine_id)})
 
-    async def _machine_at(self, request: web.Request) -> UUID | None:
+    async def _discovered(
+        self, port_id: UUID, macs: Sequence[str], inventory: dict[str, Any], session: str, token: bytes
+    ) -> web.Response:
+        """A machine at a free port: it is written down, and waits in the installer until it is enrolled."""
+        if not macs:
+            raise _problem(web.HTTPBadRequest, "mac: the card's address is missing")
+        now = self._parts.clock.now()
+        async with self._db.acquire() as conn, conn.transaction():
+            news = await conn.fetchval(Q["discovered"], port_id, macs[0], inventory, digest(session), token, now)
+            if news:
+                port = await conn.fetchrow(Q["port_by_id"], port_id)
+                body = f"A machine with the card {macs[0]} was found at {port['leaf']} {port['name']}"
+                await add_event(conn, "machine.discovered", body, private=True, data={"mac": macs[0]})
+        log.info("machine_discovered", port_id=str(port_id), mac=macs[0])
+        return web.json_response({"session": session, "machine": None})
+
+    async def _boot_link_at(self, request: web.Request) -> Any:
+        """Port and machine of the boot link that the call comes from; None where it is none."""
         source = source_address(request)
-        if source is None:
-            return None
-        row = await self._db.fetchrow(Q["machine_at_source"], source)
-        return row["machine_id"] if row is not None and row["slot"] == "boot" else None
+        return None if source is None else await self._db.fetchrow(Q[boot_link_query(source)], source)
 
     async def _agent(self, request: web.Request) -> UUID:
         """The machine whose agent calls. Raises 401."""
-        scheme, _, session = request.headers.get("Authorization", "").partition(" ")
-        machine_id = await self._machine_at(request)
-        if machine_id is not None and scheme == "Bearer":
+        at, session = await self._boot_link_at(request), _session(request)
+        if at is not None and at["machine_id"] is not None and session is not None:
             now = self._parts.clock.now()
-            if await self._db.fetchval(Q["session_of"], digest(session), machine_id, now):
-                return machine_id
+            if await self._db.fetchval(Q["session_of"], session, at["machine_id"], now):
+                return cast(UUID, at["machine_id"])
         raise _problem(web.HTTPUnauthorized, "the session has ended: boot again")
 
     async def _work(self, request: web.Request) -> web.Response:
-        machine_id = await self._agent(request)
         wait = min(_number(request.query.get("wait"), 0.0), _LONGEST_WAIT_S)
+        at = await self._boot_link_at(request)
+        if at is not None and at["machine_id"] is None:
+            return await self._nothing_to_do(at["port_id"], _session(request), wait)
+        machine_id = await self._agent(request)
         loop = asyncio.get_running_loop()
         until = loop.time() + wait
         async with self._hub.watch(f"machine:{machine_id}") as watch:
@@ -113,6 +150,15 @@ class Agents:
         if row is None:
             return web.Response(status=204)
         return web.json_response({"id": str(row["id"]), "kind": row["kind"], "spec": row["spec"]})
+
+    async def _nothing_to_do(self, port_id: UUID, session: bytes | None, wait: float) -> web.Response:
+        """A machine that was discovered has no work; once it is enrolled it boots again, as who it is."""
+        async with self._hub.watch(f"port:{port_id}") as watch:
+            now = self._parts.clock.now()
+            if await self._db.fetchval(Q["discovery_session"], port_id, session, now) is None:
+                raise _problem(web.HTTPUnauthorized, "the session has ended: boot again")
+            await watch.changed(wait)
+        return web.Response(status=204)
 
     async def _next_work(self, machine_id: UUID) -> Any:
         row = await self._db.fetchrow(Q["next_work"], machine_id, self._parts.clock.now())
@@ -200,6 +246,19 @@ def _number(value: object, default: float) -> float:
     except ValueError:
         return default
     return number if number == number and abs(number) < 1e18 else default
+
+
+def _session(request: web.Request) -> bytes | None:
+    """The hash of the session that a call shows, as it is kept."""
+    scheme, _, session = request.headers.get("Authorization", "").partition(" ")
+    return digest(session) if scheme == "Bearer" and session else None
+
+
+def _macs(told: object, inventory: Mapping[str, Any]) -> list[str]:
+    """The addresses of the machine's cards: the one that it booted from first, as far as it says."""
+    nics = inventory.get("nics")
+    listed = [nic.get("mac") for nic in nics if isinstance(nic, dict)] if isinstance(nics, list) else []
+    return list(dict.fromkeys(mac for mac in (told, *listed) if isinstance(mac, str) and _MAC.fullmatch(mac)))
 
 
 def _work_id(request: web.Request) -> UUID:

@@ -26,9 +26,9 @@ class Artefacts:
         """The folder of the files, each named by its sha256."""
         return self.root / "sha256"
 
-    def installer(self) -> Artefact:
-        """Kernel and initrd of the in-RAM installer. Raises NotBuilt."""
-        return self._entry(_INSTALLER)
+    def installer(self, arch: str = "amd64") -> Artefact:
+        """Kernel and initrd of the in-RAM installer for machines of that architecture. Raises NotBuilt."""
+        return self._entry(_INSTALLER if arch == "amd64" else f"{_INSTALLER}-{arch}")
 
     def image(self, slug: str) -> StoredImage:
         """The disk image of an operating system. Raises NotBuilt."""

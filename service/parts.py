@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
 from typing import Literal, Protocol
 
 from images.catalogue import Catalogue
@@ -43,6 +44,11 @@ class Parts:
     catalogue: Catalogue
     images: Artefacts
     boot_url: str  # where machines find boot files, images, metadata and the agent's calls
+    boot_url6: str | None  # the same over IPv6, where that is served
     key: bytes  # seals BMC and switch secrets, signs erase certificates
     open_bmc: OpenBmc
     see_host_key: SeeHostKey
+
+    def boot_url_for(self, client: IPv4Address | IPv6Address) -> str:
+        """The boot URL that a client with that address can reach."""
+        return self.boot_url6 if client.version == 6 and self.boot_url6 is not None else self.boot_url

@@ -25,6 +25,7 @@ class Settings:
     api_port: int = 8080
     api_url: str = ""  # how customers reach the API; empty: from api_host and api_port
     boot_host: str = "127.0.0.1"  # DHCP, TFTP, HTTP boot, metadata and agents are answered here
+    boot_host6: str = ""  # the same over IPv6, for machines that boot by it; empty: not served
     boot_port: int = 8081  # HTTP: boot scripts, images, metadata, agents
     dhcp_port: int = 67
     dhcp_relay_port: int = 67  # where relays listen for answers (RFC 2131 §4.1: the same)

@@ -56,7 +56,7 @@ END))),
     CONSTRAINT prefix_has_whole_parent CHECK ((num_nonnulls(parent_id, parent_cidr, parent_role) = ANY (ARRAY[0, 3]))),
     CONSTRAINT prefix_inside_parent CHECK (((parent_cidr IS NULL) OR ((cidr)::inet << (parent_cidr)::inet))),
     CONSTRAINT prefix_parent_role_check CHECK ((parent_role = 'container'::text)),
-    CONSTRAINT prefix_role_check CHECK ((role = ANY (ARRAY['container'::text, 'boot'::text, 'public'::text, 'private'::text, 'ipv6'::text, 'elastic'::text, 'anycast'::text, 'loopback'::text, 'uplink'::text, 'management'::text, 'infrastructure'::text]))),
+    CONSTRAINT prefix_role_check CHECK ((role = ANY (ARRAY['container'::text, 'boot'::text, 'boot6'::text, 'public'::text, 'private'::text, 'ipv6'::text, 'elastic'::text, 'anycast'::text, 'loopback'::text, 'uplink'::text, 'management'::text, 'infrastructure'::text]))),
     CONSTRAINT prefix_standing_check CHECK ((standing = ANY (ARRAY['active'::text, 'draining'::text, 'frozen'::text, 'retired'::text]))),
     CONSTRAINT prefix_status_check CHECK ((status = ANY (ARRAY['active'::text, 'draining'::text, 'frozen'::text, 'retired'::text])))
 );
@@ -223,6 +223,18 @@ ALTER TABLE public.bgp_session ALTER COLUMN version ADD GENERATED ALWAYS AS IDEN
     CACHE 1
 );
 
+CREATE TABLE public.boot_node (
+    id uuid NOT NULL,
+    host text NOT NULL,
+    pid integer NOT NULL,
+    address text NOT NULL,
+    started_at timestamp with time zone NOT NULL,
+    seen_at timestamp with time zone NOT NULL,
+    ports integer NOT NULL,
+    loaded_at timestamp with time zone,
+    counters jsonb NOT NULL
+);
+
 CREATE TABLE public.device (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     project_id uuid NOT NULL,
@@ -252,6 +264,94 @@ CREATE TABLE public.device (
     deadline timestamp with time zone NOT NULL,
     active_at timestamp with time zone,
     deleted_at timestamp with time zone
+);
+
+CREATE TABLE public.facility (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    metro_id uuid NOT NULL,
+    code text NOT NULL,
+    name text NOT NULL
+);
+
+CREATE TABLE public.leaf (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    facility_id uuid NOT NULL,
+    name text NOT NULL,
+    host text NOT NULL,
+    port integer DEFAULT 830 NOT NULL,
+    username text NOT NULL,
+    secret bytea NOT NULL,
+    host_key text NOT NULL,
+    state text DEFAULT 'unknown'::text NOT NULL,
+    fault text,
+    epoch bigint DEFAULT 0 NOT NULL,
+    holder uuid,
+    held_until timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    database text DEFAULT 'candidate'::text NOT NULL,
+    private_key bytea,
+    fabric jsonb,
+    generation bigint DEFAULT 1 NOT NULL,
+    applied bigint DEFAULT 0 NOT NULL,
+    rendering text,
+    commit_s real,
+    running bytea,
+    running_at timestamp with time zone,
+    read_asked_at timestamp with time zone,
+    drifted integer DEFAULT 0 NOT NULL,
+    locked_since timestamp with time zone,
+    sessions text[] DEFAULT '{}'::text[] NOT NULL,
+    CONSTRAINT leaf_database_check CHECK ((database = ANY (ARRAY['candidate'::text, 'private'::text, 'ephemeral'::text])))
+);
+
+CREATE TABLE public.leaf_port (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    leaf_id uuid NOT NULL,
+    name text NOT NULL,
+    profile text DEFAULT 'quarantine'::text NOT NULL,
+    device_id uuid,
+    generation bigint DEFAULT 1 NOT NULL,
+    applied bigint DEFAULT 0 NOT NULL,
+    fault text,
+    changed_at timestamp with time zone DEFAULT now() NOT NULL,
+    take_over boolean DEFAULT false NOT NULL,
+    seen_mac macaddr,
+    seen_name text,
+    seen_at timestamp with time zone,
+    booted_mac macaddr,
+    booted_at timestamp with time zone,
+    CONSTRAINT leaf_port_profile_check CHECK ((profile = ANY (ARRAY['quarantine'::text, 'provisioning'::text, 'active'::text, 'rescue'::text, 'maintenance'::text])))
+);
+
+CREATE TABLE public.machine (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    facility_id uuid NOT NULL,
+    plan_id uuid NOT NULL,
+    port_id uuid NOT NULL,
+    name text NOT NULL,
+    mac macaddr NOT NULL,
+    arch text DEFAULT 'amd64'::text NOT NULL,
+    bmc_url text NOT NULL,
+    bmc_username text NOT NULL,
+    bmc_secret bytea NOT NULL,
+    state text DEFAULT 'enrolled'::text NOT NULL,
+    device_id uuid,
+    installed boolean DEFAULT false NOT NULL,
+    inventory jsonb DEFAULT '{}'::jsonb NOT NULL,
+    reason text,
+    state_since timestamp with time zone DEFAULT now() NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    secure_boot boolean DEFAULT false NOT NULL
+);
+
+CREATE TABLE public.discovery (
+    port_id uuid NOT NULL,
+    mac macaddr NOT NULL,
+    inventory jsonb NOT NULL,
+    session bytea NOT NULL,
+    token bytea NOT NULL,
+    first_seen_at timestamp with time zone NOT NULL,
+    seen_at timestamp with time zone NOT NULL
 );
 
 CREATE TABLE public.dns_zone (
@@ -307,13 +407,6 @@ ALTER TABLE public.event ALTER COLUMN seq ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
-CREATE TABLE public.facility (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    metro_id uuid NOT NULL,
-    code text NOT NULL,
-    name text NOT NULL
-);
-
 CREATE TABLE public.free_asn (
     pool_id bigint NOT NULL,
     asn bigint NOT NULL,
@@ -334,37 +427,6 @@ CREATE TABLE public.idempotency (
     status integer NOT NULL,
     subject uuid NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL
-);
-
-CREATE TABLE public.leaf (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    facility_id uuid NOT NULL,
-    name text NOT NULL,
-    host text NOT NULL,
-    port integer DEFAULT 830 NOT NULL,
-    username text NOT NULL,
-    secret bytea NOT NULL,
-    host_key text NOT NULL,
-    state text DEFAULT 'unknown'::text NOT NULL,
-    fault text,
-    epoch bigint DEFAULT 0 NOT NULL,
-    holder uuid,
-    held_until timestamp with time zone,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    database text DEFAULT 'candidate'::text NOT NULL,
-    private_key bytea,
-    fabric jsonb,
-    generation bigint DEFAULT 1 NOT NULL,
-    applied bigint DEFAULT 0 NOT NULL,
-    rendering text,
-    commit_s real,
-    running bytea,
-    running_at timestamp with time zone,
-    read_asked_at timestamp with time zone,
-    drifted integer DEFAULT 0 NOT NULL,
-    locked_since timestamp with time zone,
-    sessions text[] DEFAULT '{}'::text[] NOT NULL,
-    CONSTRAINT leaf_database_check CHECK ((database = ANY (ARRAY['candidate'::text, 'private'::text, 'ephemeral'::text])))
 );
 
 CREATE TABLE public.leaf_exemption (
@@ -389,43 +451,6 @@ CREATE TABLE public.leaf_plan (
     planned_at timestamp with time zone NOT NULL,
     applied_by text,
     applied_at timestamp with time zone
-);
-
-CREATE TABLE public.leaf_port (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    leaf_id uuid NOT NULL,
-    name text NOT NULL,
-    profile text DEFAULT 'quarantine'::text NOT NULL,
-    device_id uuid,
-    generation bigint DEFAULT 1 NOT NULL,
-    applied bigint DEFAULT 0 NOT NULL,
-    fault text,
-    changed_at timestamp with time zone DEFAULT now() NOT NULL,
-    take_over boolean DEFAULT false NOT NULL,
-    seen_mac macaddr,
-    seen_name text,
-    seen_at timestamp with time zone,
-    CONSTRAINT leaf_port_profile_check CHECK ((profile = ANY (ARRAY['quarantine'::text, 'provisioning'::text, 'active'::text, 'rescue'::text, 'maintenance'::text])))
-);
-
-CREATE TABLE public.machine (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    facility_id uuid NOT NULL,
-    plan_id uuid NOT NULL,
-    port_id uuid NOT NULL,
-    name text NOT NULL,
-    mac macaddr NOT NULL,
-    arch text DEFAULT 'amd64'::text NOT NULL,
-    bmc_url text NOT NULL,
-    bmc_username text NOT NULL,
-    bmc_secret bytea NOT NULL,
-    state text DEFAULT 'enrolled'::text NOT NULL,
-    device_id uuid,
-    installed boolean DEFAULT false NOT NULL,
-    inventory jsonb DEFAULT '{}'::jsonb NOT NULL,
-    reason text,
-    state_since timestamp with time zone DEFAULT now() NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
 CREATE TABLE public.metro (
@@ -634,8 +659,14 @@ ALTER TABLE ONLY public.bgp_config
 ALTER TABLE ONLY public.bgp_session
     ADD CONSTRAINT bgp_session_pkey PRIMARY KEY (version);
 
+ALTER TABLE ONLY public.boot_node
+    ADD CONSTRAINT boot_node_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.device
     ADD CONSTRAINT device_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.discovery
+    ADD CONSTRAINT discovery_pkey PRIMARY KEY (port_id);
 
 ALTER TABLE ONLY public.dns_zone
     ADD CONSTRAINT dns_zone_pkey PRIMARY KEY (name);
@@ -821,6 +852,8 @@ CREATE INDEX ip_label_to_end ON public.ip_label USING btree (id) WHERE (released
 
 CREATE INDEX leaf_plan_of_leaf ON public.leaf_plan USING btree (leaf_id, planned_at);
 
+CREATE INDEX leaf_port_booted ON public.leaf_port USING btree (booted_mac) WHERE (booted_mac IS NOT NULL);
+
 CREATE INDEX machine_in_pool ON public.machine USING btree (facility_id, plan_id, state_since) WHERE (state = 'ready'::text);
 
 CREATE INDEX prefix_by_organization ON public.prefix USING btree (organization_id) WHERE (organization_id IS NOT NULL);
@@ -904,6 +937,9 @@ ALTER TABLE ONLY public.device
 
 ALTER TABLE ONLY public.device
     ADD CONSTRAINT device_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.project(id);
+
+ALTER TABLE ONLY public.discovery
+    ADD CONSTRAINT discovery_port_id_fkey FOREIGN KEY (port_id) REFERENCES public.leaf_port(id);
 
 ALTER TABLE ONLY public.erase_certificate
     ADD CONSTRAINT erase_certificate_machine_id_fkey FOREIGN KEY (machine_id) REFERENCES public.machine(id);

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -12,7 +12,7 @@ from typing import cast
 
 import structlog
 
-from pxe.decide import BootDecision, Decide
+from pxe.decide import Decide
 from pxe.dhcp.answer import Identity, answer, reply_address
 from pxe.dhcp.message import BOOTREQUEST, Malformed, Message, decode, encode
 from pxe.dhcp.request import boot_request
@@ -93,8 +93,7 @@ class DhcpServer(asyncio.DatagramProtocol):
             "circuit_id": asked.circuit_id,
         }
         try:
-            made: BootDecision | Awaitable[BootDecision] = self._decide(asked)
-            decision = await made if isinstance(made, Awaitable) else made
+            decision = self._decide(asked)
         except Exception:
             # Silence is what a client can live with: it asks again. The reason must not be lost all the same.
             log.exception("dhcp_undecided", **fields)

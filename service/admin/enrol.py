@@ -6,11 +6,14 @@ prepared. Nothing is changed when any part of it is refused.
 
 from __future__ import annotations
 
+import contextlib
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ipam.errors import NoPrefix
 from ipam.ledger import take
 from ipam.prefixes import add_prefix, add_vrf, prefixes_for
 from service.leaves.fabric import FabricEntry
@@ -33,7 +36,17 @@ class PrefixEntry(_Model):
 
     cidr: str
     role: Literal[
-        "boot", "public", "private", "ipv6", "elastic", "anycast", "loopback", "uplink", "management", "infrastructure"
+        "boot",
+        "boot6",
+        "public",
+        "private",
+        "ipv6",
+        "elastic",
+        "anycast",
+        "loopback",
+        "uplink",
+        "management",
+        "infrastructure",
     ]
     block_length: int
 
@@ -65,11 +78,19 @@ class MachineEntry(_Model):
     plan: str
     mac: Annotated[str, Field(pattern=_MAC)]
     arch: Literal["amd64", "arm64"] = "amd64"
+    secure_boot: bool = False
     leaf: str
     port: Annotated[str, Field(pattern=_PORT)]
     bmc_url: str
     bmc_username: str
     bmc_password: str
+
+
+class FreePortsEntry(_Model):
+    """Ports of a leaf at which machines may be found that nobody has enrolled yet."""
+
+    leaf: str
+    ports: list[Annotated[str, Field(pattern=_PORT)]]
 
 
 class Inventory(_Model):
@@ -79,6 +100,7 @@ class Inventory(_Model):
     prefixes: list[PrefixEntry] = []
     leaves: list[LeafEntry] = []
     machines: list[MachineEntry] = []
+    free_ports: list[FreePortsEntry] = []
 
 
 class EnrolmentRefused(ValueError):
@@ -104,22 +126,36 @@ async def enrol(conn: Connection, inventory: Inventory, parts: Parts, *, by: str
             raise EnrolmentRefused(f"facility {inventory.facility!r} does not exist")
     for machine in inventory.machines:
         await _enrol_machine(conn, inventory.facility, machine, parts, by=by)
+    for free in inventory.free_ports:
+        for port in free.ports:
+            where = {"leaf": free.leaf, "port": port, "machine": "", "mac": ""}
+            await _enrol_port(conn, inventory.facility, where, parts, by=by)
     await conn.execute(Q["notify"], "leaves")
     return {
         "prefixes": len(inventory.prefixes),
         "leaves": len(inventory.leaves),
         "machines": len(inventory.machines),
+        "free_ports": sum(len(free.ports) for free in inventory.free_ports),
     }
+
+
+async def _enrol_port(conn: Connection, facility: str, where: dict[str, str], parts: Parts, *, by: str) -> UUID:
+    """The port with its boot links: of IPv4, and of IPv6 where the facility has room for such."""
+    port_id = await conn.fetchval(Q["enrol_port"], where["leaf"], where["port"])
+    if port_id is None:
+        who = f"machine {where['machine']}" if where["machine"] else f"port {where['port']}"
+        raise EnrolmentRefused(f"{who}: leaf {where['leaf']!r} does not exist")
+    now = parts.clock.now()
+    await take(conn, await prefixes_for(conn, "boot", facility), port_id, "boot", now=now, by=by, note=where)
+    with contextlib.suppress(NoPrefix):  # few facilities boot by IPv6
+        await take(conn, await prefixes_for(conn, "boot6", facility), port_id, "boot6", now=now, by=by, note=where)
+    return cast(UUID, port_id)
 
 
 async def _enrol_machine(conn: Connection, facility: str, machine: MachineEntry, parts: Parts, *, by: str) -> None:
     now = parts.clock.now()
-    port_id = await conn.fetchval(Q["enrol_port"], machine.leaf, machine.port)
-    if port_id is None:
-        raise EnrolmentRefused(f"machine {machine.name}: leaf {machine.leaf!r} does not exist")
-    boot = await prefixes_for(conn, "boot", facility)
-    note = {"machine": machine.name, "leaf": machine.leaf, "port": machine.port, "mac": machine.mac}
-    await take(conn, boot, port_id, "boot", now=now, by=by, note=note)
+    where = {"machine": machine.name, "leaf": machine.leaf, "port": machine.port, "mac": machine.mac}
+    port_id = await _enrol_port(conn, facility, where, parts, by=by)
     row = await conn.fetchrow(
         Q["enrol_machine"],
         facility,
@@ -131,9 +167,12 @@ async def _enrol_machine(conn: Connection, facility: str, machine: MachineEntry,
         machine.bmc_url,
         machine.bmc_username,
         seal(parts.key, machine.bmc_password),
+        machine.secure_boot,
     )
     if row is None:
         raise EnrolmentRefused(f"machine {machine.name}: plan {machine.plan!r} does not exist")
+    # Whoever was found at the port boots again, as this machine.
+    await conn.fetch(Q["forget_discovery"], port_id)
     if row["state"] == "enrolled":
         limit = timedelta(seconds=parts.settings.erase_limit_s)
         await start_prepare(conn, row["id"], None, "it was enrolled", now=now, limit=limit)

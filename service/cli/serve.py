@@ -8,7 +8,7 @@ import os
 import secrets
 import signal
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Collection, Coroutine, Iterator
 from contextlib import contextmanager
 
 from images.catalogue import load_catalogue
@@ -17,12 +17,13 @@ from service.seed import seed
 from service.settings import BadSetting, Settings, read_settings
 from service.store.embedded import PostgresNotStarted, embedded_postgres
 from service.store.rows import open_pool
-from service.wiring import migrate_database, service
+from service.wiring import ROLES, migrate_database, service
 from sql.loader import Q
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options; every setting also has its environment variable."""
+    parser.add_argument("--role", action="append", choices=ROLES, help="be this only; may be given again; default: all")
     parser.add_argument("--api-host", help="address of the API and the console")
     parser.add_argument("--api-port", type=int, help="port of the API and the console")
     parser.add_argument("--boot-host", help="address for DHCP, TFTP, HTTP boot, metadata and agents")
@@ -89,12 +90,15 @@ async def seeded(database_url: str, token: str | None) -> str | None:
         db.terminate()
 
 
-async def _serve(settings: Settings, database_url: str) -> int:
+async def _serve(settings: Settings, database_url: str, roles: Collection[str]) -> int:
     token = await seeded(database_url, os.environ.get("ROUNDHOUSE_TOKEN"))
     if token is not None:
         print(f"first start: the staff token is {token}", file=sys.stderr)
-    async with service(settings, database_url) as running:
-        print(f"API http://{settings.api_host}:{running.api_port}  console /console/", file=sys.stderr)
+    async with service(settings, database_url, roles=roles) as running:
+        if "api" in roles:
+            print(f"API http://{settings.api_host}:{running.api_port}  console /console/", file=sys.stderr)
+        if "boot" in roles:
+            print(f"DHCP, TFTP and {running.parts.boot_url} for machines", file=sys.stderr)
         await for_ever()
     return 0
 
@@ -106,7 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
         settings = read_settings(**given, database_url=arguments.database_url)
         configure_log(settings.log_level)
         with database(settings) as url:
-            return run_until_stopped(_serve(settings, url))
+            return run_until_stopped(_serve(settings, url, arguments.role or ROLES))
     except (BadSetting, PostgresNotStarted, OSError) as err:
         print(f"roundhouse serve: {err}", file=sys.stderr)
         return 1

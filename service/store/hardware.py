@@ -49,6 +49,19 @@ class Machine:
     fault: str | None
     leaf_id: UUID
     leaf: str
+    other_mac: str | None  # the card that booted at its port last, where that is not its own
+    elsewhere: str | None  # the leaf's port at which its own card booted last, where that is not its own
+    misplaced_at: datetime | None  # when that was seen
+
+    @property
+    def misplaced(self) -> str | None:
+        """What is wrong with its cable, as a sentence; None when nothing is."""
+        at = f"{self.leaf} {self.port}"
+        if self.elsewhere is not None:
+            return f"{self.name} ({self.mac}): expected {at}, seen {self.elsewhere}"
+        if self.other_mac is not None:
+            return f"{at}: {self.name} ({self.mac}) was expected, {self.other_mac} was seen"
+        return None
 
 
 async def machine_by_id(conn: Connection, machine_id: UUID) -> Machine:

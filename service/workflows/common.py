@@ -36,6 +36,9 @@ async def netboot_step(job: Job, machine: Machine) -> Outcome:
 async def agent_step(job: Job, machine: Machine) -> Outcome:
     """Wait until the installer's agent has said hello after the network boot."""
     since = datetime.fromisoformat(job.data["booted_at"])
+    # What was seen before may have been put right; the network boot shows it anew.
+    if machine.misplaced is not None and machine.misplaced_at is not None and machine.misplaced_at >= since:
+        return Failed(machine.misplaced)
     if await agent_alive(job.db, machine.id, now=job.parts.clock.now(), since=since):
         return Done()
     return Wait(f"{machine.name} has not reached the installer since its power cycle at {since:%H:%M:%S} UTC", 5.0)
@@ -64,6 +67,8 @@ async def work_step(
 
     An agent that died with the work in hand is booted again and gets the same work once more.
     """
+    if machine.misplaced is not None:
+        return Failed(machine.misplaced)
     row = await job.db.fetchrow(Q["work_of_run"], job.run_id, slot)
     if row is None:
         async with job.transaction() as conn:

@@ -1,18 +1,54 @@
--- name: port_of_circuit
-SELECT o.id, o.name, l.name AS leaf, m.id AS machine_id, m.name AS machine, m.mac::text AS mac
-FROM leaf_port AS o JOIN leaf AS l ON l.id = o.leaf_id LEFT JOIN machine AS m ON m.port_id = o.id
-WHERE l.name = $1 AND o.name = $2
+-- name: boot_facts
+SELECT * FROM boot_port WHERE port_id = ANY($1::uuid[])
 
--- name: port_of_mac
-SELECT l.name AS leaf, o.name, m.name AS machine
-FROM machine AS m JOIN leaf_port AS o ON o.id = m.port_id JOIN leaf AS l ON l.id = o.leaf_id
-WHERE m.mac = $1::macaddr
+-- name: boot_facts_page
+SELECT * FROM boot_port WHERE port_id > $1 ORDER BY port_id LIMIT $2
+
+-- name: lock_booted_machines
+SELECT id FROM machine WHERE port_id = ANY($1::uuid[]) OR mac = ANY($2::text[]::macaddr[]) ORDER BY id FOR UPDATE
+
+-- name: lock_booted
+SELECT id FROM leaf_port WHERE id = ANY($1::uuid[]) OR booted_mac = ANY($2::text[]::macaddr[]) ORDER BY id FOR UPDATE
+
+-- name: card_moved
+UPDATE leaf_port SET booted_mac = NULL, booted_at = $3
+WHERE booted_mac = ANY($2::text[]::macaddr[]) AND NOT id = ANY($1::uuid[])
+
+-- name: card_booted
+UPDATE leaf_port AS o SET booted_mac = given.mac::macaddr, booted_at = $3
+FROM unnest($1::uuid[], $2::text[]) AS given (id, mac)
+WHERE o.id = given.id AND o.booted_mac IS DISTINCT FROM given.mac::macaddr
+RETURNING o.id
+
+-- name: wrong_cables
+SELECT o.id AS port_id, l.id AS leaf_id, l.name AS leaf, o.name AS port, o.booted_mac::text AS booted_mac,
+       m.id AS machine_id, m.name AS machine, m.mac::text AS mac, m.state, m.device_id,
+       h.id AS home_id, h.name AS home_machine, h.device_id AS home_device_id, hl.name AS home_leaf, hp.name AS home_port
+FROM leaf_port AS o
+JOIN leaf AS l ON l.id = o.leaf_id
+LEFT JOIN machine AS m ON m.port_id = o.id
+LEFT JOIN machine AS h ON h.mac = o.booted_mac
+LEFT JOIN leaf_port AS hp ON hp.id = h.port_id
+LEFT JOIN leaf AS hl ON hl.id = hp.leaf_id
+WHERE o.id = ANY($1::uuid[]) AND CASE WHEN m.id IS NULL THEN h.id IS NOT NULL ELSE o.booted_mac <> m.mac END
+ORDER BY l.name, length(o.name), o.name
 
 -- name: boot_link_of_address
-SELECT t.owner
-FROM vrf AS v JOIN tenure AS t ON span4(t.plane, t.block) && span4(v.id::bigint * 2, $1::cidr)
+SELECT t.owner AS port_id, m.id AS machine_id, m.mac::text AS mac
+FROM vrf AS v
+JOIN tenure AS t ON span4(t.plane, t.block) && span4(v.id::bigint * 2, $1::cidr)
+LEFT JOIN machine AS m ON m.port_id = t.owner
 WHERE v.name = 'default' AND family(t.block) = 4 AND t.kind <> 'anycast' AND t.corrected_at IS NULL
   AND upper_inf(t.during) AND t.slot = 'boot'
+
+-- name: boot_link_of_address6
+SELECT t.owner AS port_id, m.id AS machine_id, m.mac::text AS mac
+FROM vrf AS v
+JOIN tenure AS t ON span6(t.block, 0) && span6($1::cidr, 0) AND span6(t.block, 1) && span6($1::cidr, 1)
+    AND int8range(t.plane, t.plane, '[]') && int8range(v.id::bigint * 2, v.id::bigint * 2, '[]')
+LEFT JOIN machine AS m ON m.port_id = t.owner
+WHERE v.name = 'default' AND family(t.block) = 6 AND t.kind <> 'anycast' AND t.corrected_at IS NULL
+  AND upper_inf(t.during) AND t.slot = 'boot6'
 
 -- name: machine_at_source
 SELECT m.id AS machine_id, m.device_id, t.slot
@@ -22,19 +58,57 @@ JOIN machine AS m ON CASE WHEN t.slot = 'boot' THEN m.port_id = t.owner ELSE m.d
 WHERE v.name = 'default' AND family(t.block) = 4 AND t.kind <> 'anycast' AND t.corrected_at IS NULL
   AND upper_inf(t.during)
 
--- name: boot_state
-SELECT m.id, m.name, m.state, m.installed, m.arch, d.id AS device_id, d.state AS device_state, d.operating_system,
-       d.always_pxe, d.ipxe_script_url, d.userdata
-FROM machine AS m LEFT JOIN device AS d ON d.id = m.device_id
-WHERE m.id = $1
-
--- name: issue_boot_token
-INSERT INTO agent_session (machine_id, token, issued_at) VALUES ($1, $2, $3)
+-- name: custom_boot
+SELECT ipxe_script_url, userdata FROM device WHERE id = $1
 
 -- name: begin_session
-UPDATE agent_session SET session = $3, started_at = coalesce(started_at, $4), seen_at = $4
-WHERE token = $1 AND machine_id = $2 AND ended_at IS NULL AND issued_at > $5 AND (session IS NULL OR session = $3)
-RETURNING id, machine_id
+INSERT INTO agent_session (machine_id, token, session, issued_at, started_at, seen_at)
+VALUES ($1, $2, $3, $4, $5, $5)
+-- The answer to a hello may have been lost: the same one again is no second use.
+ON CONFLICT (token) DO UPDATE SET seen_at = excluded.seen_at WHERE agent_session.ended_at IS NULL
+RETURNING id
+
+-- name: discovered
+INSERT INTO discovery (port_id, mac, inventory, session, token, first_seen_at, seen_at)
+VALUES ($1, $2::text::macaddr, $3, $4, $5, $6, $6)
+ON CONFLICT (port_id) DO UPDATE
+SET mac = excluded.mac, inventory = excluded.inventory, session = excluded.session, token = excluded.token,
+    seen_at = excluded.seen_at,
+    first_seen_at = CASE WHEN discovery.mac = excluded.mac THEN discovery.first_seen_at ELSE excluded.seen_at END
+RETURNING first_seen_at = $6 AS news
+
+-- name: discovery_session
+UPDATE discovery SET seen_at = $3 WHERE port_id = $1 AND session = $2 RETURNING port_id
+
+-- name: forget_discovery
+WITH gone AS (
+    DELETE FROM discovery WHERE port_id = $1 RETURNING port_id
+)
+SELECT pg_notify('roundhouse', 'port:' || port_id) FROM gone
+
+-- name: discoveries
+SELECT l.name AS leaf, o.name AS port, f.code AS facility, c.mac::text AS mac, c.inventory, c.first_seen_at, c.seen_at
+FROM discovery AS c
+JOIN leaf_port AS o ON o.id = c.port_id
+JOIN leaf AS l ON l.id = o.leaf_id
+JOIN facility AS f ON f.id = l.facility_id
+ORDER BY f.code, l.name, length(o.name), o.name
+
+-- name: boot_node_heard
+INSERT INTO boot_node (id, host, pid, address, started_at, seen_at, ports, loaded_at, counters)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+ON CONFLICT (id) DO UPDATE
+SET seen_at = excluded.seen_at, ports = excluded.ports, loaded_at = excluded.loaded_at, counters = excluded.counters
+
+-- name: boot_node_gone
+DELETE FROM boot_node WHERE id = $1
+
+-- name: forget_boot_nodes
+DELETE FROM boot_node WHERE seen_at < $1
+
+-- name: boot_nodes
+SELECT id, host, pid, address, started_at, seen_at, ports, loaded_at, counters FROM boot_node
+ORDER BY host, address, started_at
 
 -- name: end_other_sessions
 UPDATE agent_session SET ended_at = $3 WHERE machine_id = $1 AND id <> $2 AND ended_at IS NULL

@@ -1,12 +1,18 @@
 -- name: machine_by_id
 SELECT m.id, m.name, m.state, m.facility_id, f.code AS facility, m.plan_id, p.slug AS plan, m.port_id, m.mac::text AS mac,
        m.arch, m.bmc_url, m.bmc_username, m.bmc_secret, m.device_id, m.installed, m.reason, m.state_since,
-       o.name AS port, o.profile, o.generation, o.applied, o.fault, l.id AS leaf_id, l.name AS leaf
+       o.name AS port, o.profile, o.generation, o.applied, o.fault, l.id AS leaf_id, l.name AS leaf,
+       CASE WHEN o.booted_mac <> m.mac THEN o.booted_mac::text END AS other_mac,
+       e.name AS elsewhere, greatest(e.booted_at, CASE WHEN o.booted_mac <> m.mac THEN o.booted_at END) AS misplaced_at
 FROM machine AS m
 JOIN facility AS f ON f.id = m.facility_id
 JOIN plan AS p ON p.id = m.plan_id
 JOIN leaf_port AS o ON o.id = m.port_id
 JOIN leaf AS l ON l.id = o.leaf_id
+LEFT JOIN LATERAL (
+    SELECT el.name || ' ' || eo.name AS name, eo.booted_at FROM leaf_port AS eo JOIN leaf AS el ON el.id = eo.leaf_id
+    WHERE eo.booted_mac = m.mac AND eo.id <> m.port_id ORDER BY eo.booted_at DESC LIMIT 1
+) AS e ON true
 WHERE m.id = $1
 
 -- name: machine_of_device

@@ -72,8 +72,11 @@ WHERE o.leaf_id = $1 AND o.name = seen.port
 SELECT mac::text FROM machine WHERE mac = ANY($1::text[]::macaddr[])
 
 -- name: cabling
+-- Who is at a port is told by LLDP and by what booted there: what was seen last counts.
 SELECT o.id AS port_id, l.name AS leaf, o.name AS port, m.name AS machine, m.mac::text AS mac,
-       o.seen_mac::text AS seen_mac, o.seen_name, o.seen_at
+       CASE WHEN o.booted_at > coalesce(o.seen_at, '-infinity') THEN coalesce(o.booted_mac, o.seen_mac)
+            ELSE coalesce(o.seen_mac, o.booted_mac) END::text AS seen_mac,
+       o.seen_name, greatest(o.seen_at, o.booted_at) AS seen_at
 FROM leaf_port AS o JOIN leaf AS l ON l.id = o.leaf_id LEFT JOIN machine AS m ON m.port_id = o.id
 WHERE l.facility_id = (SELECT facility_id FROM leaf WHERE id = $1)
 ORDER BY l.name, length(o.name), o.name

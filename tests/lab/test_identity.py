@@ -9,8 +9,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from pxe.decide import Arch, BootRequest, Stage, Target
-from service.boot import BootDecider, target_of
+from pxe.decide import Target
+from service.boot.facts import target_of
 from service.lab.parts import Nic
 from service.lab.up import LabSettings
 from service.lifecycle import MachineState
@@ -147,24 +147,3 @@ async def test_a_wrong_cable_is_named_with_both_ports(database_url: str, tmp_pat
             while (body := await db.fetchval("SELECT body FROM event WHERE type = 'machine.wrong_cable'")) is None:
                 await asyncio.sleep(0.05)
         assert "expected leaf1 xe-0/0/0, seen leaf1 xe-0/0/1, where m0002" in body
-
-
-async def test_dhcp_is_answered_while_the_database_is_away(database_url: str, tmp_path: Path) -> None:
-    async with lab(database_url, tmp_path, LabSettings(machines=1, leaves=1)) as (running, _):
-        leaf = next(iter(running.rack.leaves.values()))
-        giaddr = leaf.port_view("xe-0/0/0").relay_source
-        request = BootRequest(Stage.SYSTEM, Arch.BIOS, "02:52:48:00:00:01", giaddr, "xe-0/0/0.0", "leaf1")
-        unknown = BootRequest(Stage.SYSTEM, Arch.BIOS, "02:52:48:00:00:02", giaddr, "xe-0/0/9.0", "leaf1")
-
-        class Away:
-            """A pool that has lost its server."""
-
-            async def fetchrow(self, *_: object) -> None:
-                raise ConnectionRefusedError
-
-        decider = BootDecider(running.service.db, running.service.parts)
-        seen = await decider.decide(request)
-        assert seen.lease is not None
-        decider._db = Away()
-        assert await decider.decide(request) == seen
-        assert (await decider.decide(unknown)).lease is None

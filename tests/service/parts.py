@@ -23,6 +23,7 @@ def make_parts(settings: Settings) -> Parts:
         catalogue=load_catalogue(),
         images=Artefacts(settings.state_dir / "images"),
         boot_url="http://127.0.0.1:8081",
+        boot_url6=None,
         key=load_key(settings.state_dir),
         open_bmc=Redfish,
         see_host_key=see_host_key,

@@ -1,0 +1,120 @@
+"""What a machine's boot loader is told: the script of the port that asks, by the database's word, or the index's."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv6Address
+
+import asyncpg
+import structlog
+
+from images.store import StoredFile
+from pxe.decide import Arch, Script, Target
+from service.artefacts import NotBuilt
+from service.boot.facts import PortFacts, boot_target
+from service.boot.feed import boot_link_query, facts_of
+from service.boot.index import BootIndex
+from service.boot.token import issue
+from service.parts import Parts
+from service.store.events import add_event
+from service.store.rows import Pool
+from service.store.runs import signal_all
+from sql.loader import Q
+
+log = structlog.get_logger()
+
+_AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
+_PATIENCE_S = 1.0  # for the database; iPXE itself is told within it either way
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+_CONSOLES = "console=tty0 console=ttyS0,115200"
+_CPU = {Arch.UEFI_ARM64: "arm64", Arch.BIOS: "amd64", Arch.UEFI_X64: "amd64"}
+
+
+class BootScripts:
+    """Answers GET /boot/ipxe and /boot/grub (`pxe.http.ScriptFor`)."""
+
+    def __init__(self, db: Pool, parts: Parts, index: BootIndex) -> None:
+        self._db = db
+        self._parts = parts
+        self._index = index
+
+    async def script_for(self, source: IPv4Address | IPv6Address, parameters: Mapping[str, str]) -> Script | None:
+        """The script of whoever is at that end of a boot link; None for anyone else.
+
+        `mac` and `arch` are what DHCP saw of the client, and came back by the URL that it gave out.
+        """
+        facts = await self._facts(source)
+        if facts is None:
+            return None
+        mac = given if _MAC.fullmatch(given := parameters.get("mac", "")) else None
+        entry = self._parts.catalogue.get(facts.operating_system) if facts.operating_system else None
+        home = self._index.home_of(mac) if mac is not None else None
+        stranger = home is not None and home.port_id != facts.port_id
+        ipxe = entry is not None and entry.engine == "ipxe"
+        target = boot_target(facts, ipxe=ipxe, mac=mac, stranger=stranger)
+        log.info("boot_script", port=facts.where, machine=facts.machine, state=facts.state, mac=mac, target=target)
+        match target:
+            case Target.CUSTOM_IPXE:
+                return await self._custom(facts)
+            case Target.INSTALLER:
+                return self._installer(facts, parameters.get("arch"), source)
+            case _:
+                return Script(target)
+
+    async def _facts(self, source: IPv4Address | IPv6Address) -> PortFacts | None:
+        """The port at that end of a boot link, as the database has it at this moment.
+
+        A machine that was installed a millisecond ago must be led to its disk, so the index, which follows the database
+        by some milliseconds, only answers while the database does not.
+        """
+        known = self._index.at(source)
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                port_id = known.port_id if known else await self._db.fetchval(Q[boot_link_query(source)], source)
+                row = None if port_id is None else await self._db.fetchrow(Q["boot_facts"], [port_id])
+        except _AWAY as err:
+            log.warning("boot_script_from_memory", source=str(source), reason=str(err) or type(err).__name__)
+            return known
+        facts = None if row is None else facts_of(row)
+        hosts = (facts.host, facts.host6) if facts is not None else ()
+        return facts if any(host is not None and host.ip == source for host in hosts) else None
+
+    async def _custom(self, facts: PortFacts) -> Script:
+        """The customer's own script. It need not know us: that it was fetched is the only sign of life there is."""
+        now = self._parts.clock.now()
+        try:
+            async with self._db.acquire() as conn, conn.transaction():
+                row = await conn.fetchrow(Q["custom_boot"], facts.device_id)
+                body = "Device connected to DHCP system"
+                await add_event(conn, "provisioning.104.01", body, device_id=facts.device_id)
+                await conn.execute(Q["set_installed"], facts.machine_id, True)
+                await conn.execute(Q["record_phone_home"], facts.device_id, now)
+            await signal_all(self._db, [facts.device_id], now=now)
+        except _AWAY as err:
+            log.warning("custom_script_waits", device=str(facts.device_id), reason=str(err) or type(err).__name__)
+            return Script(Target.WAIT)
+        script = row["userdata"] if row["userdata"].startswith("#!ipxe") else row["ipxe_script_url"] or ""
+        return Script(Target.CUSTOM_IPXE, custom=script)
+
+    def _installer(self, facts: PortFacts, arch: str | None, source: IPv4Address | IPv6Address) -> Script:
+        """The in-RAM installer with a fresh token that is good for one hello."""
+        try:
+            installer = self._parts.images.installer(_CPU.get(Arch(arch), facts.arch) if arch in _CPU else facts.arch)
+        except NotBuilt as err:
+            log.error("no_installer", port=facts.where, reason=str(err))
+            return Script(Target.WAIT)
+        token = issue(self._parts.key, facts.port_id, now=self._parts.clock.now(), nonce=secrets.token_bytes(8))
+        base = self._parts.boot_url_for(source)
+        return Script(
+            Target.INSTALLER,
+            kernel_url=_url(base, installer.kernel),
+            initrd_urls=(_url(base, installer.initrd),),
+            cmdline=f"{_CONSOLES} roundhouse.url={base} roundhouse.token={token}",
+        )
+
+
+def _url(base: str, artefact: StoredFile) -> str:
+    return f"{base}/images/{artefact.sha256}"
