@@ -56,8 +56,7 @@ class BootDecider:
 
     def decide6(self, request: BootRequest6) -> BootDecision6:
         """The answer to a DHCPv6 request."""
-        asked = request.addresses[0] if request.addresses and request.link_address is None else None
-        facts = self._port(request.link_address, asked, request.readings, request.remote_id)
+        facts = self._port6(request)
         if isinstance(facts, str):
             return BootDecision6(None, facts)
         host = facts.host6
@@ -71,6 +70,15 @@ class BootDecider:
             url = f"{self._script6}?arch={request.arch}" + (f"&mac={mac}" if mac is not None else "")
         lease = Lease6(host, LEASE_S, self._nameservers6)
         return BootDecision6(lease, "the port's boot link", script_url=url, signed=facts.secure_boot)
+
+    def _port6(self, request: BootRequest6) -> PortFacts | str:
+        # A relay farther out that names a port of ours tells who made up the envelopes within.
+        for relay in reversed(request.beyond):
+            found = self._port(relay.link_address, None, relay.readings, relay.remote_id)
+            if not isinstance(found, str):
+                return found
+        client = request.addresses[0] if request.addresses and request.link_address is None else None
+        return self._port(request.link_address, client, request.readings, request.remote_id)
 
     def _port(
         self,
