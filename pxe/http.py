@@ -22,7 +22,7 @@ from pxe import grub, ipxe
 from pxe.counters import Counters
 from pxe.decide import Script
 from pxe.http_source import comes_by_proxy, source_address
-from pxe.pacing import Download, Rates, Shares
+from pxe.pacing import Rates, Shares
 from pxe.ranges import Part, Unsatisfiable, has_already, means_another, part_asked
 from pxe.sending import Ended, Source, from_file, from_memory, send
 
@@ -155,8 +155,8 @@ class _Boot:
             if isinstance(asked, web.Response):
                 return asked
             self._counters.count("http_images")
-            if self._settings.accel_location and comes_by_proxy(request):
-                return self._hand_over(source, sha256, asked, headers)
+            if self._settings.accel_location and comes_by_proxy(request) and _nginx_knows(request):
+                return self._hand_over(request, source, asked, headers)
             with self._paced(request, source):
                 return await self._send(request, from_file(fd), asked, headers, sha256)
 
@@ -225,21 +225,24 @@ class _Boot:
             self._shares.end(download)
 
     def _hand_over(
-        self, source: IPv4Address | IPv6Address, sha256: str, part: Part, headers: Mapping[str, str]
+        self, request: web.Request, source: IPv4Address | IPv6Address, part: Part, headers: Mapping[str, str]
     ) -> web.StreamResponse:
         """Let nginx send the image. It looks at the range itself, and it keeps the rate that it is given now."""
-        told = {**headers, "X-Accel-Redirect": f"{self._settings.accel_location}/{sha256}"}
-        download = self._shares.begin(source, self._rack_of(source), lambda _rate: None)
-        if not download.rate:
-            self._shares.end(download)
-        else:
-            told["X-Accel-Limit-Rate"] = str(download.rate)
-            # nginx does not tell when it is done, but it is not done before the rate lets it.
-            self._end_later(download, (part.stop - part.start) / download.rate)
+        told = {**headers, "X-Accel-Redirect": f"{self._settings.accel_location}/{request.match_info['sha256']}"}
+        if self._settings.rates != Rates() and request.method == "GET":
+            download = self._shares.begin(source, self._rack_of(source), lambda _rate: None)
+            seconds = 0.0
+            if download.rate:
+                told["X-Accel-Limit-Rate"] = str(download.rate)
+                # nginx does not tell when it is done, but it is not done before the rate lets it.
+                seconds = (part.stop - part.start) / download.rate
+            asyncio.get_running_loop().call_later(seconds, self._shares.end, download)
         return web.Response(headers=told)
 
-    def _end_later(self, download: Download, seconds: float) -> None:
-        asyncio.get_running_loop().call_later(seconds, self._shares.end, download)
+
+def _nginx_knows(request: web.Request) -> bool:
+    """Whether nginx answers as we would: these it would hold against the file's own time, and answer 412."""
+    return "If-Match" not in request.headers and "If-Unmodified-Since" not in request.headers
 
 
 @contextmanager
