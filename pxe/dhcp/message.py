@@ -87,10 +87,10 @@ def decode(datagram: bytes) -> Message:
         xid=xid,
         secs=secs,
         flags=flags,
-        ciaddr=IPv4Address(ciaddr),
-        yiaddr=IPv4Address(yiaddr),
-        siaddr=IPv4Address(siaddr),
-        giaddr=IPv4Address(giaddr),
+        ciaddr=_address(ciaddr),
+        yiaddr=_address(yiaddr),
+        siaddr=_address(siaddr),
+        giaddr=_address(giaddr),
         chaddr=chaddr[:hlen],
         sname=sname.partition(b"\0")[0],
         file=file.partition(b"\0")[0],
@@ -152,6 +152,11 @@ def read_options(field_bytes: bytes) -> dict[int, bytes]:
         found[code] = found.get(code, b"") + field_bytes[at + 2 : end]
         at = end
     return found
+
+
+def _address(packed: bytes) -> IPv4Address:
+    # Most of the four addresses of a request are zero, and making one costs as much as a whole option.
+    return UNSPECIFIED if packed == b"\0\0\0\0" else IPv4Address(packed)
 
 
 def _append(parts: dict[int, bytes], more: Mapping[int, bytes]) -> None:

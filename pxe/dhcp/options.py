@@ -31,11 +31,14 @@ CLIENT_ARCH = 93  # RFC 4578
 CLIENT_NDI = 94
 CLIENT_UUID = 97
 CLASSLESS_ROUTES = 121  # RFC 3442
+TFTP_SERVERS = 150  # RFC 5859
 IPXE = 175  # iPXE's encapsulated options: its src/include/ipxe/dhcp.h names them
 END = 255
 
 CIRCUIT_ID = 1  # sub-options of 82
 REMOTE_ID = 2
+LINK_SELECTION = 5  # RFC 3527
+SERVER_ID_OVERRIDE = 11  # RFC 5107
 IPXE_HTTP = 19  # sub-options of 175: iPXE can fetch by HTTP
 IPXE_NO_PROXY_DHCP = 176  # do not wait three seconds for a ProxyDHCP offer
 
@@ -47,6 +50,11 @@ ACK = 5
 NAK = 6
 RELEASE = 7
 INFORM = 8
+
+
+def size(value: bytes) -> int:
+    """The bytes that an option takes in a message, in pieces of 255 (RFC 3396 §6) where it is long."""
+    return len(value) + 2 * max(1, (len(value) + 254) // 255)
 
 
 def addresses(values: Iterable[IPv4Address]) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from ipaddress import IPv4Address
 
 from pxe.decide import Arch, BootRequest, Stage
 from pxe.dhcp import options as opt
@@ -20,22 +21,37 @@ ARCHITECTURES = {
 }
 
 
-def boot_request(message: Message) -> BootRequest:
-    """Reduce a message to what a decision may depend on. Never raises: what cannot be read is left out."""
-    agent = opt.read_sub_options(message.options.get(opt.AGENT_INFORMATION, b""))
+def boot_request(message: Message, link: IPv4Address | None = None) -> BootRequest:
+    """Reduce a message to what a decision may depend on. Never raises: what cannot be read is left out.
+
+    `link` is our own address on the client's link, where the message came from there and not through a relay.
+    """
+    agent = relay_agent(message)
     circuit_id, remote_id = agent.get(opt.CIRCUIT_ID), agent.get(opt.REMOTE_ID)
-    stage = stage_of(message)
+    relayed = message.giaddr != UNSPECIFIED
     return BootRequest(
-        stage=stage,
+        stage=stage_of(message),
         arch=architecture(message) or Arch.BIOS,
         mac=message.chaddr.hex(":"),
-        giaddr=message.giaddr if message.giaddr != UNSPECIFIED else None,
+        giaddr=_address(agent.get(opt.LINK_SELECTION)) or (message.giaddr if relayed else link),
         circuit_id=_text(circuit_id),
         remote_id=_text(remote_id),
         ciaddr=message.ciaddr if message.ciaddr != UNSPECIFIED else None,
         uuid=_uuid(message.options.get(opt.CLIENT_UUID, b"")),
         readings=readings(circuit_id, remote_id) if circuit_id else (),
     )
+
+
+def relay_agent(message: Message) -> dict[int, bytes]:
+    """The sub-options of option 82. None where no relay stands in giaddr: a client may have written them itself."""
+    if message.giaddr == UNSPECIFIED:
+        return {}
+    return opt.read_sub_options(message.options.get(opt.AGENT_INFORMATION, b""))
+
+
+def server_id_override(message: Message) -> IPv4Address | None:
+    """The address that the relay wants hosts to take for the server (RFC 5107), None where it asks for none."""
+    return _address(relay_agent(message).get(opt.SERVER_ID_OVERRIDE))
 
 
 def stage_of(message: Message) -> Stage:
@@ -60,6 +76,10 @@ def architecture(message: Message) -> Arch | None:
         if arch := ARCHITECTURES.get(int.from_bytes(value[at : at + 2], "big")):
             return arch
     return None
+
+
+def _address(value: bytes | None) -> IPv4Address | None:
+    return IPv4Address(value) if value is not None and len(value) == 4 and any(value) else None
 
 
 def _text(value: bytes | None) -> str | None:

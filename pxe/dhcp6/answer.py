@@ -152,7 +152,7 @@ def _boot(message: Message, decision: BootDecision6, identity: Identity6) -> tup
     arch = architecture(message)
     if arch is None:
         return None
-    name = FIRST_STAGE[arch]
+    name = FIRST_STAGE[arch, decision.signed]
     if stage is Stage.HTTP_FIRMWARE:
         url = f"{identity.http_url.rstrip('/')}/boot/files/{name}"
         # UEFI 2.10 §24.7.3: without the echo the firmware takes the offer for one that is not meant for HTTP boot.

@@ -1,0 +1,1 @@
+"""Real DHCP clients and relays in network namespaces, against our server."""
