@@ -3,207 +3,262 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import resource
 import socket
-import stat
-from collections.abc import AsyncIterator, Mapping
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from typing import cast
+from ipaddress import IPv6Address
+from time import monotonic
 
 import structlog
 
+from pxe.counters import Counters
 from pxe.tftp import packets
-from pxe.tftp.sender import Sender
+from pxe.tftp.deadlines import Deadlines
+from pxe.tftp.files import load_files as load_files
+from pxe.tftp.poller import Poller
+from pxe.tftp.transfer import Address, Outcome, Transfer
 
 log = structlog.get_logger()
 
-_MOST_TRANSFERS = 4096
+_OTHER_DESCRIPTORS = 4096
+_REQUESTS_AT_ONCE = 4  # then the turn of the transfers under way
+_MOST_REQUEST = 1024  # RFC 2347 allows 512
+# The same request once more is a datagram that came twice; after so long the client has begun anew.
+_ANEW_S = 1.0
+_BUSY_LOG_S = 10.0
 # Linux's ip(7); the socket module has no name for it.
 _IP_PKTINFO = 8
-
-Address = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TftpSettings:
-    """Where the server listens; with "0.0.0.0" each transfer answers from the address that its request came to."""
+    """Where the server listens, an IPv4 or an IPv6 address, and how many transfers it takes at a time.
+
+    With "0.0.0.0" or "::" each transfer answers from the address that its request came to.
+    """
 
     listen: str
     port: int = 69
-
-
-def load_files(directory: Path) -> dict[str, bytes]:
-    """Read the regular files right under `directory` into memory, by name; symbolic links and folders are left out."""
-    files: dict[str, bytes] = {}
-    for path in directory.iterdir():
-        if not stat.S_ISREG(path.lstat().st_mode):
-            continue
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as opened:
-            files[path.name] = opened.read()
-    return files
+    # With every place taken a request stays without an answer: firmware asks again some seconds later, whereas an ERROR
+    # would make it boot from elsewhere.
+    most_transfers: int = 16_384
+    # So that one address cannot take all places. A machine has one or two, address translators have some more.
+    most_of_one_client: int = 64
 
 
 class TftpServer:
     """Serves a mapping of names to contents, read-only. There is no path to escape from: a name is in it or is not."""
 
-    def __init__(self, sock: socket.socket, files: Mapping[str, bytes]) -> None:
+    def __init__(
+        self, sock: socket.socket, settings: TftpSettings, files: Mapping[str, bytes], counters: Counters
+    ) -> None:
         self._sock = sock
+        self._settings = settings
         self._files = files
-        self._transfers: dict[Address, asyncio.Task[None]] = {}
+        self._counters = counters
+        self._transfers: dict[Address, Transfer] = {}
+        self._of_client: Counter[str] = Counter()
+        # Those whose client has not answered yet, the oldest first.
+        self._unheard: dict[Address, Transfer] = {}
+        self._busy_logged_at = -_BUSY_LOG_S
+        loop = asyncio.get_running_loop()
+        self._poller = Poller(loop)
+        self._deadlines = Deadlines(loop)
+        self._poller.add(sock.fileno(), self._requested)
 
-    def start(self) -> None:
-        """Take requests from now on."""
-        asyncio.get_running_loop().add_reader(self._sock, self._readable)
+    @property
+    def transfers(self) -> int:
+        """How many are under way."""
+        return len(self._transfers)
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Stop, and end the transfers under way."""
-        asyncio.get_running_loop().remove_reader(self._sock)
+        self._deadlines.close()
+        self._poller.close()
+        for transfer in self._transfers.values():
+            transfer.close()
         self._sock.close()
-        tasks = list(self._transfers.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _readable(self) -> None:
-        for _ in range(64):  # then the event loop's turn: requests must not starve the transfers
+    def _requested(self) -> None:
+        for _ in range(_REQUESTS_AT_ONCE):
             try:
-                datagram, ancillary, _, peer = self._sock.recvmsg(2048, 64)
-            except (BlockingIOError, InterruptedError):
+                datagram, ancillary, _, peer = self._sock.recvmsg(_MOST_REQUEST, 64)
+            except BlockingIOError:
                 return
-            except OSError as err:  # an ICMP error for an earlier reply
+            except OSError as err:
                 log.debug("tftp_receive_failed", detail=str(err))
                 return
-            # A client that repeats its RRQ is served by the transfer it has: the Sender's timer repeats the answer.
-            if peer in self._transfers or len(self._transfers) >= _MOST_TRANSFERS:
-                continue
-            local = self._sock.getsockname()[0]
-            for level, kind, value in ancillary:
-                if level == socket.IPPROTO_IP and kind == _IP_PKTINFO:
-                    local = socket.inet_ntoa(value[4:8])
-            task = asyncio.create_task(self._serve(datagram, peer, local))
-            self._transfers[peer] = task
-            task.add_done_callback(partial(self._forget, peer))
+            self._counters.count("tftp_requests")
+            local = _asked_address(ancillary)
+            try:
+                self._request(packets.read_request(datagram), peer, local)
+            except packets.Malformed as err:
+                self._counters.count("tftp_malformed")
+                log.debug("tftp_malformed", peer=peer[0], detail=str(err))
+            except packets.Refused as err:
+                self._counters.count("tftp_refused")
+                log.info("tftp_refused", peer=peer[0], reason=str(err))
+                self._refuse(err, peer, local)
 
-    def _forget(self, peer: Address, _: asyncio.Task[None]) -> None:
-        del self._transfers[peer]
-
-    async def _serve(self, datagram: bytes, peer: Address, local: str) -> None:
-        try:
-            request = packets.read_request(datagram)
-        except packets.Malformed as err:
-            log.debug("tftp_malformed", peer=peer[0], detail=str(err))
+    def _request(self, request: packets.ReadRequest, peer: Address, local: str) -> None:
+        """Start a transfer. Raises Refused."""
+        if (known := self._transfers.get(peer)) is not None and not self._wants_another(known, request):
+            known.asked_again()
             return
-        except packets.NotARead as err:
-            log.warning("tftp_refused", peer=peer[0], reason=str(err))
-            await self._refuse(packets.ILLEGAL_OPERATION, peer, local)
-            return
-        # Firmware writes "/name" as often as "name".
-        content = self._files.get(request.name.lstrip("/"))
+        content = self._files.get(request.name)
         if content is None:
-            log.warning("tftp_refused", peer=peer[0], reason="no such file", file=request.name)
-            await self._refuse(packets.FILE_NOT_FOUND, peer, local)
+            raise packets.Refused(packets.FILE_NOT_FOUND, f"no file {request.name!r} is served here")
+        if not self._has_place(peer[0]):
+            self._busy(peer, "all places are taken")
             return
-        sender = Sender(content, packets.negotiate(request.options, len(content)))
-        loop = asyncio.get_running_loop()
-        transport, transfer = await loop.create_datagram_endpoint(
-            lambda: _Transfer(sender), local_addr=(local, 0), remote_addr=peer
-        )
-        started = loop.time()
         try:
-            await transfer.ended
-        finally:
-            transport.close()
-        log.info(
-            "tftp_sent" if sender.finished else "tftp_ended",
-            peer=peer[0],
-            file=request.name,
-            bytes=len(content),
-            seconds=round(loop.time() - started, 3),
-            given_up=sender.given_up,
-        )
-
-    async def _refuse(self, code: int, peer: Address, local: str) -> None:
-        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
-            asyncio.DatagramProtocol, local_addr=(local, 0), remote_addr=peer
-        )
-        transport.sendto(packets.error(code))
-        transport.close()
-
-
-class _Transfer(asyncio.DatagramProtocol):
-    """The socket and the timer of one transfer; its socket is connected, so the kernel drops foreign packets."""
-
-    def __init__(self, sender: Sender) -> None:
-        self._sender = sender
-        self._loop = asyncio.get_running_loop()
-        self.ended: asyncio.Future[None] = self._loop.create_future()
-        self._deadline = 0.0
-        self._timer: asyncio.TimerHandle | None = None
-        self._transport: asyncio.DatagramTransport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.DatagramTransport, transport)
-        self._send(self._sender.start(self._loop.time()))
-        self._timer = self._loop.call_at(self._deadline, self._tick)
-
-    def datagram_received(self, data: bytes, addr: Address) -> None:
-        block = packets.acknowledged_block(data)
-        if block is not None:
-            self._send(self._sender.acknowledged(block, self._loop.time()))
-        elif packets.opcode(data) == packets.ERROR:
-            # OVMF asks twice: first only for the OACK's tsize, which it ends with an ERROR. No fault.
-            self._end()
-
-    def error_received(self, exc: Exception) -> None:
-        if isinstance(exc, ConnectionRefusedError):  # the client has closed its port
-            self._end()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._end()
-
-    def _tick(self) -> None:
-        """One timer a transfer, moved on when it fires: arming one anew for each ACK would cost more than the ACK."""
-        now = self._loop.time()
-        if now >= self._deadline:
-            self._send(self._sender.timed_out(now))
-        if not self.ended.done():
-            self._timer = self._loop.call_at(self._deadline, self._tick)
-
-    def _send(self, datagrams: list[bytes]) -> None:
-        if self._sender.finished or self._sender.given_up:
-            self._end()
+            sock = _connected(self._sock.family, local, peer)
+        except OSError as err:  # no descriptor or no port is left, or there is no way back
+            self._busy(peer, str(err))
             return
-        if not datagrams or self._transport is None:
-            return
-        self._deadline = self._loop.time() + self._sender.patience_s
-        for datagram in datagrams:
-            self._transport.sendto(datagram)
+        transfer = Transfer(sock, peer, request, content, self)
+        self._transfers[peer] = self._unheard[peer] = transfer
+        self._of_client[peer[0]] += 1
+        self._poller.add(sock.fileno(), transfer.readable)
+        transfer.start()
 
-    def _end(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        if not self.ended.done():
-            self.ended.set_result(None)
+    def _wants_another(self, known: Transfer, request: packets.ReadRequest) -> bool:
+        """Whether a client that has a transfer begins a new one from the same port; the known one is ended then."""
+        # The ERROR that OVMF ends the first one with may have come before this, and wait in the other socket.
+        known.readable()
+        if known.outcome is not None:
+            return True
+        if known.request == request and monotonic() - known.sender.progress_at < _ANEW_S:
+            return False
+        if known.request == request and not known.sender.heard:
+            return False
+        self.ended(known, Outcome.GIVEN_UP if known.sender.heard else Outcome.PROBED)
+        return True
+
+    def _has_place(self, client: str) -> bool:
+        if self._of_client[client] >= self._settings.most_of_one_client:
+            return False
+        if len(self._transfers) < self._settings.most_transfers:
+            return True
+        # A flood of requests that nobody acknowledges displaces only its own.
+        oldest = next(iter(self._unheard.values()), None)
+        if oldest is None:
+            return False
+        self.ended(oldest, Outcome.GIVEN_UP)
+        return True
+
+    def _busy(self, peer: Address, reason: str) -> None:
+        self._counters.count("tftp_busy")
+        if monotonic() - self._busy_logged_at >= _BUSY_LOG_S:
+            self._busy_logged_at = monotonic()
+            log.warning("tftp_busy", peer=peer[0], reason=reason, transfers=len(self._transfers))
+
+    def _refuse(self, refused: packets.Refused, peer: Address, local: str) -> None:
+        try:
+            with _connected(self._sock.family, local, peer) as sock:
+                sock.send(packets.error(refused.code, str(refused)))
+        except OSError as err:
+            self._busy(peer, str(err))
+
+    def file(self, transfer: Transfer) -> None:
+        """See `Owner`."""
+        self._deadlines.file(transfer)
+
+    def heard(self, transfer: Transfer) -> None:
+        """See `Owner`."""
+        self._unheard.pop(transfer.peer, None)
+
+    def ended(self, transfer: Transfer, outcome: Outcome) -> None:
+        """See `Owner`."""
+        transfer.outcome = outcome
+        self._poller.remove(transfer.fileno())
+        transfer.close()
+        del self._transfers[transfer.peer]
+        self._unheard.pop(transfer.peer, None)
+        client, sender = transfer.peer[0], transfer.sender
+        self._of_client[client] -= 1
+        if not self._of_client[client]:
+            del self._of_client[client]
+        self._counters.count(outcome)
+        if sender.resent:
+            self._counters.count("tftp_retransmits", sender.resent)
+        if sender.heard:
+            log.info(
+                outcome,
+                peer=client,
+                file=transfer.request.name,
+                bytes=sender.acknowledged_bytes,
+                seconds=round(monotonic() - transfer.began, 3),
+                resent=sender.resent,
+            )
+        else:
+            log.debug(outcome, peer=client, file=transfer.request.name)
 
 
 @asynccontextmanager
-async def serve_tftp(settings: TftpSettings, files: Mapping[str, bytes]) -> AsyncIterator[TftpServer]:
-    """Serve `files` while the block runs. Raises OSError where the address or the port cannot be had."""
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+async def serve_tftp(
+    settings: TftpSettings, files: Mapping[str, bytes], counters: Counters | None = None
+) -> AsyncIterator[TftpServer]:
+    """Serve `files` while the block runs. Raises OSError where the address or the port cannot be had.
+
+    Several processes may listen at one address and port: the kernel gives each client to one of them.
+    """
+    _allow_descriptors(settings.most_transfers + _OTHER_DESCRIPTORS)
+    sock = _listening(settings)
+    server = TftpServer(sock, settings, files, Counters() if counters is None else counters)
     try:
-        sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+        yield server
+    finally:
+        server.close()
+
+
+def _listening(settings: TftpSettings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.listen else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+        else:
+            sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
         sock.bind((settings.listen, settings.port))
     except BaseException:
         sock.close()
         raise
-    server = TftpServer(sock, files)
-    server.start()
+    return sock
+
+
+def _connected(family: int, local: str, peer: Address) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     try:
-        yield server
-    finally:
-        await server.close()
+        sock.bind((local, 0))
+        sock.connect(peer)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _asked_address(ancillary: Sequence[tuple[int, int, bytes]]) -> str:
+    """The address that a datagram was sent to (RFC 3542 §6 for IPv6, ip(7) for IPv4), "" where it is not told."""
+    for level, kind, value in ancillary:
+        if (level, kind) == (socket.IPPROTO_IP, _IP_PKTINFO):
+            return socket.inet_ntoa(value[4:8])
+        if (level, kind) == (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO):
+            address, interface = IPv6Address(value[:16]), int.from_bytes(value[16:20], sys.byteorder)
+            return f"{address}%{interface}" if address.is_link_local else str(address)
+    return ""
+
+
+def _allow_descriptors(wanted: int) -> None:
+    """Many systems give a process 1,024 descriptors and allow it to take far more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

@@ -1,41 +1,51 @@
-"""TFTP over real sockets: tftpy's client as the second opinion, and our own where packets get lost or doubled."""
+"""The TFTP server over real sockets, with a client of our own where packets get lost or doubled."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
-import tftpy
-from hypothesis import given
-from hypothesis import strategies as st
 
+from pxe.counters import Counters
 from pxe.tftp import packets
-from pxe.tftp.sender import Sender
-from pxe.tftp.server import TftpSettings, load_files, serve_tftp
+from pxe.tftp.server import TftpServer, TftpSettings, serve_tftp
+from tests.pxe.tftp_port import free_port
 
 SERVER = "127.77.1.1"
 FILES = {
     "undionly.kpxe": random.Random(1).randbytes(74_241),
+    "grub/grub.cfg": b"set timeout=0\n",
     "exact": b"x" * 1024,
     "empty": b"",
-    "wraps": bytes(8 * 70_000),
+    "wraps": bytes(8 * 66_000),
 }
 
 
+@dataclass
+class Served:
+    """A running server."""
+
+    port: int
+    counters: Counters
+    server: TftpServer
+
+    async def counted(self, name: str, at_least: int = 1) -> int:
+        """The count, once it is so large."""
+        async with asyncio.timeout(20):
+            while self.counters.snapshot().get(name, 0) < at_least:
+                await asyncio.sleep(0.01)
+        return self.counters.snapshot()[name]
+
+
 @pytest.fixture
-async def port() -> AsyncIterator[int]:
-    """A running server's port."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind((SERVER, 0))
-        free = sock.getsockname()[1]
-    async with serve_tftp(TftpSettings(listen=SERVER, port=free), FILES):
-        yield free
+async def served() -> AsyncIterator[Served]:
+    port, counters = free_port(SERVER), Counters()
+    async with serve_tftp(TftpSettings(listen=SERVER, port=port), FILES, counters) as server:
+        yield Served(port, counters, server)
 
 
 @dataclass
@@ -43,35 +53,39 @@ class Client:
     """A lock-step or windowed client that can lose and double what it receives and sends."""
 
     port: int
+    server: str = SERVER
+    local: str = "127.77.1.2"
     lose: float = 0.0
     double: float = 0.0
     patience: float = 0.3
     random: random.Random = field(default_factory=lambda: random.Random(7))
     received: int = 0
     oack: dict[str, str] = field(default_factory=dict)
+    peer: tuple[str, int] = ("", 0)
 
     async def get(self, name: str, options: dict[str, str]) -> bytes:
         """Read a file; an ERROR raises FileNotFoundError."""
         loop = asyncio.get_running_loop()
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        family = socket.AF_INET6 if ":" in self.server else socket.AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
             sock.setblocking(False)
-            sock.bind(("127.77.1.2", 0))
-            last, peer, content, expected, in_window = packets.rrq(name, options), (SERVER, self.port), b"", 1, 0
+            sock.bind((self.local, 0))
+            last, content, expected, in_window = packets.rrq(name, options), bytearray(), 1, 0
             blksize, window = 512, 1
-            sock.sendto(last, peer)
+            sock.sendto(last, (self.server, self.port))
             while True:
                 try:
                     async with asyncio.timeout(self.patience):
                         datagram, source = await loop.sock_recvfrom(sock, 70_000)
                 except TimeoutError:
-                    sock.sendto(last, peer)
+                    sock.sendto(last, self.peer if self.peer[1] else (self.server, self.port))
                     continue
                 self.received += 1
                 if self.random.random() < self.lose:
                     continue
-                peer = source
+                self.peer = source[:2]
                 if packets.opcode(datagram) == packets.ERROR:
-                    raise FileNotFoundError(datagram[4:-1].decode())
+                    raise FileNotFoundError(datagram[2:-1].decode())
                 if packets.opcode(datagram) == packets.OACK:
                     self.oack = packets.read_oack(datagram)
                     blksize, window = int(self.oack.get("blksize", 512)), int(self.oack.get("windowsize", 1))
@@ -86,183 +100,236 @@ class Client:
                             continue
                     last, in_window = packets.ack(expected - 1), 0
                 for _ in range(2 if self.random.random() < self.double else 1):
-                    sock.sendto(last, peer)
+                    sock.sendto(last, self.peer)
                 if (
                     packets.opcode(datagram) == packets.DATA
                     and expected > 1
                     and len(content) < (expected - 1) * blksize
                 ):
-                    return content
+                    return bytes(content)
 
 
-@pytest.mark.parametrize("name", ["undionly.kpxe", "/undionly.kpxe", "exact", "empty"])
-@pytest.mark.parametrize("options", [{}, {"blksize": 1468, "tsize": 0}])
-async def test_tftpys_client_reads_the_same_bytes(
-    port: int, tmp_path: Path, name: str, options: dict[str, int]
-) -> None:
-    client = tftpy.TftpClient(SERVER, port, options)
-    target = tmp_path / "got"
-    await asyncio.to_thread(client.download, name, str(target), timeout=5)
-    assert target.read_bytes() == FILES[name.lstrip("/")]
+async def _heard(sock: socket.socket, seconds: float = 5) -> tuple[bytes, tuple[str, int]]:
+    async with asyncio.timeout(seconds):
+        return await asyncio.get_running_loop().sock_recvfrom(sock, 70_000)
 
 
-async def test_negotiation(port: int) -> None:
-    client = Client(port)
-    asked = {"BLKSIZE": "65464", "windowsize": "64", "tsize": "0", "timeout": "3", "multicast": ""}
-    del asked["multicast"]  # tftpy's classes cannot write an empty value
-    assert await client.get("undionly.kpxe", asked | {"rollover": "0"}) == FILES["undionly.kpxe"]
+async def _silent(sock: socket.socket, seconds: float) -> None:
+    with pytest.raises(TimeoutError):
+        await _heard(sock, seconds)
+
+
+def _socket(local: str = "127.77.1.2") -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.setblocking(False)
+    sock.bind((local, 0))
+    return sock
+
+
+async def test_negotiation(served: Served) -> None:
+    client = Client(served.port)
+    asked = {"BLKSIZE": "1468", "windowsize": "64", "tsize": "0", "timeout": "3", "rollover": "0"}
+    assert await client.get("undionly.kpxe", asked) == FILES["undionly.kpxe"]
     assert client.oack == {"blksize": "1468", "windowsize": "16", "tsize": "74241", "timeout": "3"}
 
 
-async def test_block_numbers_go_round(port: int) -> None:
-    client = Client(port, patience=2)
+@pytest.mark.parametrize("window", ["1", "4"])
+async def test_blocks_are_as_large_as_the_path_takes_in_one_piece(served: Served, window: str) -> None:
+    client = Client(served.port)
+    assert await client.get("wraps", {"blksize": "65464", "windowsize": window}) == FILES["wraps"]
+    assert client.oack["blksize"] == "65464"  # loopback takes 65,536
+
+
+async def test_block_numbers_go_round(served: Served) -> None:
+    client = Client(served.port, patience=2)
     assert await client.get("wraps", {"blksize": "8", "windowsize": "16"}) == FILES["wraps"]
 
 
-@pytest.mark.parametrize("options", [{}, {"blksize": "1468"}, {"blksize": "1468", "windowsize": "4"}])
-async def test_loss(port: int, options: dict[str, str]) -> None:
-    client = Client(port, lose=0.05, patience=0.6)
+@pytest.mark.parametrize(
+    "options", [{}, {"blksize": "1468"}, {"blksize": "1468", "windowsize": "4"}], ids=["plain", "blksize", "window"]
+)
+async def test_loss(served: Served, options: dict[str, str]) -> None:
+    client = Client(served.port, lose=0.05, patience=0.6)
     assert await client.get("undionly.kpxe", options) == FILES["undionly.kpxe"]
+    assert await served.counted("tftp_retransmits") >= 1
 
 
-async def test_doubled_acks_do_not_double_the_data(port: int) -> None:
+async def test_doubled_acks_do_not_double_the_data(served: Served) -> None:
     """The sorcerer's apprentice: each ACK twice, and yet each block once (RFC 1123 §4.2.3.1)."""
-    client = Client(port, double=1.0, patience=5)
+    client = Client(served.port, double=1.0, patience=5)
     assert await client.get("undionly.kpxe", {"blksize": "1024"}) == FILES["undionly.kpxe"]
     assert client.received == 1 + 74_241 // 1024 + 1
+    assert await served.counted("tftp_sent") == 1
+    assert "tftp_retransmits" not in served.counters.snapshot()
 
 
 @pytest.mark.parametrize(
-    "name", ["missing", "../secret", "/etc/passwd", "undionly.kpxe/../exact", "..%2fsecret", "a\\..\\b", "exact/"]
+    ("name", "code"),
+    [
+        ("missing", 1),
+        ("/etc/passwd", 1),
+        ("..%2fsecret", 1),
+        ("grub", 1),
+        ("../secret", 2),
+        ("undionly.kpxe/../exact", 2),
+        ("a\\..\\b", 2),
+        ("a" * 300, 2),
+    ],
+    ids=["missing", "absolute", "escaped", "folder", "up", "up-inside", "up-backslash", "long"],
 )
-async def test_other_names_are_refused(port: int, name: str) -> None:
-    with pytest.raises(FileNotFoundError, match="File not found"):
-        await Client(port).get(name, {})
+async def test_other_names_are_refused(served: Served, name: str, code: int) -> None:
+    client = Client(served.port)
+    with pytest.raises(FileNotFoundError, match=f"^\0{chr(code)}[a-z]"):
+        await client.get(name, {})
+    assert await served.counted("tftp_refused") == 1
 
 
-async def test_a_write_is_refused(port: int, tmp_path: Path) -> None:
-    source = tmp_path / "upload"
-    source.write_bytes(b"evil")
-    client = tftpy.TftpClient(SERVER, port)
-    with pytest.raises(tftpy.TftpException):
-        await asyncio.to_thread(client.upload, "undionly.kpxe", str(source), timeout=2)
-    assert await Client(port).get("undionly.kpxe", {}) == FILES["undionly.kpxe"]
+async def test_a_name_in_a_folder(served: Served) -> None:
+    for name in ("grub/grub.cfg", "/grub//grub.cfg", "grub\\grub.cfg"):
+        assert await Client(served.port).get(name, {}) == FILES["grub/grub.cfg"]
 
 
-async def test_an_error_after_the_oack_ends_the_transfer_and_the_next_one_works(port: int) -> None:
-    """What OVMF does: it learns the size, gives up, and asks again."""
-    loop = asyncio.get_running_loop()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.setblocking(False)
-        sock.bind(("127.77.1.2", 0))
-        sock.sendto(packets.rrq("undionly.kpxe", {"tsize": "0", "blksize": "1468"}), (SERVER, port))
-        datagram, peer = await loop.sock_recvfrom(sock, 2048)
+async def test_a_write_and_a_foreign_mode_are_refused(served: Served) -> None:
+    with _socket() as sock:
+        for datagram, code in ((b"\0\2exact\0octet\0", 2), (b"\0\1exact\0netascii\0", 4)):
+            sock.sendto(datagram, (SERVER, served.port))
+            answer, peer = await _heard(sock)
+            assert answer[:4] == bytes((0, 5, 0, code))
+            assert answer[-1:] == b"\0"
+            assert peer[1] != served.port
+            sock.sendto(packets.data(1, b"evil"), peer)
+    assert await served.counted("tftp_refused") == 2
+    assert await Client(served.port).get("exact", {}) == FILES["exact"]
+
+
+@pytest.mark.parametrize("then", ["undionly.kpxe", "exact"], ids=["the same", "another"])
+async def test_ovmf_learns_the_size_and_asks_again_from_the_same_port(served: Served, then: str) -> None:
+    """Its ERROR and its next request come at once, and to two sockets."""
+    with _socket() as sock:
+        sock.sendto(packets.rrq("undionly.kpxe", {"tsize": "0", "blksize": "1468"}), (SERVER, served.port))
+        datagram, peer = await _heard(sock)
         assert packets.read_oack(datagram)["tsize"] == "74241"
-        sock.sendto(packets.error(packets.OPTION_REFUSED), peer)
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(1.5):  # longer than the server's first retransmission
-                await loop.sock_recvfrom(sock, 2048)
-        sock.sendto(packets.rrq("exact", {}), (SERVER, port))
-        datagram, _ = await loop.sock_recvfrom(sock, 2048)
-        assert packets.data_block(datagram) == (1, b"x" * 512)
+        sock.sendto(packets.error(packets.OPTION_REFUSED, "aborted"), peer)
+        sock.sendto(packets.rrq(then, {"blksize": "1024", "windowsize": "4"}), (SERVER, served.port))
+        datagram, again = await _heard(sock)
+        assert packets.read_oack(datagram) == {"blksize": "1024", "windowsize": "4"}
+        assert again != peer
+        assert await served.counted("tftp_probes") == 1
+        assert served.server.transfers == 1
+        assert "tftp_given_up" not in served.counters.snapshot()
+
+
+async def test_a_client_that_has_gone_without_a_word_ends_its_transfer(served: Served) -> None:
+    with _socket() as sock:
+        sock.sendto(packets.rrq("undionly.kpxe", {}), (SERVER, served.port))
+        _, peer = await _heard(sock)
+        sock.sendto(packets.ack(1), peer)
+        await _heard(sock)
+    assert await served.counted("tftp_given_up") == 1
+    assert served.server.transfers == 0
+
+
+async def test_a_repeated_request_is_one_transfer(served: Served) -> None:
+    with _socket() as sock:
+        for _ in range(3):
+            sock.sendto(packets.rrq("undionly.kpxe", {}), (SERVER, served.port))
+        first, peer = await _heard(sock)
+        assert packets.data_block(first) == (1, FILES["undionly.kpxe"][:512])
+        assert await served.counted("tftp_requests", 3) == 3
+        assert served.server.transfers == 1
+        sock.sendto(packets.ack(1), peer)
+        second, same = await _heard(sock)
+        assert (packets.data_block(second), same) == ((2, FILES["undionly.kpxe"][512:1024]), peer)
+
+
+async def test_a_client_that_began_anew_gets_a_new_transfer(served: Served) -> None:
+    with _socket() as sock:
+        sock.sendto(packets.rrq("undionly.kpxe", {}), (SERVER, served.port))
+        _, peer = await _heard(sock)
+        sock.sendto(packets.ack(1), peer)
+        await _heard(sock)
+        await asyncio.sleep(1.1)  # it was reset, and its ROM has one port for all transfers
+        sock.sendto(packets.rrq("undionly.kpxe", {}), (SERVER, served.port))
+        async with asyncio.timeout(5):
+            while (answer := await _heard(sock))[1] == peer:  # what the old one still sent
+                pass
+        assert packets.data_block(answer[0]) == (1, FILES["undionly.kpxe"][:512])
+        assert served.server.transfers == 1
+
+
+async def test_a_stranger_cannot_speak_for_a_client(served: Served) -> None:
+    with _socket() as sock, _socket("127.77.1.3") as stranger:
+        sock.sendto(packets.rrq("undionly.kpxe", {}), (SERVER, served.port))
+        _, peer = await _heard(sock)
+        stranger.sendto(packets.ack(1), peer)
+        stranger.sendto(packets.error(0, "stop"), peer)
+        await _silent(sock, 0.3)
+        sock.sendto(packets.ack(1), peer)
+        second, _ = await _heard(sock)
+        assert packets.data_block(second) == (2, FILES["undionly.kpxe"][512:1024])
+
+
+async def test_a_lost_block_comes_again_within_a_moment(served: Served) -> None:
+    """After a tenth of a second or a little more, not after a second: the client's own timer plays no part."""
+    client = Client(served.port, lose=0.1, patience=60)
+    assert await client.get("undionly.kpxe", {"blksize": "1468"}) == FILES["undionly.kpxe"]
+
+
+async def test_a_request_that_nobody_acknowledges_ends_by_itself(served: Served) -> None:
+    with _socket() as sock:
+        sock.sendto(packets.rrq("undionly.kpxe", {"timeout": "1", "windowsize": "16"}), (SERVER, served.port))
+        assert await served.counted("tftp_given_up") == 1
+        answers = 0
+        with pytest.raises(BlockingIOError):
+            while sock.recv(70_000):
+                answers += 1
+        assert answers == 4
+        assert served.server.transfers == 0
 
 
 async def test_a_transfer_answers_from_the_address_that_was_asked() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("0.0.0.0", 0))
-        free = sock.getsockname()[1]
-    loop = asyncio.get_running_loop()
-    async with serve_tftp(TftpSettings(listen="0.0.0.0", port=free), FILES):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sock.setblocking(False)
-            sock.bind(("127.0.0.1", 0))
-            sock.sendto(packets.rrq("exact", {}), ("127.77.1.9", free))
-            async with asyncio.timeout(5):
-                _, peer = await loop.sock_recvfrom(sock, 2048)
-            assert peer[0] == "127.77.1.9"
-            assert peer[1] != free
+    port = free_port("0.0.0.0")
+    async with serve_tftp(TftpSettings(listen="0.0.0.0", port=port), FILES):
+        with _socket("127.0.0.1") as sock:
+            for name in ("exact", "missing"):
+                sock.sendto(packets.rrq(name, {}), ("127.77.1.9", port))
+                _, peer = await _heard(sock)
+                assert peer[0] == "127.77.1.9"
+                assert peer[1] != port
 
 
-async def test_junk_does_not_stop_the_server(port: int) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        for junk in (
-            b"",
-            b"\0",
-            b"\0\1",
-            b"\0\1a",
-            b"\0\1a\0octet\0x",
-            b"\0\1\xff\0octet\0",
-            b"\0\x09aaaa",
-            b"\0\4\0\1",
-        ):
-            sock.sendto(junk, (SERVER, port))
-        sock.sendto(b"\0\1exact\0netascii\0", (SERVER, port))
-    assert await Client(port).get("exact", {}) == FILES["exact"]
+@pytest.mark.parametrize("listen", ["::1", "::"])
+async def test_ipv6(listen: str) -> None:
+    port = free_port("::1")
+    async with (
+        serve_tftp(TftpSettings(listen=listen, port=port), FILES),
+        serve_tftp(TftpSettings(listen="0.0.0.0", port=port), FILES),  # one server for each family, on the same port
+    ):
+        client = Client(port, "::1", "::1")
+        assert await client.get("undionly.kpxe", {"blksize": "65464", "windowsize": "4"}) == FILES["undionly.kpxe"]
+        assert client.oack == {"blksize": "65464", "windowsize": "4"}
+        assert client.peer[0] == "::1"
+        assert await Client(port, "127.0.0.1").get("exact", {}) == FILES["exact"]
 
 
-def test_files_in_memory_hold_no_links_and_no_folders(tmp_path: Path) -> None:
-    (tmp_path / "secret").write_bytes(b"secret")
-    served = tmp_path / "served"
-    (served / "folder").mkdir(parents=True)
-    (served / "file").write_bytes(b"file")
-    (served / "link").symlink_to(tmp_path / "secret")
-    os.mkfifo(served / "pipe")
-    assert load_files(served) == {"file": b"file"}
+async def test_junk_does_not_stop_the_server(served: Served) -> None:
+    junk = [b"", b"\0", b"\0\1", b"\0\1a", b"\0\1a\0octet\0x", b"\0\x09aaaa", b"\0\4\0\1", b"\0\1" + bytes(1500)]
+    with _socket() as sock:
+        for datagram in junk:
+            sock.sendto(datagram, (SERVER, served.port))
+    assert await served.counted("tftp_requests", len(junk)) == len(junk)
+    counts = served.counters.snapshot()
+    assert counts["tftp_malformed"] == len(junk) - 1
+    assert counts["tftp_refused"] == 1
+    assert await Client(served.port).get("exact", {}) == FILES["exact"]
 
 
-@given(st.binary(max_size=200))
-def test_any_datagram_is_a_request_or_is_refused(datagram: bytes) -> None:
-    for packet in (datagram, b"\0\1" + datagram, b"\0\1a\0octet\0" + datagram):
-        try:
-            request = packets.read_request(packet)
-        except (packets.Malformed, packets.NotARead):
-            continue
-        packets.negotiate(request.options, 1000)
-
-
-@given(
-    st.dictionaries(st.sampled_from(["blksize", "windowsize", "timeout", "tsize"]), st.text(max_size=12)),
-    st.integers(0, 10**9),
-)
-def test_terms_are_within_bounds(options: dict[str, str], size: int) -> None:
-    terms = packets.negotiate(options, size)
-    assert 8 <= terms.blksize <= 1468
-    assert 1 <= terms.windowsize <= 16
-    assert 1 <= terms.timeout_s <= 255
-    assert set(terms.accepted) <= set(options)
-
-
-@given(st.binary(max_size=400), st.integers(8, 64), st.integers(1, 16), st.randoms(use_true_random=False))
-def test_a_sender_delivers_over_any_lossy_link(
-    content: bytes, blksize: int, window: int, chance: random.Random
-) -> None:
-    """Each datagram may be lost or doubled, either way; whoever waits too long repeats itself."""
-    terms = packets.Terms(blksize, window, 1.0, {"blksize": str(blksize)})
-    sender, now = Sender(content, terms), 0.0
-    flying, got, last = sender.start(now), list[bytes](), packets.ack(0)
-    acks: list[int] = []
-    for _ in range(5000):
-        if sender.finished:
-            break
-        arrived = [one for one in flying for _ in range(chance.choice((0, 1, 1, 1, 1, 1, 2)))]
-        flying = []
-        for datagram in arrived:
-            data = packets.data_block(datagram)
-            if data is not None and data[0] == len(got) + 1:
-                got.append(data[1])
-            if data is None or data[0] == len(got):
-                last = packets.ack(len(got))
-        if arrived and chance.random() < 0.85:
-            acks = [packets.acknowledged_block(last) or 0] * chance.choice((1, 1, 2))
-        else:
-            acks = []
-        now += 0.01
-        for block in acks:
-            flying += sender.acknowledged(block, now)
-        if not flying and not sender.finished:
-            now += sender.patience_s
-            flying = sender.timed_out(now)
-            if sender.given_up:  # six losses in a row: the link is down, not lossy
-                return
-    assert b"".join(got) == content
-    assert sender.finished
+async def test_junk_in_a_transfer_does_not_stop_it(served: Served) -> None:
+    with _socket() as sock:
+        sock.sendto(packets.rrq("exact", {}), (SERVER, served.port))
+        _, peer = await _heard(sock)
+        for junk in (b"", b"\0", b"\0\4", b"\0\4\1", b"\0\x63\0\1", b"\0\3\0\1", packets.ack(77), bytes(2000)):
+            sock.sendto(junk, peer)
+        sock.sendto(packets.ack(1), peer)
+        second, _ = await _heard(sock)
+        assert packets.data_block(second) == (2, FILES["exact"][512:])
