@@ -14,9 +14,9 @@ import socket
 from collections.abc import Callable
 from enum import StrEnum
 
-# As much as one reader gets at a turn of the event loop: under a millisecond of copying, so that DHCP, which is
-# answered by the same loop, does not wait long.
-_PIECE = 1 << 20
+# As much as one reader gets at a turn of the event loop: under half a millisecond of work, so that DHCP, which the same
+# loop answers, does not wait long. Half of it costs a fifth more CPU for the same bytes to 50 readers.
+_PIECE = 2 << 20
 
 # Sends `count` bytes from offset `at` on to the socket with that descriptor; returns how many went.
 Source = Callable[[int, int, int], int]
