@@ -12,7 +12,7 @@ import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, IPv6Network
 
 import structlog
 
@@ -24,24 +24,30 @@ _ICMPV6 = 58
 _SOLICITATION = 133
 _ADVERTISEMENT = 134
 _SOURCE_LINK_LAYER = 1
+_PREFIX = 3
 _ALL_NODES = IPv6Address("ff02::1")
 _ALL_NODES_MAC = bytes.fromhex("333300000001")
 _ETH_P_IPV6 = 0x86DD
 _HOP_LIMIT = 255  # RFC 4861 §6.1: anything less may have come from beyond the link, and is dropped
-_MANAGED, _OTHER = 0x80, 0x40
+_MANAGED, _OTHER, _ON_LINK = 0x80, 0x40, 0x80
 
 _IP = struct.Struct("!IHBB16s16s")
 # RFC 4861 §4.2: type, code, checksum, hop limit, flags, lifetime, reachable time, retransmission timer
 _MESSAGE = struct.Struct("!BBHBBHII")
+# RFC 4861 §4.6.2: type, length in units of 8 bytes, prefix length, flags, valid and preferred lifetime, prefix
+_PREFIX_OPTION = struct.Struct("!BBBBII4x16s")
 
 
 @dataclass(frozen=True, slots=True)
 class Advert:
-    """What an advertisement says. It never has a prefix: addresses come by DHCPv6 or not at all."""
+    """What an advertisement says. Nobody may make up an address from it: they come by DHCPv6 or not at all."""
 
     managed: bool = False  # addresses come by DHCPv6
     other: bool = False  # DHCPv6 has the rest, too: what to boot from
     lifetime_s: int = 0  # how long the sender is a default router, at most 65,535; 0: it is none
+    # What is on the link. iPXE has a default router for the addresses of a prefix on the link only: without this one
+    # the address that it has by DHCPv6 leads nowhere.
+    prefix: IPv6Network | None = None
 
 
 def link_local(mac: bytes) -> IPv6Address:
@@ -72,8 +78,11 @@ def is_solicitation(packet: bytes) -> bool:
 def advertisement(source: IPv6Address, mac: bytes, advert: Advert) -> bytes:
     """The IPv6 packet that answers: to all nodes, because the one that asks may have no address yet."""
     flags = (_MANAGED if advert.managed else 0) | (_OTHER if advert.other else 0)
-    option = bytes((_SOURCE_LINK_LAYER, 1)) + mac
-    message = _MESSAGE.pack(_ADVERTISEMENT, 0, 0, 64, flags, advert.lifetime_s, 0, 0) + option
+    options = bytes((_SOURCE_LINK_LAYER, 1)) + mac
+    if (prefix := advert.prefix) is not None:
+        times = (advert.lifetime_s, advert.lifetime_s)
+        options += _PREFIX_OPTION.pack(_PREFIX, 4, prefix.prefixlen, _ON_LINK, *times, prefix.network_address.packed)
+    message = _MESSAGE.pack(_ADVERTISEMENT, 0, 0, 64, flags, advert.lifetime_s, 0, 0) + options
     checksum = ~_sum(source.packed, _ALL_NODES.packed, message) & 0xFFFF
     message = message[:2] + checksum.to_bytes(2, "big") + message[4:]
     return _IP.pack(6 << 28, len(message), _ICMPV6, _HOP_LIMIT, source.packed, _ALL_NODES.packed) + message
