@@ -45,8 +45,8 @@ class Advert:
     managed: bool = False  # addresses come by DHCPv6
     other: bool = False  # DHCPv6 has the rest, too: what to boot from
     lifetime_s: int = 0  # how long the sender is a default router, at most 65,535; 0: it is none
-    # What is on the link. iPXE has a default router for the addresses of a prefix on the link only: without this one
-    # the address that it has by DHCPv6 leads nowhere.
+    # What is on the link. iPXE knows a router only for the addresses of such a prefix, and takes the address that it
+    # has by DHCPv6 for one of a /64: without a prefix of that length it reaches nobody.
     prefix: IPv6Network | None = None
 
 

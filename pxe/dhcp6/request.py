@@ -23,12 +23,12 @@ def boot_request(packet: Packet, source: IPv6Address, link: IPv6Address | None) 
     cannot be read.
     """
     message, relays = packet.message, packet.relays
-    duid = message.first(opt.CLIENT_ID) or b""
+    duid, stage = message.first(opt.CLIENT_ID) or b"", stage_of(message)
     nearest = _relayed(relays[0]) if relays else Relayed6(link, None, None)
     # A switch that relays without being a router has no link address (RFC 6221 §5.3.2); the next relay tells it.
     links = (relay.link_address for relay in relays if relay.link_address != UNSPECIFIED)
     return BootRequest6(
-        stage=stage_of(message),
+        stage=stage,
         arch=architecture(message) or Arch.BIOS,
         duid=duid,
         mac=_mac(duid, relays[0] if relays else None, source),
@@ -36,7 +36,7 @@ def boot_request(packet: Packet, source: IPv6Address, link: IPv6Address | None) 
         interface_id=nearest.interface_id,
         remote_id=nearest.remote_id,
         addresses=tuple(one.address for value in message.all(opt.IA_NA) for one in opt.read_ia(value).addresses),
-        uuid=str(uuid.UUID(bytes=duid[2:])) if duid.startswith(_DUID_UUID) and len(duid) == 18 else None,
+        uuid=_uuid(duid, stage),
         readings=nearest.readings,
         beyond=tuple(_relayed(relay) for relay in relays[1:]),
     )
@@ -76,6 +76,15 @@ def _relayed(relay: Relay) -> Relayed6:
 
 def _text(value: bytes | None) -> str | None:
     return None if value is None else value.decode("ascii", "backslashreplace")
+
+
+def _uuid(duid: bytes, stage: Stage) -> str | None:
+    """The machine's UUID as a DUID tells it (RFC 6355); UEFI's firmware leaves it in the byte order of SMBIOS."""
+    if not duid.startswith(_DUID_UUID) or len(duid) != 18:
+        return None
+    if stage in (Stage.FIRMWARE, Stage.HTTP_FIRMWARE):
+        return str(uuid.UUID(bytes_le=duid[2:]))
+    return str(uuid.UUID(bytes=duid[2:]))
 
 
 def _mac(duid: bytes, nearest: Relay | None, source: IPv6Address) -> str | None:

@@ -322,7 +322,29 @@ def test_the_mac_address(duid: bytes, relay_options: Pairs, peer: IPv6Address, m
         assert boot_request(Packet(asked), peer, None).mac == mac
 
 
-def test_the_uuid_of_a_duid() -> None:
+@pytest.mark.parametrize(
+    ("options", "uuid"),
+    [
+        ((), "00112233-4455-6677-8899-aabbccddeeff"),
+        (IPXE, "00112233-4455-6677-8899-aabbccddeeff"),
+        (firmware("PXEClient", 7), "33221100-5544-7766-8899-aabbccddeeff"),
+        (firmware("HTTPClient", 16), "33221100-5544-7766-8899-aabbccddeeff"),
+    ],
+    ids=["system", "ipxe", "pxe", "http"],
+)
+def test_the_uuid_of_a_duid(options: Pairs, uuid: str) -> None:
+    """As iPXE and OVMF send it."""
     duid = b"\0\x04" + bytes.fromhex("00112233445566778899aabbccddeeff")
-    asked = boot_request(Packet(Message(opt.SOLICIT, 1, ((opt.CLIENT_ID, duid),))), HOST, None)
-    assert asked.uuid == "00112233-4455-6677-8899-aabbccddeeff"
+    asked = boot_request(Packet(Message(opt.SOLICIT, 1, ((opt.CLIENT_ID, duid), *options))), HOST, None)
+    assert asked.uuid == uuid
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [(7, "tftp://[2001:db8:5::10]/shimx64.efi"), (11, "tftp://[2001:db8:5::10]/shimaa64.efi")],
+)
+def test_under_secure_boot_the_first_stage_is_a_signed_one(code: int, name: str) -> None:
+    signed = BootDecision6(LEASE, "test", signed=True)
+    reply = answer(message(opt.SOLICIT, *firmware("PXEClient", code)), signed, IDENTITY)
+    assert reply is not None
+    assert reply.first(opt.BOOT_FILE_URL) == name.encode()

@@ -9,7 +9,8 @@ import socket
 import struct
 import sys
 from collections.abc import Iterator
-from ipaddress import IPv6Interface
+from dataclasses import replace
+from ipaddress import IPv6Interface, IPv6Network
 from typing import Any
 
 import pytest
@@ -86,14 +87,20 @@ def test_junk_is_no_solicitation(junk: bytes, at: int, value: int) -> None:
     [(Advert(), (0, 0, 0)), (Advert(True, True, 1800), (1, 1, 1800)), (Advert(other=True), (0, 1, 0))],
     ids=["no router", "managed", "other"],
 )
-def test_scapy_reads_what_we_say(advert: Advert, expected: tuple[int, int, int]) -> None:
-    written = advertisement(link_local(MAC), MAC, advert)
+@pytest.mark.parametrize("prefix", [None, IPv6Network("2001:db8:64::/64")], ids=["no prefix", "prefix"])
+def test_scapy_reads_what_we_say(advert: Advert, expected: tuple[int, int, int], prefix: IPv6Network | None) -> None:
+    written = advertisement(link_local(MAC), MAC, replace(advert, prefix=prefix))
     packet = scapy.IPv6(written)
     message = packet[scapy.ICMPv6ND_RA]
     assert (message.M, message.O, message.routerlifetime) == expected
     assert (packet.src, packet.dst, packet.hlim) == ("fe80::5054:ff:fe00:101", "ff02::1", 255)
     assert message[scapy.ICMPv6NDOptSrcLLAddr].lladdr == MAC.hex(":")
-    assert not message.haslayer(scapy.ICMPv6NDOptPrefixInfo)
+    if prefix is None:
+        assert not message.haslayer(scapy.ICMPv6NDOptPrefixInfo)
+    else:
+        on_link = message[scapy.ICMPv6NDOptPrefixInfo]
+        assert (on_link.prefix, on_link.prefixlen, on_link.L, on_link.A) == ("2001:db8:64::", 64, 1, 0)
+        assert (on_link.validlifetime, on_link.preferredlifetime) == (advert.lifetime_s, advert.lifetime_s)
     checksum = message.cksum
     del message.cksum
     assert scapy.IPv6(bytes(packet))[scapy.ICMPv6ND_RA].cksum == checksum
@@ -105,7 +112,7 @@ def test_a_ports_configuration_is_what_it_advertises() -> None:
     port.add(Link(LinkRole.IPV6, IPv6Interface("2001:db8:64:1::/127")))
     assert advert_of(port) == Advert()
     port.add(Link(LinkRole.BOOT, IPv6Interface("2001:db8:64::/127")))
-    assert advert_of(port) == Advert(managed=True, other=True, lifetime_s=1800)
+    assert advert_of(port) == Advert(managed=True, other=True, lifetime_s=1800, prefix=IPv6Network("2001:db8:64::/64"))
 
 
 @pytest.fixture
@@ -162,8 +169,10 @@ async def test_a_kernel_takes_the_router(network: Network) -> None:
     """The host's own solicitation, when its interface comes up, brings it a default route that answers."""
     router = network.addresses("leaf", "p0").split("inet6 ")[1].split("/")[0]
 
+    advert = Advert(managed=True, lifetime_s=1800, prefix=IPv6Network("2001:db8:64::/64"))
+
     async def advertise() -> None:
-        async with serve_router_advert("p0", lambda: Advert(managed=True, lifetime_s=1800)):
+        async with serve_router_advert("p0", lambda: advert):
             network.run("host", "sysctl", "-qw", "net.ipv6.conf.eth0.accept_ra=2")
             network.run("host", "ip", "link", "set", "eth0", "down")
             network.run("host", "ip", "link", "set", "eth0", "up")

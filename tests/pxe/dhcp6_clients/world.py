@@ -39,16 +39,16 @@ def missing(*programs: str) -> str:
 
 @dataclass
 class Decider:
-    """Gives the port's address to whoever comes through the leaf, and remembers who asked."""
+    """Gives the port's address to whoever comes by its link (None: by any), and remembers who asked."""
 
     lease: Lease6
-    link: IPv6Address = LEAF
+    link: IPv6Address | None = LEAF
     script_url: str | None = None
     asked: list[BootRequest6] = field(default_factory=list)
 
     def decide(self, asked: BootRequest6) -> BootDecision6:
         self.asked.append(asked)
-        return BootDecision6(self.lease if asked.link_address == self.link else None, "port", self.script_url)
+        return BootDecision6(self.lease if self.link in (None, asked.link_address) else None, "port", self.script_url)
 
 
 def lease(address: IPv6Address = HOST, length: int = 127, seconds: int = 600) -> Lease6:
