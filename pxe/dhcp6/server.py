@@ -92,11 +92,8 @@ class Dhcp6Server:
             log.debug("dhcp6_malformed", source=source[0], detail=str(err))
             return
         target = self._target(packet, source)
-        # From the address that was asked; to a client on the link from the one that the kernel has there.
-        own, out = (_PACKET_INFO.pack(to.packed, 0), 0) if not to.is_multicast else (b"", interface)
-        if out and IPv6Address(target[0]).is_link_local:
-            own = _PACKET_INFO.pack(bytes(16), out)
-        info = [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, own)] if own else []
+        # From the address that was asked; where that is a group's, from the one that the kernel has there.
+        info = [] if to.is_multicast else [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, _PACKET_INFO.pack(to.packed, 0))]
         try:
             sock.sendmsg([answered], info, 0, target)
         except OSError as err:

@@ -147,15 +147,17 @@ async def test_a_ports_new_address_replaces_the_old_one(net: Network, tmp_path: 
     await net.inside("server", live)
 
 
-@pytest.mark.skipif(bool(missing("dhcpcd")), reason=missing("dhcpcd"))
 async def test_an_address_that_somebody_else_has_is_declined(net: Network, tmp_path: Path) -> None:
+    """The client's script says so, as one does that has looked for duplicates."""
     join(net)
-    addresses(net, "leaf", f"{HOST}/128 p0")
-    net.run("host", "sysctl", "-qw", "net.ipv6.conf.eth0.accept_dad=1", "net.ipv6.conf.all.accept_dad=1")
+    script = tmp_path / "script"
+    script.write_text('#!/bin/sh\n[ "$reason" = BOUND6 ] && exit 3\nexit 0\n')
+    script.chmod(0o755)
 
     async def live() -> None:
-        async with served(Decider(lease(), link=None)) as server, relayed(net, tmp_path, relay()):
-            with net.program("host", *CLIENTS["dhcpcd"](tmp_path), log=tmp_path / "client.log"):
+        async with served(Decider(lease())) as server, relayed(net, tmp_path, relay()):
+            client = [*dhclient(tmp_path), "-sf", str(script)]
+            with net.program("host", *client, log=tmp_path / "client.log"):
                 await counted(server, "dhcp6_declined")
 
     await net.inside("server", live)
