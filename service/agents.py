@@ -96,8 +96,7 @@ class Agents:
                 raise _problem(web.HTTPForbidden, "the boot token was used before, and its session has ended")
             await conn.execute(Q["end_other_sessions"], machine_id, session_id, now)
             if macs:  # the machine itself is at its port: whatever was seen of its cable before is settled
-                await conn.execute(Q["card_moved"], [at["port_id"]], [at["mac"]], now)
-                await conn.execute(Q["card_booted"], [at["port_id"]], [at["mac"]], now)
+                await conn.execute(Q["card_settled"], at["port_id"], at["mac"], now)
             if isinstance(inventory, dict):
                 await conn.execute(Q["set_inventory"], machine_id, inventory)
         device_id = await self._db.fetchval(Q["device_on_machine"], machine_id)

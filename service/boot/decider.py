@@ -114,10 +114,12 @@ class BootDecider:
 
     def _look(self, facts: PortFacts, mac: str, stage: Stage) -> None:
         """Hand on who boots at the port when that is news; what a customer's own guests ask for is none."""
-        if mac == facts.booted_mac:
+        if mac == facts.mac:
+            if mac != facts.booted_mac:
+                self._saw(facts.port_id, mac)
             return
-        if (stage is Stage.SYSTEM or facts.state is MachineState.IN_USE) and mac != facts.mac:
-            home = self._index.home_of(mac)
-            if home is None or stage is Stage.SYSTEM:
-                return
-        self._saw(facts.port_id, mac)
+        home = self._index.home_of(mac)
+        guest = stage is Stage.SYSTEM or (home is None and facts.state is MachineState.IN_USE)
+        # A machine at the wrong port is news at each of its boots: whoever waits for it must know that it still is.
+        if not guest and (facts.mac is not None or home is not None):
+            self._saw(facts.port_id, mac)

@@ -20,7 +20,6 @@ from sql.loader import Q
 log = structlog.get_logger()
 
 _BEAT_S = 5.0
-SILENT = timedelta(seconds=30)  # a node that was not heard of for so long is gone, or has lost the database
 _FORGOTTEN = timedelta(days=1)
 _AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
 

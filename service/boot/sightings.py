@@ -2,15 +2,15 @@
 
 The MAC is no identity, so nothing is given to anybody for it. It tells that a port has another machine than the one
 recorded there; a machine that no device is on then leaves the pool, and its port is closed to all but the boot
-services. A device in use is not cut off by a message that its own software may have made up.
+services. What comes from the port of a device in use may be made up by its own software: it is said, and nothing else
+happens.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import asyncpg
@@ -18,8 +18,9 @@ import structlog
 
 from service.clock import Clock
 from service.lifecycle import MachineEvent, MachineState
+from service.store.boot import WrongCable, wrong_cables_of
 from service.store.events import add_event
-from service.store.hardware import StateMoved, machine_by_id, move_machine, set_port
+from service.store.hardware import machine_by_id, move_machine, set_port
 from service.store.rows import Connection, Pool
 from service.store.runs import signal_all
 from sql.loader import Q
@@ -30,6 +31,8 @@ _GATHER_S = 0.1  # a row of racks that is powered on is one statement, not a tho
 _RETRY_S = 2.0
 _MOST = 100_000
 _PAGE = 1000
+_AGAIN = timedelta(hours=1)
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 class Sightings:
@@ -39,6 +42,7 @@ class Sightings:
         self._db = db
         self._clock = clock
         self._seen: dict[UUID, str] = {}
+        self._said: dict[tuple[UUID, str], datetime] = {}
         self._news = asyncio.Event()
 
     def saw(self, port_id: UUID, mac: str) -> None:
@@ -67,42 +71,54 @@ class Sightings:
 
     async def _write(self, seen: Mapping[UUID, str]) -> None:
         now = self._clock.now()
-        ports, macs = list(seen), list(seen.values())
         concerned: list[UUID | None] = []
         async with self._db.acquire() as conn, conn.transaction():
             # Machines before ports, as everywhere, and each in one order: nobody waits crosswise.
-            await conn.fetch(Q["lock_booted_machines"], ports, macs)
-            await conn.fetch(Q["lock_booted"], ports, macs)
-            await conn.execute(Q["card_moved"], ports, macs, now)
-            news = [row["id"] for row in await conn.fetch(Q["card_booted"], ports, macs, now)]
-            for cable in await conn.fetch(Q["wrong_cables"], news):
-                await _name(conn, cable, now=now)
-                concerned += [cable["machine_id"], cable["device_id"], cable["home_id"], cable["home_device_id"]]
+            await conn.fetch(Q["lock_booted_machines"], *_columns(seen))
+            before = {row["id"]: row["mac"] for row in await conn.fetch(Q["lock_booted"], *_columns(seen))}
+            doubtful = {row["id"]: row["mac"] for row in await conn.fetch(Q["doubtful_sightings"], *_columns(seen))}
+            believed = {port_id: mac for port_id, mac in seen.items() if port_id not in doubtful}
+            await conn.execute(Q["card_moved"], *_columns(believed), now)
+            await conn.execute(Q["card_booted"], *_columns(believed), now)
+            for cable in await wrong_cables_of(conn, believed):
+                if before.get(cable.port_id) != cable.seen_mac:
+                    await _say(conn, cable)
+                await _stop(conn, cable, now=now)
+                concerned += [cable.machine_id, cable.device_id, cable.home_id, cable.home_device_id]
+            for cable in await wrong_cables_of(conn, self._unsaid(doubtful, now)):
+                await _say(conn, cable)
         # The runs that wait for one of these machines look at once.
         await signal_all(self._db, dict.fromkeys(concerned), now=now)
 
-
-async def _name(conn: Connection, cable: Mapping[str, Any], *, now: datetime) -> None:
-    """Say it, and stop what would go on with the wrong machine."""
-    sentence = wrong_cable(cable)
-    log.warning("wrong_cable", leaf=cable["leaf"], port=cable["port"], mac=cable["booted_mac"], finding=sentence)
-    subject = cable["machine_id"] or cable["home_id"]
-    await add_event(conn, "machine.wrong_cable", sentence, machine_id=subject, private=True)
-    for machine_id in (cable["machine_id"], cable["home_id"]):
-        if machine_id is not None:
-            machine = await machine_by_id(conn, machine_id)
-            if machine.state is MachineState.READY:
-                try:
-                    await move_machine(conn, machine, MachineEvent.FAIL, now=now, reason=sentence)
-                except StateMoved:
-                    continue  # an order was faster; its run finds the same sentence
-                await set_port(conn, machine.port_id, "quarantine", None, now=now)
+    def _unsaid(self, doubtful: Mapping[UUID, str], now: datetime) -> dict[UUID, str]:
+        """Those of the doubtful that were not said within the hour: a device may make up as many as it likes."""
+        fresh = {
+            port_id: mac
+            for port_id, mac in doubtful.items()
+            if now - self._said.get((port_id, mac), _LONG_AGO) > _AGAIN
+        }
+        if len(self._said) + len(fresh) > _MOST:
+            self._said.clear()
+        self._said |= dict.fromkeys(fresh.items(), now)
+        return fresh
 
 
-def wrong_cable(cable: Mapping[str, Any]) -> str:
-    """The finding as a sentence, from a row of `wrong_cables`."""
-    seen = f"{cable['leaf']} {cable['port']}"
-    who = f"{cable['home_machine']} ({cable['booted_mac']})" if cable["home_machine"] else f"MAC {cable['booted_mac']}"
-    expected = f"{cable['home_leaf']} {cable['home_port']}" if cable["home_machine"] else "no port"
-    belongs = f", where {cable['machine']} ({cable['mac']}) belongs" if cable["machine"] else ", which has no machine"
-    return f"{who}: expected {expected}, seen {seen}{belongs}"
+def _columns(seen: Mapping[UUID, str]) -> tuple[list[UUID], list[str]]:
+    return list(seen), list(seen.values())
+
+
+async def _say(conn: Connection, cable: WrongCable) -> None:
+    log.warning("wrong_cable", leaf=cable.leaf, port=cable.port, mac=cable.seen_mac, finding=cable.sentence)
+    subject = cable.machine_id or cable.home_id
+    await add_event(conn, "machine.wrong_cable", cable.sentence, machine_id=subject, private=True)
+
+
+async def _stop(conn: Connection, cable: WrongCable, *, now: datetime) -> None:
+    """Take the machine that is recorded at the port out of the pool. The one that was seen is not touched: that it is
+    elsewhere is its MAC's word alone."""
+    if cable.machine_id is None:
+        return
+    machine = await machine_by_id(conn, cable.machine_id)
+    if machine.state is MachineState.READY:
+        await move_machine(conn, machine, MachineEvent.FAIL, now=now, reason=cable.sentence)
+        await set_port(conn, machine.port_id, "quarantine", None, now=now)

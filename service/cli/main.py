@@ -66,6 +66,7 @@ _NOUNS = {
     "event": "what happened",
     "machine": "the hardware (staff)",
     "leaf": "the switches (staff)",
+    "boot-node": "who answers machines that boot (staff)",
     "run": "work under way (staff)",
     "vrf": "address spaces beside one another",
     "prefix": "the tree of address space",

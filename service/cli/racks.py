@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from itertools import islice
+from typing import Any
 
 from service.cli.client import Client, escaped
 from service.cli.command import Command
@@ -41,6 +42,37 @@ MACHINE: list[Column] = [
     ("STEP", "run.step"),
     ("PORT FAULT", "port_fault"),
 ]
+DISCOVERED: list[Column] = [
+    ("LEAF", "leaf"),
+    ("PORT", "port"),
+    ("MAC", "mac"),
+    ("SYSTEM", lambda one: _system(one["inventory"])),
+    ("CPU", lambda one: (one["inventory"].get("cpu") or {}).get("model")),
+    ("MEMORY", lambda one: f"{one['inventory'].get('memory_bytes', 0) >> 30} GiB"),
+    ("DISKS", lambda one: [f"{disk['bytes'] / 1e9:.0f} GB" for disk in one["inventory"].get("disks", [])]),
+    ("FOUND", "first_seen_at"),
+    ("SEEN", "seen_at"),
+]
+MISPLACED: list[Column] = [
+    ("LEAF", "leaf"),
+    ("PORT", "port"),
+    ("RECORDED", "machine"),
+    ("SEEN", lambda one: one["seen_machine"] or one["seen_mac"]),
+    ("FINDING", "finding"),
+]
+BOOT_NODES: list[Column] = [
+    ("HOST", "host"),
+    ("PID", "pid"),
+    ("ADDRESS", "address"),
+    ("STATE", "state"),
+    ("PORTS", "ports"),
+    ("INDEX READ", "loaded_at"),
+    ("SEEN", "seen_at"),
+    ("DHCP", lambda one: one["counters"].get("dhcp_received", 0)),
+    ("TFTP", lambda one: one["counters"].get("tftp_requests", 0)),
+    ("SCRIPTS", lambda one: one["counters"].get("http_scripts", 0)),
+    ("IMAGES", lambda one: one["counters"].get("http_images", 0)),
+]
 RUNS: list[Column] = [
     ("ID", lambda run: run["id"][:8]),
     ("WORKFLOW", "workflow"),
@@ -58,6 +90,12 @@ STAGES: list[Column] = [
     ("BUDGET", lambda stage: seconds(stage["budget_s"])),
     ("REASON", "reason"),
 ]
+
+
+def _system(inventory: dict[str, Any]) -> str:
+    """Who made the machine, which it is, and its serial number."""
+    system = inventory.get("system") or {}
+    return " ".join(filter(None, (system.get(name) for name in ("sys_vendor", "product_name", "product_serial"))))
 
 
 def list_plans(args: Namespace, client: Client, out: Output) -> int:
@@ -109,6 +147,24 @@ def prepare_machine(args: Namespace, client: Client, out: Output) -> int:
     return 0
 
 
+def list_discovered(args: Namespace, client: Client, out: Output) -> int:
+    """List machines that booted at a free port and wait there to be enrolled."""
+    out.rows(client.get("/admin/v1/discoveries")["discoveries"], DISCOVERED)
+    return 0
+
+
+def list_misplaced(args: Namespace, client: Client, out: Output) -> int:
+    """List ports at which another machine boots than the one that is recorded there."""
+    out.rows(client.get("/admin/v1/wrong-cables")["wrong_cables"], MISPLACED)
+    return 0
+
+
+def list_boot_nodes(args: Namespace, client: Client, out: Output) -> int:
+    """List the processes that answer DHCP, TFTP and HTTP boot, with what they have counted."""
+    out.rows(client.get("/admin/v1/boot-nodes")["boot_nodes"], BOOT_NODES)
+    return 0
+
+
 def list_runs(args: Namespace, client: Client, out: Output) -> int:
     """List the work under way."""
     asked = {"all": "true" if args.all else None, "workflow": args.workflow, "state": args.state}
@@ -144,5 +200,8 @@ COMMANDS = (
     Command("machine", "list", list_machines, _machines),
     Command("machine", "show", show_machine, _machine),
     Command("machine", "prepare", prepare_machine, _machine),
+    Command("machine", "discovered", list_discovered),
+    Command("machine", "misplaced", list_misplaced),
+    Command("boot-node", "list", list_boot_nodes),
     Command("run", "list", list_runs, _runs),
 )

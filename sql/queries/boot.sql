@@ -8,7 +8,12 @@ SELECT * FROM boot_port WHERE port_id > $1 ORDER BY port_id LIMIT $2
 SELECT id FROM machine WHERE port_id = ANY($1::uuid[]) OR mac = ANY($2::text[]::macaddr[]) ORDER BY id FOR UPDATE
 
 -- name: lock_booted
-SELECT id FROM leaf_port WHERE id = ANY($1::uuid[]) OR booted_mac = ANY($2::text[]::macaddr[]) ORDER BY id FOR UPDATE
+SELECT id, booted_mac::text AS mac FROM leaf_port WHERE id = ANY($1::uuid[]) OR booted_mac = ANY($2::text[]::macaddr[]) ORDER BY id FOR UPDATE
+
+-- name: doubtful_sightings
+SELECT given.id, given.mac
+FROM unnest($1::uuid[], $2::text[]) AS given (id, mac) JOIN machine AS m ON m.port_id = given.id
+WHERE m.state = 'in_use' AND m.mac <> given.mac::macaddr
 
 -- name: card_moved
 UPDATE leaf_port SET booted_mac = NULL, booted_at = $3
@@ -17,21 +22,30 @@ WHERE booted_mac = ANY($2::text[]::macaddr[]) AND NOT id = ANY($1::uuid[])
 -- name: card_booted
 UPDATE leaf_port AS o SET booted_mac = given.mac::macaddr, booted_at = $3
 FROM unnest($1::uuid[], $2::text[]) AS given (id, mac)
-WHERE o.id = given.id AND o.booted_mac IS DISTINCT FROM given.mac::macaddr
-RETURNING o.id
+WHERE o.id = given.id
 
--- name: wrong_cables
-SELECT o.id AS port_id, l.id AS leaf_id, l.name AS leaf, o.name AS port, o.booted_mac::text AS booted_mac,
-       m.id AS machine_id, m.name AS machine, m.mac::text AS mac, m.state, m.device_id,
-       h.id AS home_id, h.name AS home_machine, h.device_id AS home_device_id, hl.name AS home_leaf, hp.name AS home_port
-FROM leaf_port AS o
+-- name: card_settled
+UPDATE leaf_port SET booted_mac = CASE WHEN id = $1 THEN $2::text::macaddr END, booted_at = $3
+WHERE (id = $1 AND booted_mac IS DISTINCT FROM $2::text::macaddr) OR (id <> $1 AND booted_mac = $2::text::macaddr)
+
+-- name: wrong_cables_of
+SELECT o.id AS port_id, l.name AS leaf, o.name AS port, given.mac AS seen_mac, m.id AS machine_id, m.name AS machine,
+       m.mac::text AS mac, m.device_id, h.id AS home_id, h.name AS home_machine,
+       h.device_id AS home_device_id, hl.name AS home_leaf, hp.name AS home_port
+FROM unnest($1::uuid[], $2::text[]) AS given (id, mac)
+JOIN leaf_port AS o ON o.id = given.id
 JOIN leaf AS l ON l.id = o.leaf_id
 LEFT JOIN machine AS m ON m.port_id = o.id
-LEFT JOIN machine AS h ON h.mac = o.booted_mac
+LEFT JOIN machine AS h ON h.mac = given.mac::macaddr
 LEFT JOIN leaf_port AS hp ON hp.id = h.port_id
 LEFT JOIN leaf AS hl ON hl.id = hp.leaf_id
-WHERE o.id = ANY($1::uuid[]) AND CASE WHEN m.id IS NULL THEN h.id IS NOT NULL ELSE o.booted_mac <> m.mac END
+WHERE CASE WHEN m.id IS NULL THEN h.id IS NOT NULL ELSE given.mac::macaddr <> m.mac END
 ORDER BY l.name, length(o.name), o.name
+
+-- name: booted_elsewhere
+SELECT o.id, o.booted_mac::text AS mac
+FROM leaf_port AS o LEFT JOIN machine AS m ON m.port_id = o.id
+WHERE o.booted_mac IS NOT NULL AND m.mac IS DISTINCT FROM o.booted_mac
 
 -- name: boot_link_of_address
 SELECT t.owner AS port_id, m.id AS machine_id, m.mac::text AS mac

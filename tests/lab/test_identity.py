@@ -7,13 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import pytest
 
-from pxe.decide import Target
-from service.boot.facts import target_of
 from service.lab.parts import Nic
 from service.lab.up import LabSettings
-from service.lifecycle import MachineState
 from service.store.rows import Pool
 from tests.lab.world import lab
 
@@ -37,27 +33,6 @@ async def boot_addresses(db: Pool) -> dict[str, str]:
         " WHERE t.slot = 'boot'"
     )
     return {row["name"]: row["address"] for row in rows}
-
-
-@pytest.mark.parametrize(
-    ("state", "installed", "ipxe", "always", "target"),
-    [
-        (MachineState.ENROLLED, False, False, False, Target.INSTALLER),
-        (MachineState.PREPARING, False, False, False, Target.INSTALLER),
-        (MachineState.READY, False, False, False, Target.INSTALLER),
-        (MachineState.QUARANTINED, False, False, False, Target.INSTALLER),
-        (MachineState.INSTALLING, False, False, False, Target.INSTALLER),
-        (MachineState.INSTALLING, True, False, False, Target.LOCAL_DISK),
-        (MachineState.INSTALLING, True, True, False, Target.CUSTOM_IPXE),
-        (MachineState.IN_USE, True, False, False, Target.LOCAL_DISK),
-        (MachineState.IN_USE, True, True, False, Target.LOCAL_DISK),
-        (MachineState.IN_USE, True, True, True, Target.CUSTOM_IPXE),
-    ],
-)
-def test_where_a_network_boot_leads(
-    state: MachineState, installed: bool, ipxe: bool, always: bool, target: Target
-) -> None:
-    assert target_of(state, installed=installed, ipxe=ipxe, always_pxe=always) is target
 
 
 async def test_metadata_is_told_to_the_device_alone(database_url: str, tmp_path: Path) -> None:
