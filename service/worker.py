@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID, uuid4
 
+import asyncpg
 import structlog
 from pgqueuer import Job as QueueJob
 from pgqueuer import QueueManager
@@ -30,6 +31,7 @@ _ATTEMPTS = 8  # unexpected errors in one step before the run counts as failed
 _RETRY_S = (0.2, 0.5, 1, 2, 5, 10, 20, 30)
 _UNDO_RETRY_S = 5.0  # an undo is tried until it is through: half undone is no end
 _SWEEP_S = 1.0
+_RECONNECT_S = 1.0
 
 
 class Worker:
@@ -42,23 +44,35 @@ class Worker:
         self._id = uuid4()
         self._lease = timedelta(seconds=parts.settings.lease_s)
         self._queries = Queries.from_asyncpg_pool(db)
-        self._queue = QueueManager(self._queries)
-        self._queue.entrypoint(ENTRYPOINT, accepts_context=False)(self._take)
+        self._queue = self._new_queue()
+        self._stopped = False
+
+    def _new_queue(self) -> QueueManager:
+        queue = QueueManager(self._queries)
+        queue.entrypoint(ENTRYPOINT, accepts_context=False)(self._take)
+        return queue
 
     def stop(self) -> None:
         """Ask `run` to come to an end."""
+        self._stopped = True
         self._queue.shutdown.set()
 
     async def run(self) -> None:
-        """Work until stopped."""
+        """Work until stopped; while the database is away, wait for it."""
         async with asyncio.TaskGroup() as tasks:
             keepers = [tasks.create_task(self._keep_leases()), tasks.create_task(self._sweep())]
-            await self._queue.run(
-                dequeue_timeout=timedelta(seconds=5),
-                batch_size=max(1, self._parts.settings.workers // 2),
-                max_concurrent_tasks=self._parts.settings.workers,
-                heartbeat_timeout=self._lease,
-            )
+            while not self._stopped:
+                try:
+                    await self._queue.run(
+                        dequeue_timeout=timedelta(seconds=5),
+                        batch_size=max(1, self._parts.settings.workers // 2),
+                        max_concurrent_tasks=self._parts.settings.workers,
+                        heartbeat_timeout=self._lease,
+                    )
+                except* (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as lost:
+                    log.warning("queue_lost", reason=", ".join(str(err) for err in lost.exceptions))
+                    self._queue = self._new_queue()
+                    await asyncio.sleep(_RECONNECT_S)
             for keeper in keepers:
                 keeper.cancel()
 

@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from ipaddress import IPv4Address
 
+import asyncpg
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from pxe.counters import Counters
 from pxe.dhcp.server import DhcpSettings, serve_dhcp
@@ -75,7 +77,7 @@ async def _serve_http(
     counters: Counters,
     sockets: Sequence[socket.socket],
 ) -> None:
-    app = web.Application(client_max_size=1 << 20)
+    app = web.Application(client_max_size=1 << 20, middlewares=[_without_database])
     scripts = BootScripts(db, parts, index)
     app.add_routes(boot_routes(scripts.script_for, files, parts.images.files, counters=counters))
     app.add_routes(Agents(db, parts, hub, sightings.saw).routes())
@@ -111,6 +113,17 @@ async def _serve_protocols(
     await stack.enter_async_context(serve_dhcp(dhcp, decider.decide))
     tftp = TftpSettings(listen=settings.boot_host, port=settings.tftp_port)
     await stack.enter_async_context(serve_tftp(tftp, files))
+
+
+@web.middleware
+async def _without_database(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Agents and installed systems ask again by themselves; they are told that it is worth while."""
+    try:
+        return await handler(request)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, ConnectionError) as err:
+        log.warning("boot_call_waits", path=request.path, reason=str(err) or type(err).__name__)
+        body = {"errors": ["the database is away; ask again"]}
+        return web.json_response(body, status=503, headers={"Retry-After": "2"})
 
 
 async def serve_app(stack: AsyncExitStack, app: web.Application, sockets: Sequence[socket.socket]) -> None:
