@@ -25,11 +25,18 @@ class Settings:
     api_port: int = 8080
     api_url: str = ""  # how customers reach the API; empty: from api_host and api_port
     boot_host: str = "127.0.0.1"  # DHCP, TFTP, HTTP boot, metadata and agents are answered here
-    boot_host6: str = ""  # the same over IPv6, for machines that boot by it; empty: not served
+    boot_nodes: str = ""  # addresses of all boot nodes, which leaves relay to, separated by commas; empty: boot_host
+    boot_interfaces: str = ""  # links of this host on which machines are answered without a relay, separated by commas
+    boot_url: str = ""  # how machines reach HTTP boot; empty: from boot_host and boot_port
+    boot_host6: str = ""  # boot_host for machines that boot by IPv6; empty: not served
     boot_port: int = 8081  # HTTP: boot scripts, images, metadata, agents
     dhcp_port: int = 67
     dhcp_relay_port: int = 67  # where relays listen for answers (RFC 2131 §4.1: the same)
     tftp_port: int = 69
+    machine_rate: int = 0  # bytes/s at which one machine is sent files at most; 0: as fast as it goes
+    rack_rate: int = 0  # the same for all machines of one leaf together
+    trusted_proxies: str = ""  # addresses, separated by commas, whose X-Forwarded-For is believed (docs/nginx.md)
+    nginx_images: int = 0  # 1: images are sent by the nginx in front
     mirrors: str = ""  # prefixes that a machine may reach while it is installed, separated by commas
     nameservers: str = ""  # for installed systems, separated by commas
     ssh_port: int = 22  # where an installed system is seen from outside before it counts as active
@@ -67,6 +74,11 @@ def _parsed(name: str, kind: Any, value: object) -> object:
         except ValueError:
             raise BadSetting(f"{name}: {value!r} is no {'whole ' if kind == 'int' else ''}number") from None
     return Path(str(value)) if kind == "Path" else str(value)
+
+
+def listed(setting: str) -> list[str]:
+    """The parts of a setting that is a list separated by commas."""
+    return [part for part in (part.strip() for part in setting.split(",")) if part]
 
 
 def read_settings(environment: Mapping[str, str] = os.environ, **given: object) -> Settings:

@@ -13,13 +13,14 @@ from typing import Any
 
 import asyncpg
 import structlog
+from aiohttp import web
 
 from images.catalogue import load_catalogue
 from service.addresses.dns_updates import run_reverse_dns
 from service.admin.routes import Operations
 from service.api.app import make_api
 from service.artefacts import Artefacts
-from service.boot.serving import boot_node, serve_app
+from service.boot.serving import boot_node
 from service.clock import Jitter, WallClock
 from service.leaves.actor import run_leaf_actors
 from service.parts import Parts
@@ -65,7 +66,7 @@ def make_parts(settings: Settings, *, boot_port: int) -> Parts:
         jitter=Jitter(Random()),
         catalogue=load_catalogue(),
         images=Artefacts(Path(settings.images_dir or settings.state_dir / "images")),
-        boot_url=f"http://{settings.boot_host}:{boot_port}",
+        boot_url=settings.boot_url.rstrip("/") or f"http://{settings.boot_host}:{boot_port}",
         boot_url6=f"http://[{settings.boot_host6}]:{boot_port}" if settings.boot_host6 else None,
         key=load_key(settings.state_dir),
         open_bmc=Redfish,
@@ -151,7 +152,7 @@ async def _service(
         if "api" in roles:
             api = make_api(db, settings, parts.catalogue, parts.clock, hub)
             Operations(db, parts).add_routes(api)
-            await serve_app(stack, api, api_sockets)
+            await _serve_app(stack, api, api_sockets)
         if "boot" in roles:
             await stack.enter_async_context(boot_node(db, database_url, parts, hub, tasks, boot_sockets))
         log.info("service_ready", roles=sorted(roles), api_port=running.api_port, boot_port=running.boot_port)
@@ -161,6 +162,15 @@ async def _service(
             worker.stop()
             for task in background:
                 task.cancel()
+
+
+async def _serve_app(stack: AsyncExitStack, app: web.Application, sockets: Sequence[socket.socket]) -> None:
+    # Long polls would hold the shutdown up; their clients ask again.
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    for sock in sockets:
+        await web.SockSite(runner, sock).start()
 
 
 def _work(running: Service, hub: Hub) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:

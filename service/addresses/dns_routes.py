@@ -17,6 +17,7 @@ from service.addresses.reverse_zones import Cut, name_of, names, zones
 from service.api.call import Body, Call, Document, Route
 from service.api.models import Request, Text, read
 from service.api.problems import Invalid, not_found
+from service.settings import listed
 from service.store.accounts import sees_project
 from service.store.rows import Connection
 from sql.loader import Q
@@ -71,7 +72,7 @@ async def zone_file(call: Call) -> Document:
         text = zone_text(
             zone,
             found,
-            nameservers=[name for name in settings.dns_nameservers.split(",") if name.strip()],
+            nameservers=listed(settings.dns_nameservers),
             hostmaster=settings.dns_hostmaster,
             serial=int(call.api.clock.now().timestamp()),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from ipaddress import IPv4Address, IPv4Network, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 from uuid import UUID
 
 from pxe.decide import (
@@ -36,9 +36,9 @@ class BootDecider:
         self._index = index
         self._script = f"{boot_url}/boot/ipxe"
         self._script6 = f"{boot_url6}/boot/ipxe" if boot_url6 else None
-        names = [name.strip() for name in nameservers]
-        self._nameservers = tuple(IPv4Address(name) for name in names if name and ":" not in name)
-        self._nameservers6 = tuple(IPv6Address(name) for name in names if ":" in name)
+        names = [ip_address(name) for name in nameservers]
+        self._nameservers = tuple(name for name in names if isinstance(name, IPv4Address))
+        self._nameservers6 = tuple(name for name in names if isinstance(name, IPv6Address))
         self._saw = saw
 
     def decide(self, request: BootRequest) -> BootDecision:

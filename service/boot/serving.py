@@ -6,7 +6,8 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from ipaddress import IPv4Address
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import asyncpg
 import structlog
@@ -15,8 +16,15 @@ from aiohttp.typedefs import Handler
 
 from pxe.counters import Counters
 from pxe.dhcp.server import DhcpSettings, serve_dhcp
+from pxe.dhcp6.answer import server_duid
+from pxe.dhcp6.server import Dhcp6Settings, serve_dhcp6
 from pxe.first_stage import collect_first_stages
-from pxe.http import boot_routes
+from pxe.http import HttpSettings, boot_routes
+from pxe.http_server import serve_http
+from pxe.http_source import TRUSTED_PROXIES
+from pxe.nginx import ACCEL_LOCATION
+from pxe.pacing import Rates
+from pxe.router_advert import Advert, serve_router_advert
 from pxe.tftp.server import TftpSettings, load_files, serve_tftp
 from service.agents import Agents
 from service.boot.decider import BootDecider
@@ -27,12 +35,31 @@ from service.boot.scripts import BootScripts
 from service.boot.sightings import Sightings
 from service.metadata.routes import Metadata
 from service.parts import Parts
+from service.settings import listed
 from service.store.notify import Hub
 from service.store.rows import Pool
 
 log = structlog.get_logger()
 
 _INDEX_PATIENCE_S = 30.0  # at the start; without the database nobody is known yet, and silence is right
+_DUID_NAME = "roundhouse"  # all boot nodes are one DHCPv6 server to their clients
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """What the servers of one boot node share."""
+
+    db: Pool
+    parts: Parts
+    index: BootIndex
+    sightings: Sightings
+    files: Mapping[str, bytes]
+    counters: Counters
+
+    def rack_of(self, client: IPv4Address | IPv6Address) -> str | None:
+        """Whose uplink a client shares with others: its leaf's."""
+        facts = self.index.at(client)
+        return None if facts is None else facts.leaf
 
 
 @asynccontextmanager
@@ -41,78 +68,86 @@ async def boot_node(
 ) -> AsyncIterator[None]:
     """Answer machines while the block runs. `sockets` listen for HTTP; the other protocols open their own.
 
-    Raises OSError where an address or a port cannot be had.
+    Raises OSError where an address or a port cannot be had, and TimeoutError where the database does not answer.
     """
-    settings = parts.settings
-    first_stage = settings.state_dir / "first-stage"
+    first_stage = parts.settings.state_dir / "first-stage"
     await asyncio.to_thread(collect_first_stages, first_stage)
-    files = load_files(first_stage)
-    counters = Counters()
     feed = BootFeed(database_url, BootIndex(), parts.clock)
-    sightings = Sightings(db, parts.clock)
+    node = _Node(db, parts, feed.index, Sightings(db, parts.clock), load_files(first_stage), Counters())
     background = [
         tasks.create_task(feed.run(), name="boot feed"),
-        tasks.create_task(sightings.run(), name="sightings"),
-        tasks.create_task(run_boot_node(db, feed, counters, settings.boot_host), name="boot node"),
+        tasks.create_task(node.sightings.run(), name="sightings"),
+        tasks.create_task(run_boot_node(db, feed, node.counters, parts.settings.boot_host), name="boot node"),
     ]
     try:
         async with AsyncExitStack() as stack:
             await asyncio.wait_for(feed.ready.wait(), _INDEX_PATIENCE_S)
-            await _serve_http(stack, db, parts, hub, feed.index, sightings, files, counters, sockets)
-            await _serve_protocols(stack, parts, feed.index, sightings, files, counters)
+            await stack.enter_async_context(serve_http(_application(node, hub), sockets))
+            await _serve_protocols(stack, node)
             yield
     finally:
         for task in background:
             task.cancel()
 
 
-async def _serve_http(
-    stack: AsyncExitStack,
-    db: Pool,
-    parts: Parts,
-    hub: Hub,
-    index: BootIndex,
-    sightings: Sightings,
-    files: Mapping[str, bytes],
-    counters: Counters,
-    sockets: Sequence[socket.socket],
-) -> None:
+def _application(node: _Node, hub: Hub) -> web.Application:
+    parts, settings = node.parts, node.parts.settings
     app = web.Application(client_max_size=1 << 20, middlewares=[_without_database])
-    scripts = BootScripts(db, parts, index)
-    app.add_routes(boot_routes(scripts.script_for, files, parts.images.files, counters=counters))
-    app.add_routes(Agents(db, parts, hub, sightings.saw).routes())
-    app.add_routes(Metadata(db, parts).routes())
-    await serve_app(stack, app, sockets)
+    app[TRUSTED_PROXIES] = frozenset(ip_address(name) for name in listed(settings.trusted_proxies))
+    scripts = BootScripts(node.db, parts, node.index)
+    http = HttpSettings(
+        Rates(settings.machine_rate, settings.rack_rate), accel_location=ACCEL_LOCATION if settings.nginx_images else ""
+    )
+    app.add_routes(
+        boot_routes(
+            scripts.script_for, node.files, parts.images.files, http, rack_of=node.rack_of, counters=node.counters
+        )
+    )
+    app.add_routes(Agents(node.db, parts, hub, node.sightings.saw).routes())
+    app.add_routes(Metadata(node.db, parts).routes())
+    return app
 
 
-async def _serve_protocols(
-    stack: AsyncExitStack,
-    parts: Parts,
-    index: BootIndex,
-    sightings: Sightings,
-    files: Mapping[str, bytes],
-    counters: Counters,
-) -> None:
-    settings = parts.settings
-    server = IPv4Address(settings.boot_host)
+async def _serve_protocols(stack: AsyncExitStack, node: _Node) -> None:
+    parts, settings, counters = node.parts, node.parts.settings, node.counters
+    decider = BootDecider(
+        node.index,
+        boot_url=parts.boot_url,
+        boot_url6=parts.boot_url6,
+        nameservers=listed(settings.nameservers),
+        saw=node.sightings.saw,
+    )
+    server, links = IPv4Address(settings.boot_host), tuple(listed(settings.boot_interfaces))
     dhcp = DhcpSettings(
-        listen=settings.boot_host,
+        # Whoever is to hear broadcasts on a link has to listen at all addresses.
+        listen="0.0.0.0" if links else settings.boot_host,
         port=settings.dhcp_port,
         relay_port=settings.dhcp_relay_port,
         server_id=server,
         tftp_server=server,
         http_url=parts.boot_url,
     )
-    decider = BootDecider(
-        index,
-        boot_url=parts.boot_url,
-        boot_url6=parts.boot_url6,
-        nameservers=settings.nameservers.split(","),
-        saw=sightings.saw,
+    await stack.enter_async_context(
+        serve_dhcp(dhcp, decider.decide, counters=counters, declined=node.sightings.declined)
     )
-    await stack.enter_async_context(serve_dhcp(dhcp, decider.decide))
     tftp = TftpSettings(listen=settings.boot_host, port=settings.tftp_port)
-    await stack.enter_async_context(serve_tftp(tftp, files))
+    await stack.enter_async_context(serve_tftp(tftp, node.files, counters))
+    if parts.boot_url6 is not None:
+        dhcp6 = Dhcp6Settings(
+            listen=settings.boot_host6,
+            duid=server_duid(_DUID_NAME),
+            tftp_server=IPv6Address(settings.boot_host6),
+            http_url=parts.boot_url6,
+            interfaces=links,
+        )
+        await stack.enter_async_context(
+            serve_dhcp6(dhcp6, decider.decide6, counters=counters, declined=node.sightings.declined6)
+        )
+        tftp6 = TftpSettings(listen=settings.boot_host6, port=settings.tftp_port)
+        await stack.enter_async_context(serve_tftp(tftp6, node.files, counters))
+    by_dhcp = Advert(managed=parts.boot_url6 is not None, other=parts.boot_url6 is not None)
+    for link in links:  # a leaf answers for itself; on our own links nobody else would, and iPXE waits for it
+        await stack.enter_async_context(serve_router_advert(link, lambda: by_dhcp))
 
 
 @web.middleware
@@ -124,13 +159,3 @@ async def _without_database(request: web.Request, handler: Handler) -> web.Strea
         log.warning("boot_call_waits", path=request.path, reason=str(err) or type(err).__name__)
         body = {"errors": ["the database is away; ask again"]}
         return web.json_response(body, status=503, headers={"Retry-After": "2"})
-
-
-async def serve_app(stack: AsyncExitStack, app: web.Application, sockets: Sequence[socket.socket]) -> None:
-    """Serve an application on listening sockets until the stack is closed."""
-    # Long polls would hold the shutdown up; their clients ask again.
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    for sock in sockets:
-        await web.SockSite(runner, sock).start()

@@ -16,6 +16,7 @@ from uuid import UUID
 import asyncpg
 import structlog
 
+from pxe.decide import BootRequest, BootRequest6
 from service.clock import Clock
 from service.lifecycle import MachineEvent, MachineState
 from service.store.boot import WrongCable, wrong_cables_of
@@ -50,6 +51,15 @@ class Sightings:
         if len(self._seen) < _MOST:
             self._seen[port_id] = mac
             self._news.set()
+
+    def declined(self, request: BootRequest) -> None:
+        """A client found its address in use by somebody else, which on a link of two is a matter for an operator."""
+        log.warning("address_declined", mac=request.mac, giaddr=str(request.giaddr), circuit_id=request.circuit_id)
+
+    def declined6(self, request: BootRequest6) -> None:
+        """The same over IPv6."""
+        link, port = str(request.link_address), request.interface_id
+        log.warning("address_declined", mac=request.mac, link_address=link, interface_id=port)
 
     async def run(self) -> None:
         """Write for ever; what cannot be written now is tried again."""

@@ -52,6 +52,7 @@ LOCAL: dict[tuple[str, ...], tuple[str, str]] = {
     ("lab", "up"): ("service.cli.lab", "Run the service with a virtual rack."),
     ("lab", "demo"): ("service.cli.lab", "Order a machine of a virtual rack and show it become active."),
     ("migrate",): ("service.cli.migrate", "Bring the database to this program's schema."),
+    ("boot-node", "nginx"): ("service.cli.nginx", "Print a configuration for nginx in front of a boot node."),
     ("image", "build"): ("service.cli.image", "Build an operating system's image."),
 }
 

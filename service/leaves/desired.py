@@ -12,7 +12,7 @@ from netconf.desired import BgpSession, Exemption, Leaf, Link, LinkRole, Port, P
 from service.bgp import announced_by
 from service.leaves.fabric import FabricEntry
 from service.secrets import open_sealed
-from service.settings import Settings
+from service.settings import Settings, listed
 from service.store.rows import Connection
 from sql.loader import Q
 
@@ -47,8 +47,8 @@ async def desired_leaf(conn: Connection, leaf_id: UUID, name: str, parts: Known)
     bgp = await announced_by(conn, devices, key=parts.key)
     ports = tuple(_port(row, held, bgp) for row in rows)
     settings = parts.settings
-    server = IPv4Address(settings.boot_host)
-    mirrors = tuple(IPv4Network(prefix.strip()) for prefix in settings.mirrors.split(",") if prefix.strip())
+    servers = tuple(IPv4Address(name) for name in listed(settings.boot_nodes) or [settings.boot_host])
+    mirrors = tuple(IPv4Network(prefix) for prefix in listed(settings.mirrors))
     fabric = await conn.fetchval(Q["fabric_of_leaf"], leaf_id)
     exempt = [
         Exemption(tuple(row["object"]), row["instead_of"], open_sealed(parts.key, row["accepted"]))
@@ -57,8 +57,8 @@ async def desired_leaf(conn: Connection, leaf_id: UUID, name: str, parts: Known)
     leaf = Leaf(
         name,
         ports,
-        (server,),
-        (IPv4Network(f"{server}/32"),),
+        servers,
+        tuple(IPv4Network(f"{server}/32") for server in servers),
         mirrors,
         None if fabric is None else FabricEntry.model_validate(fabric).desired(),
         tuple(exempt),

@@ -6,6 +6,7 @@ from typing import Any
 
 from images.protocol import InstallSpec, Network
 from ipam.ledger import Tenure, held_by
+from service.settings import listed
 from service.store.course import Device
 from service.store.hardware import Machine
 from service.workflow import Job
@@ -20,7 +21,7 @@ def _network(links: list[Tenure], machine: Machine, nameservers: str) -> Network
             if link.kind == "held"  # elastic blocks are the customer's to configure
         ],
         "private_subnets": ["10.0.0.0/8"],
-        "nameservers": [name.strip() for name in nameservers.split(",") if name.strip()],
+        "nameservers": listed(nameservers),
     }
 
 

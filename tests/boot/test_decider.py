@@ -33,7 +33,7 @@ class Node:
             self.index,
             boot_url=URL,
             boot_url6="http://[2001:db8:f::1]:8081",
-            nameservers=("192.0.2.53", " 2001:db8::53", ""),
+            nameservers=("192.0.2.53", "2001:db8::53"),
             saw=lambda port_id, mac: self.seen.append((port_id, mac)),
         )
 
