@@ -234,6 +234,8 @@ def _fitted(request: Message, options: dict[int, bytes]) -> dict[int, bytes]:
     """
     value = request.options.get(opt.MAX_SIZE, b"")
     most = max(int.from_bytes(value, "big") if len(value) == 2 else 0, _LEAST_SIZE) - _HEADERS - _FIXED_SIZE
+    if sum(map(len, options.values())) + 2 * len(options) < most - 16:  # as nearly always; long ones take a little more
+        return options
     over = sum(opt.size(value) for code, value in options.items() if code != opt.AGENT_INFORMATION) - most
     for code in _LEAST_NEEDED:
         if over <= 0:

@@ -122,14 +122,14 @@ def encode(message: Message) -> bytes:
         message.sname,
         message.file,
     )
-    body = bytearray(fixed + _COOKIE)
+    written = [fixed, _COOKIE]
     for code, value in message.options.items():
         if code != opt.AGENT_INFORMATION:
-            _write_option(body, code, value)
+            _write_option(written, code, value)
     if opt.AGENT_INFORMATION in message.options:
-        _write_option(body, opt.AGENT_INFORMATION, message.options[opt.AGENT_INFORMATION])
-    body.append(opt.END)
-    return bytes(body).ljust(_LEAST, b"\0")
+        _write_option(written, opt.AGENT_INFORMATION, message.options[opt.AGENT_INFORMATION])
+    written.append(b"\xff")
+    return b"".join(written).ljust(_LEAST, b"\0")
 
 
 def read_options(field_bytes: bytes) -> dict[int, bytes]:
@@ -164,10 +164,11 @@ def _append(parts: dict[int, bytes], more: Mapping[int, bytes]) -> None:
         parts[code] = parts.get(code, b"") + value
 
 
-def _write_option(body: bytearray, code: int, value: bytes) -> None:
+def _write_option(written: list[bytes], code: int, value: bytes) -> None:
     """Append one option, split into pieces of 255 bytes (RFC 3396 §6); an empty one has one empty piece."""
-    for at in range(0, len(value) or 1, 255):
+    if len(value) <= 255:
+        written += (bytes((code, len(value))), value)
+        return
+    for at in range(0, len(value), 255):
         piece = value[at : at + 255]
-        body.append(code)
-        body.append(len(piece))
-        body += piece
+        written += (bytes((code, len(piece))), piece)

@@ -9,10 +9,10 @@ from pathlib import Path
 import structlog
 
 from service.log import configure_log
-from tests.bench import http, ipam, leaves, netconf
+from tests.bench import dhcp, http, ipam, leaves, netconf
 from tests.bench.result import Result, keep, shown
 
-PARTS = {**ipam.PARTS, **netconf.PARTS, **leaves.PARTS, **http.PARTS}
+PARTS = {**ipam.PARTS, **netconf.PARTS, **leaves.PARTS, **dhcp.PARTS, **http.PARTS}
 
 
 def main(wanted: list[str]) -> int:
