@@ -48,11 +48,9 @@ class Network:
         for place, interface in ((one, end), (other, far_end)):
             self.wait_until_ready(place, interface)
 
-    def tap(self, place: str, interface: str, *, link_local: bool) -> None:
-        """A tap for a virtual machine."""
+    def tap(self, place: str, interface: str) -> None:
+        """A tap that a virtual machine is plugged into."""
         self.run(place, "ip", "tuntap", "add", "dev", interface, "mode", "tap")
-        if not link_local:
-            self.run(place, "ip", "link", "set", interface, "addrgenmode", "none")
         self.run(place, "ip", "link", "set", interface, "up")
 
     def wait_until_ready(self, place: str, interface: str) -> None:
