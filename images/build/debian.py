@@ -9,11 +9,12 @@ from pathlib import Path
 
 from images import store
 from images.build import disk, installer
+from images.build.architecture import AMD64
 from images.build.host import EPOCH, BuildError, Steps, apt_sources, recipe, require, run
 
 SLUG = "debian_12"
 _PACKAGES = (
-    installer.KERNEL_PACKAGE,
+    AMD64.kernel_package,
     *("systemd-sysv", "udev", "dbus", "initramfs-tools", "zstd", "kmod", "e2fsprogs", "fdisk"),
     *("grub2-common", "grub-pc-bin", "grub-efi-amd64-bin"),
     *("openssh-server", "iproute2", "iputils-ping", "netbase", "ca-certificates", "curl", "sudo", "less", "nano"),
@@ -53,7 +54,7 @@ def _image(out: Path, release: str) -> store.StoredImage:
         scratch = Path(work)
         tree = _bootstrap(scratch, steps)
         if not (tree / "lib/modules" / release).is_dir():
-            raise BuildError(f"{installer.KERNEL_PACKAGE} is no longer {release}: run the build again")
+            raise BuildError(f"{AMD64.kernel_package} is no longer {release}: run the build again")
         steps("configuring the system")
         ids = disk.identity(SLUG)
         _configure(tree, ids, release)

@@ -100,12 +100,12 @@ def apt_sources(codename: str) -> str:
     return "\n".join(sorted(lines)) + "\n"
 
 
-def candidates(packages: Iterable[str]) -> dict[str, str]:
-    """The version of each package that apt would install. Raises BuildError for an unknown one."""
+def candidates(packages: Iterable[str], apt_options: Sequence[str] = ()) -> dict[str, str]:
+    """The version of each package that apt (with these options) would install. Raises BuildError for an unknown one."""
     names = sorted(packages)
     versions: dict[str, str] = {}
     name = ""
-    for line in run(["apt-cache", "policy", *names]).splitlines():
+    for line in run(["apt-cache", *apt_options, "policy", *names]).splitlines():
         if not line.startswith(" "):
             name = line.rstrip(":")
         elif line.strip().startswith("Candidate:"):
@@ -116,10 +116,10 @@ def candidates(packages: Iterable[str]) -> dict[str, str]:
     return versions
 
 
-def recipe(sources: Iterable[Path], packages: Iterable[str]) -> str:
+def recipe(sources: Iterable[Path], packages: Iterable[str], apt_options: Sequence[str] = ()) -> str:
     """One hash of what a build is made of: our own files, and the versions that apt has of the packages."""
     digest = hashlib.sha256()
     for path in sorted(sources):
         digest.update(f"{path.name}\0".encode() + path.read_bytes())
-    digest.update(json.dumps(candidates(packages), sort_keys=True).encode())
+    digest.update(json.dumps(candidates(packages, apt_options), sort_keys=True).encode())
     return digest.hexdigest()

@@ -9,23 +9,23 @@ import tempfile
 from pathlib import Path
 
 from images import store
-from images.build import cpio, modules
+from images.build import apt, cpio, first_stage, modules
+from images.build.architecture import AMD64, Architecture, Root
 from images.build.host import Steps, apt_sources, recipe, require, run
 
-SLUG = "installer"
 CODENAME = "bookworm"
-KERNEL_PACKAGE = "linux-image-cloud-amd64"
 _PACKAGES = ("busybox-static", "python3-minimal", "python3.11", "libzstd1", "fdisk", "e2fsprogs", "kexec-tools")
 _TOOLS = {
     "mmdebstrap": "mmdebstrap",
     "zstd": "zstd",
     "chroot": "coreutils",
     "apt-get": "apt",
+    "dpkg": "dpkg",
 }
 
 _HERE = Path(__file__).parent
 _AGENT = _HERE.parent / "agent"
-_SOURCES = ("cpio.py", "init.sh", "installer.py", "modules.py", "udhcpc.sh")
+_SOURCES = (*("architecture.py", "cpio.py", "first_stage.py", "init.sh", "installer.py", "modules.py", "udhcpc.sh"),)
 _PROGRAMS = {
     "sfdisk": "sbin/sfdisk",
     "resize2fs": "sbin/resize2fs",
@@ -57,18 +57,26 @@ for source, target, name in zip(*[iter(sys.argv[1:])] * 3):
 """
 
 
-def build(out: Path) -> store.Artefact:
-    """Build the installer into the store at `out`, or return it when nothing has changed. Raises BuildError."""
+def build(out: Path, architecture: Architecture = AMD64) -> store.Artefact:
+    """Build the installer into the store at `out`, or return it when nothing has changed. Raises BuildError.
+
+    With it come the first-stage files that this machine's packages have not.
+    """
     require(_TOOLS)
     sources = [*_AGENT.glob("*.py"), *(_HERE / name for name in _SOURCES)]
-    wanted = recipe(sources, {*_PACKAGES, KERNEL_PACKAGE})
-    if known := store.current(out, SLUG, wanted):
-        return known
-    steps = Steps(SLUG)
+    packages = {*_PACKAGES, architecture.kernel_package, *first_stage.packages(architecture)}
+    steps = Steps(architecture.slug)
     with tempfile.TemporaryDirectory(prefix=".build-", dir=_made(out)) as work:
         scratch = Path(work)
-        kernel, initrd, release = _pack(_extract(scratch, steps), scratch, steps)
-        artefact = store.Artefact(SLUG, wanted, release, store.put_file(out, kernel), store.put_file(out, initrd), None)
+        options = apt.options(architecture, scratch / "apt")
+        wanted = recipe(sources, packages, options)
+        known = store.current(out, architecture.slug, wanted)
+        if known and first_stage.complete(out, architecture):
+            return known
+        first_stage.collect(out, architecture, options, scratch)
+        kernel, initrd, release = _pack(_extract(scratch, architecture, steps), scratch, steps)
+        files = store.put_file(out, kernel), store.put_file(out, initrd)
+        artefact = store.Artefact(architecture.slug, wanted, release, *files, None)
     store.publish(out, artefact)
     steps(f"done: kernel {artefact.kernel.bytes:,} bytes, initrd {artefact.initrd.bytes:,} bytes")
     return artefact
@@ -79,19 +87,25 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def _extract(scratch: Path, steps: Steps) -> Path:
+def _extract(scratch: Path, architecture: Architecture, steps: Steps) -> Root:
     """Unpack the installer's packages, with all that they depend on, without running any of their scripts."""
     steps("unpacking the installer's packages")
     tree, sources = scratch / "installer", scratch / "sources.list"
     sources.write_text(apt_sources(CODENAME), encoding="utf-8")
-    include = ",".join([*_PACKAGES, KERNEL_PACKAGE])
-    run(["mmdebstrap", "--mode=root", "--variant=extract", f"--include={include}", CODENAME, tree, sources])
-    return tree
+    include = ",".join([*_PACKAGES, architecture.kernel_package])
+    run(
+        [
+            *("mmdebstrap", "--mode=root", "--variant=extract", f"--architectures={architecture.debian}"),
+            *(f"--include={include}", CODENAME, tree, sources),
+        ]
+    )
+    return Root(tree, architecture)
 
 
-def _pack(tree: Path, scratch: Path, steps: Steps) -> tuple[Path, Path, str]:
-    """Make the initramfs of what is in `tree`: the kernel and the initramfs, both in `scratch`, and the release."""
+def _pack(system: Root, scratch: Path, steps: Steps) -> tuple[Path, Path, str]:
+    """Make the initramfs of what `system` has: the kernel and the initramfs, both in `scratch`, and the release."""
     steps("choosing the installer's files")
+    tree = system.tree
     root = tree / "initramfs"
     for folder in ("bin", "dev", "etc", "mnt", "proc", "run", "sys", "tmp"):
         (root / folder).mkdir(parents=True)
@@ -99,22 +113,24 @@ def _pack(tree: Path, scratch: Path, steps: Steps) -> tuple[Path, Path, str]:
     (root / "sbin").symlink_to("bin")  # where the kernel looks for modprobe
     for applet in _APPLETS:
         (root / "bin" / applet).symlink_to("busybox")
-    needed = {f"/{path}" for path in _PROGRAMS.values()} | _python(tree, root)
+    needed = {f"/{path}" for path in _PROGRAMS.values()} | _python(system, root)
     for name, path in _PROGRAMS.items():
         shutil.copyfile(tree / path, root / "bin" / name)
     library_folder = next(tree.glob("usr/lib/*-linux-gnu"))
-    libraries = _libraries(tree, needed)
+    libraries = _libraries(system, needed)
     for name in _LIBRARIES:
         libraries[name] = library_folder / name
     for name, library in libraries.items():
         # One folder for all: the loader looks in /lib whatever path the distribution used.
-        _copy(library, root / ("lib64" if name.startswith("ld-linux") else "lib") / name)
+        _copy(library, root / "lib" / name)
+    loader = system.architecture.loader.lstrip("/")
+    _copy(tree / loader, root / loader)  # found by its path, which each program names
     for name in ("init", "bin/udhcpc.sh"):
         shutil.copyfile(_HERE / f"{Path(name).name.removesuffix('.sh')}.sh", root / name)
-    for program in [*(root / "bin").iterdir(), *(root / "lib64").iterdir(), root / "init"]:
+    for program in [*(root / "bin").iterdir(), root / loader, root / "init"]:
         if not program.is_symlink():
             program.chmod(0o755)
-    release = modules.collect(tree, root)
+    release = modules.collect(system, root)
     steps("packing the initramfs")
     console = cpio.Entry("dev/console", stat.S_IFCHR | 0o600, device=(5, 1))  # the kernel opens it for /init
     archive, initrd, kernel = scratch / "initrd.cpio", scratch / "initrd", scratch / "kernel"
@@ -129,33 +145,34 @@ def _copy(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
 
 
-def _python(tree: Path, root: Path) -> set[str]:
+def _python(system: Root, root: Path) -> set[str]:
     """Put the agent and the modules that it imports, compiled, below `root`; the extension modules among them."""
+    tree = system.tree
     package = tree / _PYTHON / "images"
     _copy(_AGENT.parent / "__init__.py", package / "__init__.py")
     for source in sorted(_AGENT.glob("*.py")):
         _copy(source, package / "agent" / source.name)
-    python: list[str | Path] = ["chroot", tree, "/usr/bin/python3.11", "-I", "-S", "-E"]
-    found: list[str] = json.loads(run([*python, "-c", _PROBE]))
+    python = ("/usr/bin/python3.11", "-I", "-S", "-E")
+    found: list[str] = json.loads(system.run([*python, "-c", _PROBE]))
     triples = []
     for origin in found:
         if origin.endswith(".py"):
             triples += [origin, f"/compiled{origin}c", origin]
         else:
             _copy(tree / origin[1:], root / origin[1:])
-    run([*python, "-c", _COMPILE, *triples])
+    system.run([*python, "-c", _COMPILE, *triples])
     shutil.copytree(tree / "compiled/usr", root / "usr", dirs_exist_ok=True)
     return {origin for origin in found if not origin.endswith(".py")}
 
 
-def _libraries(tree: Path, programs: set[str]) -> dict[str, Path]:
-    """The shared libraries that the programs load, by file name, as their own loader finds them in `tree`."""
+def _libraries(system: Root, programs: set[str]) -> dict[str, Path]:
+    """The shared libraries that the programs load, by file name, as their own loader finds them."""
     found = {}
     for program in sorted(programs):
-        listing = run(["chroot", tree, "/lib64/ld-linux-x86-64.so.2", "--list", program])
+        listing = system.run([system.architecture.loader, "--list", program])
         for line in listing.splitlines():
             name, arrow, rest = line.strip().partition(" => ")
             path = rest.split(" (")[0] if arrow else name.split(" (")[0]
-            if path.startswith("/"):
-                found[Path(path).name] = tree / path[1:]
+            if path.startswith("/") and path != system.architecture.loader:
+                found[Path(path).name] = system.tree / path[1:]
     return found

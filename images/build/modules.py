@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from images.build.host import BuildError, run
+from images.build.architecture import Root
+from images.build.host import BuildError
 
 # Those that a kernel does not have, as a cloud kernel lacks most, are left out.
 WANTED = (
@@ -21,19 +22,18 @@ WANTED = (
 )
 
 
-def collect(tree: Path, target: Path) -> str:
-    """Copy the wanted modules of the one kernel in `tree`, and all that they need, to `target`; the kernel's release.
+def collect(system: Root, target: Path) -> str:
+    """Copy the wanted modules of the system's one kernel, and all that they need, to `target`; the kernel's release.
 
-    `tree` has kmod, too, and `target` lies in it.
-
-    Raises BuildError when the tree has not exactly one kernel.
+    The system has kmod, too, and `target` lies in its tree. Raises BuildError when it has not exactly one kernel.
     """
+    tree = system.tree
     releases = sorted(path.name for path in (tree / "lib/modules").iterdir())
     if len(releases) != 1:
         raise BuildError(f"expected one kernel below {tree}, found {releases or 'none'}")
     release = releases[0]
     source = tree / "lib/modules" / release
-    needs = _dependencies(tree, release)
+    needs = _dependencies(system, release)
     by_name = {Path(path).name.split(".")[0].replace("-", "_"): path for path in needs}
     chosen: set[str] = set()
     for name in WANTED:
@@ -45,17 +45,17 @@ def collect(tree: Path, target: Path) -> str:
         shutil.copyfile(source / name, folder / name)
     for name in ("modules.builtin", "modules.builtin.modinfo", "modules.order"):
         shutil.copyfile(source / name, folder / name)
-    run(["chroot", tree, "depmod", "-b", f"/{target.relative_to(tree)}", release])
+    system.run(["/sbin/depmod", "-b", f"/{target.relative_to(tree)}", release])
     for index in folder.glob("modules.*"):  # busybox reads the texts only
         if index.name not in ("modules.dep", "modules.alias", "modules.softdep"):
             index.unlink()
     return release
 
 
-def _dependencies(tree: Path, release: str) -> dict[str, list[str]]:
-    run(["chroot", tree, "depmod", release])
+def _dependencies(system: Root, release: str) -> dict[str, list[str]]:
+    system.run(["/sbin/depmod", release])
     needs = {}
-    for line in (tree / "lib/modules" / release / "modules.dep").read_text(encoding="utf-8").splitlines():
+    for line in (system.tree / "lib/modules" / release / "modules.dep").read_text(encoding="utf-8").splitlines():
         path, _, rest = line.partition(":")
         needs[path] = rest.split()
     return needs

@@ -6,17 +6,16 @@ import argparse
 import sys
 from pathlib import Path
 
-from images.build import debian, installer
+from images.build import targets
 from images.build.host import BuildError
 from images.store import StoreError
 from service.settings import BadSetting, read_settings
 
-_BUILDS = {"installer": installer.build, "debian-12": debian.build}
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to build, and where to."""
-    parser.add_argument("what", choices=sorted(_BUILDS), help="nothing is done when it is there already")
+    parser.add_argument("what", choices=targets.NAMES, help="nothing is done when it is there already")
+    parser.add_argument("--arch", choices=targets.ARCHITECTURES, default="amd64", help="the machines' (amd64)")
     parser.add_argument("--images", type=Path, help="the store (default: images_dir, then var/images)")
 
 
@@ -25,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         settings = read_settings()
         store = arguments.images or Path(settings.images_dir or settings.state_dir / "images")
-        artefact = _BUILDS[arguments.what](store.resolve())
+        artefact = targets.build(arguments.what, arguments.arch, store.resolve())
     except (BadSetting, BuildError, StoreError) as err:
         print(f"roundhouse image build: {err}", file=sys.stderr)
         return 1

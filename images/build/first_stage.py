@@ -1,0 +1,99 @@
+"""The first-stage files of arm64, which are in no package for other machines: fetched and made, into the store.
+
+Debian's iPXE has no arm64 build, so GRUB takes its place: made here from Debian's modules, because Debian's own network
+image, which is signed, knows no HTTP. That one is taken along for firmware that starts signed programs only: shim
+starts it, and looks for it under this very name.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from images.build.apt import unpack
+from images.build.architecture import ARM64, Architecture
+from images.build.host import require, run
+
+FOLDER = "first-stage"  # of the store
+GRUB = "grub-arm64.efi"
+
+# Our name: Debian's package, the path in it.
+_PACKAGED = {
+    "grubaa64.efi": ("grub-efi-arm64-signed", "usr/lib/grub/arm64-efi-signed/grubnetaa64.efi.signed"),
+    "shimaa64.efi": ("shim-signed", "usr/lib/shim/shimaa64.efi.signed"),
+}
+_MODULES = ("grub-efi-arm64-bin", "usr/lib/grub/arm64-efi")
+_WANTED = (
+    # the network, and what a kernel is started by
+    *("efinet", "net", "tftp", "http", "linux"),
+    # the language of configurations
+    *("normal", "configfile", "echo", "test", "true", "regexp", "sleep", "reboot", "memdisk", "tar"),
+    # an installed system's loader on a disk
+    *("chain", "search", "search_fs_file", "part_gpt", "part_msdos", "fat", "ext2"),
+)
+# With a prefix, GRUB would first ask for lists of modules, and it waits 30 s for each that HTTP answers with 404.
+_START = "unset prefix\nnormal (memdisk)/grub.cfg\n"
+# Asks the server that it came from what the machine is to do. Each "source" ends when there was nothing to start. GRUB
+# counts nothing, so the growing pauses are written out.
+_ASK = """\
+if regexp '^\\(http,' "$cmdpath"; then
+  from="(http,$net_default_server)/boot/grub?arch=$grub_cpu"
+else
+  from="(tftp,$net_default_server)/grub/grub.cfg"
+fi
+for pause in 1 2 4 8 16 16 16 16 16 16 16 16 16 16 16 16 16 16 16 16 16; do
+  source "$from"
+  echo "Nothing to start from $from, asking again in $pause s"
+  sleep $pause
+done
+reboot
+"""
+
+
+def packages(architecture: Architecture) -> set[str]:
+    """Debian's packages that the files are made of; none where this machine's own packages have the files."""
+    return {_MODULES[0], *(package for package, _ in _PACKAGED.values())} if architecture is ARM64 else set()
+
+
+def complete(store: Path, architecture: Architecture) -> bool:
+    """True when the store has them all."""
+    return architecture is not ARM64 or all((store / FOLDER / name).is_file() for name in (GRUB, *_PACKAGED))
+
+
+def collect(store: Path, architecture: Architecture, apt_options: Sequence[str], scratch: Path) -> None:
+    """Fetch and make them, and put them into the store's folder, each at once. Raises BuildError."""
+    if architecture is not ARM64:
+        return
+    require({"grub-mkimage": "grub-common", "dpkg-deb": "dpkg"})
+    unpacked = scratch / "first-stage"
+    unpack(sorted(packages(architecture)), apt_options, unpacked)
+    _put(_grub(unpacked / _MODULES[1], scratch), store / FOLDER / GRUB)
+    for name, (_, path) in _PACKAGED.items():
+        _put(unpacked / path, store / FOLDER / name)
+
+
+def _grub(modules: Path, scratch: Path) -> Path:
+    """GRUB's image with its configuration inside. What is embedded alone has no loops, so it starts what has."""
+    image, start, disk = scratch / GRUB, scratch / "start.cfg", scratch / "memdisk.tar"
+    start.write_text(_START, encoding="ascii")
+    content = _ASK.encode("ascii")
+    with tarfile.open(disk, "w", format=tarfile.USTAR_FORMAT) as archive:  # dates and owners are zero by default
+        entry = tarfile.TarInfo("grub.cfg")
+        entry.size = len(content)
+        archive.addfile(entry, io.BytesIO(content))
+    files: list[str | Path] = ["-d", modules, "-c", start, "-m", disk, "-o", image]
+    run(["grub-mkimage", "-O", "arm64-efi", "-p", "/grub", *files, *_WANTED])
+    return image
+
+
+def _put(source: Path, target: Path) -> None:
+    target.parent.mkdir(exist_ok=True)
+    draft = target.with_name(f".{target.name}.new")
+    shutil.copyfile(source, draft)
+    with draft.open("rb") as file:
+        os.fsync(file.fileno())
+    draft.replace(target)
