@@ -1,5 +1,7 @@
 """The first-stage boot files: which there are, and where Debian's packages keep them.
 
+Those of arm64 are in packages of arm64 only, so the build of its installer takes them along into the image store.
+
 An operator's own build of one goes into the folder `own` under the name that it is to have. It wins; everything else
 in the folder is ours and follows the packages.
 """
@@ -34,11 +36,15 @@ class Packaged:
 PACKAGED = {
     "undionly.kpxe": Packaged("ipxe", Path("/usr/lib/ipxe/undionly.kpxe")),
     "snponly.efi": Packaged("ipxe", Path("/usr/lib/ipxe/snponly.efi")),
-    "snponly-arm64.efi": Packaged("ipxe", Path("/usr/lib/ipxe/snponly-arm64.efi")),
     "shimx64.efi": Packaged("shim-signed", Path("/usr/lib/shim/shimx64.efi.signed")),
     "grubx64.efi": Packaged("grub-efi-amd64-signed", Path("/usr/lib/grub/x86_64-efi-signed/grubnetx64.efi.signed")),
     "mmx64.efi": Packaged("shim-helpers-amd64-signed", Path("/usr/lib/shim/mmx64.efi.signed")),
 }
+
+# By the names under which the build leaves them, and what makes them. Debian's iPXE has no arm64 build: GRUB, made to
+# ask for its configuration over HTTP, takes its place. What shim starts is Debian's own signed GRUB.
+BUILT = ("grub-arm64.efi", "grubaa64.efi", "shimaa64.efi")
+BUILD = "roundhouse image build installer --arch arm64"
 
 # A GRUB that looks for the loader on the disks and starts it, for firmware that does not do so itself when iPXE ends.
 LOCAL_DISK_PROGRAM = "local-disk.efi"
@@ -58,15 +64,18 @@ _GRUB_MODULES = (
 )
 
 
-def collect_first_stages(folder: Path) -> dict[str, str]:
-    """Bring `folder` up to date; the names of the files that are still missing, each with the package that has it.
+def collect_first_stages(folder: Path, built: Path | None = None) -> dict[str, str]:
+    """Bring `folder` up to date; the names of the files that are still missing, each with what has or makes it.
+
+    `built` is the folder into which the image builder puts first-stage files.
 
     Each file's origin, version and hash are logged. Files are replaced whole, so that another process that serves
     them may read at the same time.
     """
     folder.mkdir(parents=True, exist_ok=True)
     versions = _versions()
-    wanted = {name: packaged.package for name, packaged in PACKAGED.items()} | {LOCAL_DISK_PROGRAM: _GRUB_PACKAGE}
+    wanted = {name: packaged.package for name, packaged in PACKAGED.items()}
+    wanted |= {LOCAL_DISK_PROGRAM: _GRUB_PACKAGE} | dict.fromkeys(BUILT, BUILD)
     for name, content in FIRST_FILES.items():
         _write(folder / name, content)
     missing = {}
@@ -74,17 +83,22 @@ def collect_first_stages(folder: Path) -> dict[str, str]:
         own = folder / OWN / name
         if own.is_file():
             content, origin, version = own.read_bytes(), OWN, ""
-        elif (found := _from_package(name)) is not None:
+        elif (found := _built(built, name) if name in BUILT else _from_package(name)) is not None:
             content, origin, version = found, package, versions.get(package, "")
         else:
             if not (folder / name).exists():
                 missing[name] = package
-                log.warning("first_stage_missing", file=name, package=package)
+                log.warning("first_stage_missing", file=name, needs=package)
             continue
         _write(folder / name, content)
         sha256 = hashlib.sha256(content).hexdigest()
         log.info("first_stage", file=name, origin=origin, version=version, sha256=sha256, bytes=len(content))
     return missing
+
+
+def _built(folder: Path | None, name: str) -> bytes | None:
+    path = None if folder is None else folder / name
+    return path.read_bytes() if path is not None and path.is_file() else None
 
 
 def _from_package(name: str) -> bytes | None:

@@ -24,6 +24,7 @@ def options(architecture: Architecture, folder: Path) -> list[str]:
         "APT::Architecture": architecture.debian,
         "APT::Architectures": architecture.debian,
         "APT::Sandbox::User": "root",  # nobody else may read the folder
+        "APT::Update::Error-Mode": "any",
         "Dir::State": folder / "state",
         "Dir::State::status": status,
         "Dir::Cache": folder / "cache",

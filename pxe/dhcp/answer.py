@@ -22,7 +22,7 @@ FIRST_STAGE = {
     (Arch.BIOS, True): "undionly.kpxe",
     (Arch.UEFI_X64, False): "snponly.efi",
     (Arch.UEFI_X64, True): "shimx64.efi",
-    (Arch.UEFI_ARM64, False): "snponly-arm64.efi",
+    (Arch.UEFI_ARM64, False): "grub-arm64.efi",
     (Arch.UEFI_ARM64, True): "shimaa64.efi",
 }
 BROADCAST = IPv4Address("255.255.255.255")

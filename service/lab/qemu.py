@@ -16,7 +16,7 @@ from service.lab.parts import BootSource, Nic
 
 log = structlog.get_logger()
 
-Firmware = Literal["bios", "uefi", "uefi-http", "uefi-secure"]
+Firmware = Literal["bios", "uefi", "uefi-http", "uefi-secure", "uefi-arm64", "uefi-arm64-http"]
 
 _TAIL_BYTES = 4000
 
@@ -54,6 +54,21 @@ def _ovmf(code: str, variables: str, *arguments: str, machine: str = "q35,graphi
     )
 
 
+def _aavmf(*arguments: str) -> Platform:
+    return Platform(
+        "qemu-system-aarch64",
+        # The oldest processor that 64-bit Arm has is the one that is emulated fastest.
+        ("-M", "virt", "-cpu", "cortex-a57", *arguments),
+        {
+            "/usr/bin/qemu-system-aarch64": "qemu-system-arm",
+            "/usr/share/AAVMF/AAVMF_CODE.fd": "qemu-efi-aarch64",
+        },
+        code=Path("/usr/share/AAVMF/AAVMF_CODE.fd"),
+        variables=Path("/usr/share/AAVMF/AAVMF_VARS.fd"),
+        nic=",romfile=",
+    )
+
+
 _NO_PXE4 = ("-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=n")
 _NO_PXE6 = ("-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n")
 
@@ -74,6 +89,8 @@ PLATFORMS: dict[Firmware, Platform] = {
         *_NO_PXE6,
         machine="q35,graphics=off,smm=on",
     ),
+    "uefi-arm64": _aavmf(*_NO_PXE6),
+    "uefi-arm64-http": _aavmf(*_NO_PXE4, *_NO_PXE6),
 }
 
 

@@ -230,9 +230,9 @@ IPXE: Pairs = ((opt.USER_CLASS, b"\0\x04iPXE"), *firmware("PXEClient", 7))
     [
         (firmware("PXEClient", 7), "tftp://[2001:db8:5::10]/snponly.efi"),
         (firmware("PXEClient", 6, 9), "tftp://[2001:db8:5::10]/snponly.efi"),
-        (firmware("PXEClient", 11), "tftp://[2001:db8:5::10]/snponly-arm64.efi"),
+        (firmware("PXEClient", 11), "tftp://[2001:db8:5::10]/grub-arm64.efi"),
         (firmware("HTTPClient", 16), "http://[2001:db8:5::10]:8080/boot/files/snponly.efi"),
-        (firmware("HTTPClient", 19), "http://[2001:db8:5::10]:8080/boot/files/snponly-arm64.efi"),
+        (firmware("HTTPClient", 19), "http://[2001:db8:5::10]:8080/boot/files/grub-arm64.efi"),
         (IPXE, "http://[2001:db8:5::10]/boot/ipxe"),
         ((), None),
     ],

@@ -105,7 +105,7 @@ def test_no_lease_is_silence() -> None:
         (0, False, b"undionly.kpxe"),
         (7, False, b"snponly.efi"),
         (9, False, b"snponly.efi"),
-        (11, False, b"snponly-arm64.efi"),
+        (11, False, b"grub-arm64.efi"),
         (7, True, b"shimx64.efi"),
         (11, True, b"shimaa64.efi"),
         (0, True, b"undionly.kpxe"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pxe.first_stage import LOCAL_DISK_PROGRAM, OWN, PACKAGED, collect_first_stages
+from pxe.first_stage import BUILD, BUILT, LOCAL_DISK_PROGRAM, OWN, PACKAGED, collect_first_stages
 
 HERE = sorted(name for name, packaged in PACKAGED.items() if packaged.path.is_file())
 MISSING = {name: packaged.package for name, packaged in PACKAGED.items() if not packaged.path.is_file()}
@@ -15,7 +15,7 @@ MISSING = {name: packaged.package for name, packaged in PACKAGED.items() if not 
 def test_what_packages_have_is_collected_and_what_is_missing_is_named_with_its_package(tmp_path: Path) -> None:
     missing = collect_first_stages(tmp_path)
     missing.pop(LOCAL_DISK_PROGRAM, None)
-    assert missing == MISSING
+    assert missing == MISSING | dict.fromkeys(BUILT, BUILD)
     for name in HERE:
         assert (tmp_path / name).read_bytes() == PACKAGED[name].path.read_bytes()
     assert b"/boot/grub" in (tmp_path / "grub" / "grub.cfg").read_bytes()
@@ -29,7 +29,17 @@ def test_a_package_that_was_upgraded_is_followed(tmp_path: Path) -> None:
     assert (tmp_path / HERE[0]).read_bytes() == PACKAGED[HERE[0]].path.read_bytes()
 
 
-@pytest.mark.parametrize("name", sorted(PACKAGED))
+def test_what_the_image_builder_made_is_collected_and_a_new_build_is_followed(tmp_path: Path) -> None:
+    built, folder = tmp_path / "built", tmp_path / "folder"
+    built.mkdir()
+    for content in (b"first", b"second"):
+        (built / BUILT[0]).write_bytes(content)
+        missing = collect_first_stages(folder, built)
+        assert BUILT[0] not in missing and set(BUILT[1:]) <= set(missing)
+        assert (folder / BUILT[0]).read_bytes() == content
+
+
+@pytest.mark.parametrize("name", sorted([*PACKAGED, *BUILT]))
 def test_an_operators_own_build_wins(tmp_path: Path, name: str) -> None:
     (tmp_path / OWN).mkdir()
     (tmp_path / OWN / name).write_bytes(b"own")
