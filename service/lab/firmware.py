@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface
 
@@ -13,16 +12,14 @@ from aiohttp import ClientError
 from pxe.decide import Arch, Stage
 from pxe.dhcp import options as opt
 from pxe.dhcp.message import BOOTREPLY, BOOTREQUEST, BROADCAST_FLAG, Malformed, Message, decode, encode
-from pxe.tftp import packets
 from service.lab.board import Board, Http, NoBoot
 from service.lab.ipxe_script import Outcome, ScriptRun
 from service.lab.relay import Relay
+from service.lab.tftp_client import fetch_tftp
 
 log = structlog.get_logger()
 
 _ARCH_CODES = {Arch.BIOS: 0, Arch.UEFI_X64: 7, Arch.UEFI_ARM64: 11}
-_TFTP_TRIES = 5
-_WINDOWSIZE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,48 +180,3 @@ async def _text(http: Http, url: str, form: dict[str, str] | None) -> str:
     if status >= 400:
         raise OSError(f"{url}: HTTP {status}")
     return body.decode("utf-8", "replace")
-
-
-async def fetch_tftp(local: IPv4Address, server: tuple[str, int], name: str) -> bytes:
-    """Read a file by TFTP from `local`, with blksize and windowsize as OVMF asks for them. Raises NoBoot."""
-    loop = asyncio.get_running_loop()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.setblocking(False)
-        sock.bind((str(local), 0))
-        last = packets.rrq(name, {"blksize": "1468", "windowsize": str(_WINDOWSIZE), "tsize": "0"})
-        peer: tuple[str, int] | None = None
-        blksize, windowsize, in_window = packets.DEFAULT_BLKSIZE, 1, 0
-        pieces: list[bytes] = []
-        tries = 0
-        await loop.sock_sendto(sock, last, server)
-        while True:
-            try:
-                async with asyncio.timeout(min(2.0**tries, 8.0)):
-                    datagram, source = await loop.sock_recvfrom(sock, 2048)
-            except TimeoutError:
-                tries += 1
-                if tries >= _TFTP_TRIES:
-                    raise NoBoot("no TFTP answer") from None
-                await loop.sock_sendto(sock, last, peer or server)
-                continue
-            if source != (peer or source) or source[0] != server[0]:
-                continue
-            peer, tries = source, 0
-            if packets.opcode(datagram) == packets.OACK:
-                terms = packets.read_oack(datagram)
-                blksize, windowsize = int(terms.get("blksize", blksize)), int(terms.get("windowsize", windowsize))
-                last = packets.ack(0)
-                await loop.sock_sendto(sock, last, peer)
-            elif (received := packets.data_block(datagram)) is not None:
-                block, content = received
-                if block == (len(pieces) + 1) & 0xFFFF:
-                    pieces.append(content)
-                    in_window += 1
-                    if in_window < windowsize and len(content) == blksize:
-                        continue
-                last, in_window = packets.ack(len(pieces)), 0
-                await loop.sock_sendto(sock, last, peer)
-                if pieces and len(pieces[-1]) < blksize:
-                    return b"".join(pieces)
-            else:
-                raise NoBoot(f"TFTP refused {name!r}")
