@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from pathlib import Path
 
 from tests.pxe.dhcp_clients.net import Net, stop
@@ -21,7 +22,7 @@ PREINIT|deconfig|EXPIRE|FAIL|RELEASE) ip -4 address flush dev eth0;;
 BOUND|RENEW|REBIND|REBOOT|bound|renew)
     if [ "$DHCP_CLIENT" != dhcpcd ]; then
         ip address replace "$address/31" dev eth0
-        ip route replace default via "${router:-$new_routers}"
+        ip route replace default via "${router:-$new_routers}" onlink dev eth0
     fi;;
 esac
 routes=${staticroutes:-${new_rfc3442_classless_static_routes:-$new_classless_static_routes}}
@@ -54,11 +55,11 @@ class Event:
 
 
 class Client:
-    """A client on `eth0` of the namespace `host`, with its state in a folder of its own."""
+    """A client on `eth0` of a namespace, with its state in a folder of its own."""
 
-    def __init__(self, made: Net, folder: Path, kind: str) -> None:
+    def __init__(self, made: Net, folder: Path, kind: str, namespace: str = "host") -> None:
         self.kind = kind
-        self._net, self._folder = made, folder
+        self._net, self._folder, self._namespace = made, folder, namespace
         self._result = folder / "result"
         self._env = {"DHCP_RESULT": str(self._result), "DHCP_CLIENT": kind}
         self._program: subprocess.Popen[bytes] | None = None
@@ -68,20 +69,19 @@ class Client:
         (folder / "dhclient.conf").write_text(_DHCLIENT)
         (folder / "10-eth0.network").write_text(_NETWORKD)
 
+    def refuse(self, server: IPv4Address) -> None:
+        """Let dhclient take no offer of that server."""
+        (self._folder / "dhclient.conf").write_text(f"{_DHCLIENT}reject {server};\n")
+
     def start(self) -> None:
         """Start it; a client that was started before goes by the lease that it has kept, if it keeps one."""
-        self._program = self._net.start("host", *self._words(), env=self._env)
+        self._program = self._net.start(self._namespace, *self._words(), env=self._env)
 
     def events(self, *kinds: str) -> list[Event]:
         """What the script heard, of these kinds (all without one)."""
         lines = self._result.read_text().splitlines() if self._result.exists() else []
         every = [Event(*line.split("|")) for line in lines]
         return [event for event in every if not kinds or event.what in kinds]
-
-    def signal(self, how: signal.Signals) -> None:
-        """Send the client a signal."""
-        assert self._program is not None
-        self._program.send_signal(how)
 
     def has_kept_its_lease(self) -> bool:
         """True as soon as dhclient or dhcpcd would find it after a restart."""
@@ -98,7 +98,7 @@ class Client:
         assert self._program is not None
         if self.kind == "dhclient":
             self.kill()
-            self._net.start("host", *self._words(), "-r", env=self._env).wait(20)
+            self._net.start(self._namespace, *self._words(), "-r", env=self._env).wait(20)
         else:
             stop(self._program, signal.SIGALRM if self.kind == "dhcpcd" else signal.SIGTERM)
 

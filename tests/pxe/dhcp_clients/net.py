@@ -66,6 +66,10 @@ class Net:
         """`ip` inside a namespace."""
         return run("ip", "-n", self.namespace(name), *words.split())
 
+    def run(self, name: str, *words: str) -> str:
+        """A command inside a namespace, that must succeed, and what it printed."""
+        return run("ip", "netns", "exec", self.namespace(name), *words)
+
     def cable(self, one: str, one_end: str, other: str, other_end: str) -> None:
         """Join two namespaces; the ends are named and up."""
         peer = self.namespace(other)
@@ -75,7 +79,7 @@ class Net:
 
     def routed(self, name: str) -> None:
         """Let a namespace forward."""
-        run("ip", "netns", "exec", self.namespace(name), "sysctl", "-qw", "net.ipv4.ip_forward=1")
+        self.run(name, "sysctl", "-qw", "net.ipv4.ip_forward=1")
 
     def start(self, name: str, *words: str, env: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
         """A program that runs until the test ends."""
@@ -135,10 +139,6 @@ class Heard:
 
     messages: list[tuple[str, str, Message]] = field(default_factory=list)
     datagrams: list[bytes] = field(default_factory=list)
-
-    def kinds(self, source: str | None = None) -> list[int | None]:
-        """The message types, of one sender."""
-        return [message.kind for sender, _, message in self.messages if source is None or sender == source]
 
 
 @asynccontextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,7 +12,7 @@ from pathlib import Path
 from pxe.counters import Counters
 from pxe.decide import BootDecision, BootRequest, Lease
 from pxe.dhcp.server import DhcpSettings
-from tests.pxe.dhcp_clients.net import Heard, Net, hear, net, server_in
+from tests.pxe.dhcp_clients.net import Heard, Net, hear, net, server_in, until
 
 SERVER = IPv4Address("192.0.2.10")
 LEAF = IPv4Interface("10.64.0.24/31")
@@ -92,18 +91,5 @@ async def relay(world: Rack, kind: str = "isc") -> subprocess.Popen[bytes]:
         words = ["dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--user=root"]
         words += ["--pid-file=", "--dhcp-leasefile=/dev/null", f"--dhcp-relay={LEAF.ip},{SERVER}"]
     program = world.net.start("leaf", *words)
-    await _listening(world, "leaf")
+    await until(lambda: ":0043 " in world.net.run("leaf", "cat", "/proc/net/udp"))
     return program
-
-
-async def _listening(world: Rack, name: str) -> None:
-    """Until somebody in the namespace has port 67."""
-    async with asyncio.timeout(10):
-        while not _has_port_67(world.net, name):
-            await asyncio.sleep(0.05)
-
-
-def _has_port_67(made: Net, name: str) -> bool:
-    words = ("ip", "netns", "exec", made.namespace(name), "cat", "/proc/net/udp", "/proc/net/packet")
-    lines = subprocess.run(words, capture_output=True, text=True, check=True).stdout
-    return ":0043 " in lines
