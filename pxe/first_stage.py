@@ -9,7 +9,9 @@ in the folder is ours and follows the packages.
 from __future__ import annotations
 
 import hashlib
+import io
 import subprocess
+import tarfile
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,16 +53,8 @@ LOCAL_DISK_PROGRAM = "local-disk.efi"
 _GRUB_FOLDER = Path("/usr/lib/grub/x86_64-efi")
 _GRUB_PACKAGE = "grub-efi-amd64-bin"
 _GRUB_MODULES = (
-    "part_gpt",
-    "part_msdos",
-    "fat",
-    "search",
-    "search_fs_file",
-    "chain",
-    "test",
-    "echo",
-    "sleep",
-    "normal",
+    *("memdisk", "tar", "normal", "part_gpt", "part_msdos", "fat"),
+    *("search", "search_fs_file", "chain", "test", "echo", "sleep", "minicmd"),
 )
 
 
@@ -112,21 +106,28 @@ def _local_disk_program() -> bytes | None:
     """GRUB with its configuration inside; None where the package is missing."""
     if not _GRUB_FOLDER.is_dir():
         return None
-    with tempfile.TemporaryDirectory() as scratch:
-        configuration, program = Path(scratch, "grub.cfg"), Path(scratch, "program")
-        configuration.write_text(LOCAL_DISK)
-        command = ["grub-mkimage", "-O", "x86_64-efi", "-d", str(_GRUB_FOLDER), "-p", "/none"]
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        scratch.joinpath("early.cfg").write_text("normal (memdisk)/grub.cfg\n")  # it knows neither "if" nor "for" yet
+        scratch.joinpath("memdisk").write_bytes(_tar("grub.cfg", LOCAL_DISK.encode()))
+        options = ["-O", "x86_64-efi", "-d", str(_GRUB_FOLDER), "-p", "/none", "-c", "early.cfg", "-m", "memdisk"]
+        command = ["grub-mkimage", *options, "-o", "program", *_GRUB_MODULES]
         try:
-            subprocess.run(
-                [*command, "-c", configuration, "-o", program, *_GRUB_MODULES],
-                check=True,
-                capture_output=True,
-                text=True,
-            )
+            subprocess.run(command, cwd=scratch, check=True, capture_output=True, text=True)
         except (OSError, subprocess.CalledProcessError) as err:
             log.warning("local_disk_program_not_made", detail=str(getattr(err, "stderr", "") or err))
             return None
-        return program.read_bytes()
+        return scratch.joinpath("program").read_bytes()
+
+
+def _tar(name: str, content: bytes) -> bytes:
+    """An archive of one file, without a time, so that the same content gives the same bytes."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        entry = tarfile.TarInfo(name)
+        entry.size = len(content)
+        archive.addfile(entry, io.BytesIO(content))
+    return packed.getvalue()
 
 
 def _versions() -> dict[str, str]:
