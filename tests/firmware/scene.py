@@ -101,7 +101,7 @@ class Scene:
         self._began = time.monotonic()
         await self.machine.power_on(boot)
 
-    async def until(self, true: Callable[[], bool], within_s: float = 150) -> None:
+    async def until(self, true: Callable[[], bool], within_s: float = 240) -> None:
         """Wait until what was heard, or the console, makes `true` true; tells both when it does not."""
         try:
             async with asyncio.timeout(within_s):
@@ -186,7 +186,7 @@ async def scene(
     collect_first_stages(folder / "first-stage")
     disk = disk or folder / "disk.img"
     machine = QemuMachine("m1", Nic(MAC, port), "tap0", disk, firmware, memory_mb=1024, disk_bytes=1 << 30)
-    here = Scene(machine, load_files(folder / "first-stage"), script, signed=signed)
+    here = Scene(machine, load_files(folder / "first-stage") | grub.FIRST_FILES, script, signed=signed)
 
     @web.middleware
     async def listen(request: web.Request, handler: Callable[[web.Request], Any]) -> web.StreamResponse:
