@@ -27,7 +27,7 @@ from sql.loader import Q
 log = structlog.get_logger()
 
 CHANNEL = "roundhouse_boot"
-_PAGE = 2000  # ports a query: the event loop has other clients between two of them
+_PAGE = 500  # ports a query: the event loop has clients that wait between two of them
 _GATHER_S = 0.002  # changes of one moment are read together
 _RECONNECT_S = 1.0
 _PROBE_S = 15.0  # a connection that was cut without a word is found out after so long

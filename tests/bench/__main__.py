@@ -9,10 +9,18 @@ from pathlib import Path
 import structlog
 
 from service.log import configure_log
-from tests.bench import dhcp, http, ipam, leaves, netconf, tftp
+from tests.bench import boot, dhcp, http, ipam, leaves, netconf, tftp
 from tests.bench.result import Result, keep, shown
 
-PARTS = {**ipam.PARTS, **netconf.PARTS, **leaves.PARTS, **dhcp.PARTS, **http.PARTS, **tftp.PARTS}
+PARTS = {
+    **ipam.PARTS,
+    **netconf.PARTS,
+    **leaves.PARTS,
+    **dhcp.PARTS,
+    **http.PARTS,
+    **tftp.PARTS,
+    **boot.PARTS,
+}
 
 
 def main(wanted: list[str]) -> int:

@@ -17,11 +17,12 @@ import pytest
 
 from pxe.dhcp import options as opt
 from pxe.dhcp.message import BOOTREQUEST, Message, decode, encode
+from service.lab.board import LightSettings
 from service.lab.light import LightMachine
 from service.lab.parts import Nic
 from service.lab.rack import mac_of
 from service.lab.relay import Relay, relayed
-from service.lab.up import Lab, LabSettings
+from service.lab.up import Lab, LabSettings, light_settings
 from service.store.rows import Pool
 from tests.lab.test_identity import ask, boot_addresses
 from tests.lab.world import TOKEN, all_ready, lab
@@ -102,7 +103,9 @@ async def test_a_machine_nobody_knows_is_discovered_at_a_free_port_and_enrolled(
             async with api.post("/admin/v1/inventory", json=free) as answer:
                 assert (answer.status, (await answer.json())["free_ports"]) == (200, 1)
             await until(lambda: _relays(port))
-            stranger = LightMachine("m0008", Nic(mac_of(8), port), rack.machines["m0001"]._board.settings)
+            stranger = LightMachine(
+                "m0008", Nic(mac_of(8), port), light_settings(running.service.parts.settings, LightSettings())
+            )
             rack.machines["m0008"] = stranger
             rack.bmc.add(stranger)
             await stranger.power_on("pxe")
@@ -155,10 +158,9 @@ async def test_a_known_machine_at_a_free_port_is_named_and_not_discovered(databa
         assert (await state_of(db, "m0001"))[1] == f"m0001 ({mac_of(1)}): expected leaf1 xe-0/0/0, seen leaf1 xe-0/0/7"
 
 
-async def discover(machine: LightMachine, mac: str) -> Message:
+async def discover(machine: LightMachine, settings: LightSettings, mac: str) -> Message:
     """What the firmware at that machine's port is offered when it says another MAC."""
     heard: asyncio.Queue[bytes] = asyncio.Queue()
-    settings = machine._board.settings
     relay = Relay(machine.nic.port, heard.put_nowait, server_port=settings.dhcp_port, relay_port=settings.relay_port)
     options = {
         opt.MESSAGE_TYPE: bytes((opt.DISCOVER,)),
@@ -182,8 +184,9 @@ async def test_a_device_that_says_another_machines_mac_gets_its_own_address_and_
         name = await db.fetchval("SELECT name FROM machine WHERE device_id = $1", device["id"])
         other = next(one for one in rack.machines if one != name)
         addresses = await boot_addresses(db)
+        settings = light_settings(running.service.parts.settings, LightSettings())
         for _ in range(3):
-            offer = await discover(rack.machines[name], rack.machines[other].nic.mac)
+            offer = await discover(rack.machines[name], settings, rack.machines[other].nic.mac)
             assert offer.yiaddr == IPv4Address(addresses[name])
         body = await until(lambda: db.fetchval("SELECT body FROM event WHERE type = 'machine.wrong_cable'"))
         assert f"where {name} (" in body
