@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from itertools import islice
-from typing import Any
 
 from service.cli.client import Client, escaped
 from service.cli.command import Command
@@ -46,10 +45,10 @@ DISCOVERED: list[Column] = [
     ("LEAF", "leaf"),
     ("PORT", "port"),
     ("MAC", "mac"),
-    ("SYSTEM", lambda one: _system(one["inventory"])),
-    ("CPU", lambda one: (one["inventory"].get("cpu") or {}).get("model")),
-    ("MEMORY", lambda one: f"{one['inventory'].get('memory_bytes', 0) >> 30} GiB"),
-    ("DISKS", lambda one: [f"{disk['bytes'] / 1e9:.0f} GB" for disk in one["inventory"].get("disks", [])]),
+    ("SYSTEM", "system"),
+    ("CPU", "cpu"),
+    ("MEMORY", lambda one: f"{one['memory_bytes'] >> 30} GiB"),
+    ("DISKS", lambda one: [f"{size / 1e9:.0f} GB" for size in one["disks_bytes"]]),
     ("FOUND", "first_seen_at"),
     ("SEEN", "seen_at"),
 ]
@@ -90,12 +89,6 @@ STAGES: list[Column] = [
     ("BUDGET", lambda stage: seconds(stage["budget_s"])),
     ("REASON", "reason"),
 ]
-
-
-def _system(inventory: dict[str, Any]) -> str:
-    """Who made the machine, which it is, and its serial number."""
-    system = inventory.get("system") or {}
-    return " ".join(filter(None, (system.get(name) for name in ("sys_vendor", "product_name", "product_serial"))))
 
 
 def list_plans(args: Namespace, client: Client, out: Output) -> int:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from service.api.waterfall import WORKFLOWS, stages_of
 from service.console.address_views import address, prefix, prefix_list
+from service.console.boot_views import boot
 from service.console.leaf_views import leaf, leaf_list, plan
 from service.console.look import Look, Page, View
 from service.lifecycle import DeviceState, MachineState
@@ -160,6 +161,7 @@ VIEWS: Mapping[str, tuple[str, View]] = {
     "/leaves": ("leaves.html", leaf_list),
     "/leaves/{leaf}": ("leaf.html", leaf),
     "/leaves/{leaf}/plans/{plan}": ("plan.html", plan),
+    "/boot": ("boot.html", boot),
     "/prefixes": ("prefixes.html", prefix_list),
     "/prefixes/{prefix}": ("prefix.html", prefix),
     "/addresses": ("address.html", address),

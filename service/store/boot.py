@@ -45,6 +45,38 @@ class Discovery:
     first_seen_at: datetime
     seen_at: datetime
 
+    # What a stranger tells of itself may have any form: whatever is not as it should be is left out.
+
+    @property
+    def system(self) -> str:
+        """Who made it, what it is, and its serial number."""
+        told = self._part("system")
+        words = (told.get(name) for name in ("sys_vendor", "product_name", "product_serial"))
+        return " ".join(word for word in words if isinstance(word, str) and word)
+
+    @property
+    def cpu(self) -> str:
+        """The processor's name."""
+        model = self._part("cpu").get("model")
+        return model if isinstance(model, str) else ""
+
+    @property
+    def memory_bytes(self) -> int:
+        """How much memory it has; 0 where it does not say."""
+        told = self.inventory.get("memory_bytes")
+        return told if isinstance(told, int) else 0
+
+    @property
+    def disks_bytes(self) -> list[int]:
+        """How large its disks are."""
+        disks = self.inventory.get("disks")
+        sizes = [disk.get("bytes") for disk in disks if isinstance(disk, dict)] if isinstance(disks, list) else []
+        return [size for size in sizes if isinstance(size, int)]
+
+    def _part(self, name: str) -> dict[str, Any]:
+        part = self.inventory.get(name)
+        return part if isinstance(part, dict) else {}
+
 
 @dataclass(frozen=True, slots=True)
 class WrongCable:

@@ -53,6 +53,16 @@ async def prepare(running: Lab, name: str) -> int:
         return answer.status
 
 
+async def as_staff(running: Lab, path: str) -> Any:
+    """What a call of the staff's says."""
+    async with (
+        aiohttp.ClientSession(headers={"X-Auth-Token": TOKEN}) as session,
+        session.get(running.api + path) as got,
+    ):
+        assert got.status == 200
+        return await got.json()
+
+
 async def test_swapped_cables_take_both_machines_out_of_the_pool_until_they_are_put_right(
     database_url: str, tmp_path: Path
 ) -> None:
@@ -74,6 +84,20 @@ async def test_swapped_cables_take_both_machines_out_of_the_pool_until_they_are_
             "quarantine",
         )
         assert (await state_of(db, "m0002"))[1].startswith(f"m0001 ({mac_of(1)}): expected leaf1 xe-0/0/0, seen leaf1")
+        page = await console(running, "/boot")
+        assert "Cables in the wrong place" in page and f"m0002 ({mac_of(2)}): expected leaf1 xe-0/0/1" in page
+        told = await as_staff(running, "/admin/v1/wrong-cables")
+        assert [(one["port"], one["machine"], one["seen_machine"]) for one in told["wrong_cables"]] == [
+            ("xe-0/0/0", "m0001", "m0002"),
+            ("xe-0/0/1", "m0002", "m0001"),
+        ]
+
+        async def heard() -> Any:
+            (node,) = (await as_staff(running, "/admin/v1/boot-nodes"))["boot_nodes"]
+            return node["ports"] == 2 and node
+
+        node = await until(heard)
+        assert (node["state"], node["address"]) == ("alive", "127.0.0.1")
         # Neither gets into the installer, whose work would be the other one's.
         assert await db.fetchval("SELECT count(*) FROM agent_session WHERE ended_at IS NULL AND seen_at > now()") == 0
         # Preparation in this state stops with the sentence, before anything is erased.
@@ -118,6 +142,13 @@ async def test_a_machine_nobody_knows_is_discovered_at_a_free_port_and_enrolled(
             assert (one["leaf"], one["port"], one["mac"]) == ("leaf1", port.name, mac_of(8))
             assert one["inventory"]["system"]["product_serial"] == "m0008"
             assert await db.fetchval("SELECT count(*) FROM event WHERE type = 'machine.discovered'") == 1
+            assert (one["system"], one["memory_bytes"], one["disks_bytes"]) == (
+                "Roundhouse light m0008",
+                32 << 30,
+                [480 * 10**9],
+            )
+            page = await console(running, "/boot")
+            assert all(word in page for word in ("nobody has enrolled", mac_of(8), "32 GiB", "480 GB", "alive"))
             # It has no work, and no order gets it.
             assert await db.fetchval("SELECT count(*) FROM machine") == 1
             rack.cable("m0008", port, mac_of(8))
@@ -127,6 +158,16 @@ async def test_a_machine_nobody_knows_is_discovered_at_a_free_port_and_enrolled(
             assert await db.fetchval("SELECT state FROM machine WHERE name = 'm0008'") == "ready"
             async with api.get("/admin/v1/discoveries") as answer:
                 assert (await answer.json())["discoveries"] == []
+
+
+async def console(running: Lab, path: str) -> str:
+    """A page as a browser of the staff gets it."""
+    jar = aiohttp.CookieJar(unsafe=True)
+    async with aiohttp.ClientSession(running.api, cookie_jar=jar) as browser:
+        await browser.post("/console/login", data={"token": TOKEN})
+        async with browser.get(f"/console{path}") as answer:
+            assert answer.status == 200
+            return await answer.text()
 
 
 async def _relays(port: Any) -> bool:
