@@ -14,7 +14,7 @@ _BATCH = 32
 # awaited for as long as a client next door needs for it.
 _WATCH_S = 0.00005
 # One wait in vain: the client is farther away, and the next so many packets are not awaited.
-_UNWATCHED_PACKETS = 64
+_UNWATCHED_PACKETS = 8
 
 
 class Poller:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import subprocess
@@ -13,8 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pxe.tftp.files import load_files
-from pxe.tftp.server import TftpSettings, serve_tftp
 from tests.pxe.tftp_port import free_port
 
 OURS = "roundhouse"
@@ -38,7 +35,7 @@ class Peer:
 
 
 def _ours(folder: Path, port: int) -> list[str]:
-    return [sys.executable, "-m", "tests.bench.tftp_peers", str(folder), str(port)]
+    return [sys.executable, "-m", "tests.bench.tftp_server", _LOCAL, str(port), str(folder)]
 
 
 def _tftpd_hpa(folder: Path, port: int) -> list[str]:
@@ -96,7 +93,7 @@ def running(name: str, folder: Path, probe: str) -> Iterator[Peer]:
     # dnsmasq's port is what it is.
     host, port = ("127.0.0.2", 69) if name == "dnsmasq" else (_LOCAL, free_port(_LOCAL))
     quiet = subprocess.DEVNULL
-    process = subprocess.Popen(_COMMANDS[name](folder, port), stdout=quiet, stderr=quiet)
+    process = subprocess.Popen(_COMMANDS[name](folder, port), stdin=subprocess.PIPE, stdout=quiet, stderr=quiet)
     try:
         peer = Peer(name, host, port, process.pid)
         for _ in range(50):
@@ -114,12 +111,3 @@ def running(name: str, folder: Path, probe: str) -> Iterator[Peer]:
 def names() -> list[str]:
     """All of them, ours first."""
     return list(_COMMANDS)
-
-
-async def _serve(folder: Path, port: int) -> None:
-    async with serve_tftp(TftpSettings(listen=_LOCAL, port=port), load_files(folder)):
-        await asyncio.Event().wait()
-
-
-if __name__ == "__main__":
-    asyncio.run(_serve(Path(sys.argv[1]), int(sys.argv[2])))
