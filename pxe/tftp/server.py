@@ -7,10 +7,10 @@ import resource
 import socket
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from ipaddress import IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from time import monotonic
 
 import structlog
@@ -30,8 +30,13 @@ _MOST_REQUEST = 1024  # RFC 2347 allows 512
 # The same request once more is a datagram that came twice; after so long the client has begun anew.
 _ANEW_S = 1.0
 _BUSY_LOG_S = 10.0
+_MOST_ASKING = 1024
 # Linux's ip(7); the socket module has no name for it.
 _IP_PKTINFO = 8
+
+
+# What a client at that address gets under a name that is not served to all; None: there is no such file.
+Ask = Callable[[str, IPv4Address | IPv6Address], Awaitable[bytes | None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +59,19 @@ class TftpServer:
     """Serves a mapping of names to contents, read-only. There is no path to escape from: a name is in it or is not."""
 
     def __init__(
-        self, sock: socket.socket, settings: TftpSettings, files: Mapping[str, bytes], counters: Counters
+        self,
+        sock: socket.socket,
+        settings: TftpSettings,
+        files: Mapping[str, bytes],
+        counters: Counters,
+        ask: Ask | None = None,
     ) -> None:
         self._sock = sock
         self._settings = settings
         self._files = files
         self._counters = counters
+        self._ask = ask
+        self._asking: dict[Address, asyncio.Task[None]] = {}
         self._transfers: dict[Address, Transfer] = {}
         self._of_client: Counter[str] = Counter()
         # Those whose client has not answered yet, the oldest first.
@@ -79,6 +91,8 @@ class TftpServer:
         """Stop, and end the transfers under way."""
         self._deadlines.close()
         self._poller.close()
+        for task in self._asking.values():
+            task.cancel()
         for transfer in self._transfers.values():
             transfer.close()
         self._sock.close()
@@ -100,9 +114,7 @@ class TftpServer:
                 self._counters.count("tftp_malformed")
                 log.debug("tftp_malformed", peer=peer[0], detail=str(err))
             except packets.Refused as err:
-                self._counters.count("tftp_refused")
-                log.info("tftp_refused", peer=peer[0], reason=str(err))
-                self._refuse(err, peer, local)
+                self._refused(err, peer, local)
 
     def _request(self, request: packets.ReadRequest, peer: Address, local: str) -> None:
         """Start a transfer. Raises Refused."""
@@ -110,8 +122,38 @@ class TftpServer:
             known.asked_again()
             return
         content = self._files.get(request.name)
-        if content is None:
-            raise packets.Refused(packets.FILE_NOT_FOUND, f"no file {request.name!r} is served here")
+        if content is not None:
+            self._begin(request, content, peer, local)
+        elif self._ask is None:
+            raise _not_found(request)
+        elif peer not in self._asking:  # else the client is impatient
+            self._ask_for(self._ask, request, peer, local)
+
+    def _ask_for(self, ask: Ask, request: packets.ReadRequest, peer: Address, local: str) -> None:
+        client = peer[0]
+        if len(self._asking) >= _MOST_ASKING or not self._has_place(client):
+            self._busy(peer, "too many files are asked for")
+            return
+
+        async def asked() -> None:
+            try:
+                content = await ask(request.name, ip_address(client))
+            except Exception:
+                # Without an answer the client asks again, and perhaps there is one then.
+                log.warning("tftp_not_told", peer=client, file=request.name, exc_info=True)
+                return
+            finally:
+                del self._asking[peer]
+                self._leave(client)
+            if content is None:
+                self._refused(_not_found(request), peer, local)
+            else:
+                self._begin(request, content, peer, local)
+
+        self._of_client[client] += 1
+        self._asking[peer] = asyncio.create_task(asked(), name=f"tftp {request.name} for {client}")
+
+    def _begin(self, request: packets.ReadRequest, content: bytes, peer: Address, local: str) -> None:
         if not self._has_place(peer[0]):
             self._busy(peer, "all places are taken")
             return
@@ -157,12 +199,19 @@ class TftpServer:
             self._busy_logged_at = monotonic()
             log.warning("tftp_busy", peer=peer[0], reason=reason, transfers=len(self._transfers))
 
-    def _refuse(self, refused: packets.Refused, peer: Address, local: str) -> None:
+    def _refused(self, refused: packets.Refused, peer: Address, local: str) -> None:
+        self._counters.count("tftp_refused")
+        log.info("tftp_refused", peer=peer[0], reason=str(refused))
         try:
             with _connected(self._sock.family, local, peer) as sock:
                 sock.send(packets.error(refused.code, str(refused)))
         except OSError as err:
             self._busy(peer, str(err))
+
+    def _leave(self, client: str) -> None:
+        self._of_client[client] -= 1
+        if not self._of_client[client]:
+            del self._of_client[client]
 
     def file(self, transfer: Transfer) -> None:
         """See `Owner`."""
@@ -180,9 +229,7 @@ class TftpServer:
         del self._transfers[transfer.peer]
         self._unheard.pop(transfer.peer, None)
         client, sender = transfer.peer[0], transfer.sender
-        self._of_client[client] -= 1
-        if not self._of_client[client]:
-            del self._of_client[client]
+        self._leave(client)
         self._counters.count(outcome)
         if sender.resent:
             self._counters.count("tftp_retransmits", sender.resent)
@@ -199,17 +246,21 @@ class TftpServer:
             log.debug(outcome, peer=client, file=transfer.request.name)
 
 
+def _not_found(request: packets.ReadRequest) -> packets.Refused:
+    return packets.Refused(packets.FILE_NOT_FOUND, f"no file {request.name!r} is served here")
+
+
 @asynccontextmanager
 async def serve_tftp(
-    settings: TftpSettings, files: Mapping[str, bytes], counters: Counters | None = None
+    settings: TftpSettings, files: Mapping[str, bytes], counters: Counters | None = None, ask: Ask | None = None
 ) -> AsyncIterator[TftpServer]:
-    """Serve `files` while the block runs. Raises OSError where the address or the port cannot be had.
+    """Serve `files`, and what `ask` knows, while the block runs. Raises OSError where address or port cannot be had.
 
     Several processes may listen at one address and port: the kernel gives each client to one of them.
     """
     _allow_descriptors(settings.most_transfers + _OTHER_DESCRIPTORS)
     sock = _listening(settings)
-    server = TftpServer(sock, settings, files, Counters() if counters is None else counters)
+    server = TftpServer(sock, settings, files, Counters() if counters is None else counters, ask)
     try:
         yield server
     finally:

@@ -19,10 +19,10 @@ from aiohttp import web
 
 from images.store import load
 from netconf.desired import Link, LinkRole
-from pxe import grub
 from pxe.decide import BootDecision, BootRequest, Lease, Script, Target
 from pxe.dhcp.server import DhcpSettings, serve_dhcp
 from pxe.first_stage import collect_first_stages
+from pxe.grub_files import GrubFiles
 from pxe.http import boot_routes
 from pxe.router_advert import serve_router_advert
 from pxe.tftp.server import TftpSettings, load_files, serve_tftp
@@ -146,17 +146,13 @@ class Scene:
 
 
 class TftpFiles(Mapping[str, bytes]):
-    """The first stages, the machine's GRUB configuration and the images, by the names that TFTP clients ask for."""
+    """The first stages, by the names that TFTP clients ask for."""
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
 
     def __getitem__(self, name: str) -> bytes:
         self._scene.hear(f"tftp {name}")
-        if name == "boot/grub":
-            return grub.render(self._scene.script).encode()
-        if name.startswith("images/") and (IMAGES / "sha256" / name.removeprefix("images/")).is_file():
-            return (IMAGES / "sha256" / name.removeprefix("images/")).read_bytes()
         return self._scene.files[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -186,7 +182,7 @@ async def scene(
     collect_first_stages(folder / "first-stage")
     disk = disk or folder / "disk.img"
     machine = QemuMachine("m1", Nic(MAC, port), "tap0", disk, firmware, memory_mb=1024, disk_bytes=1 << 30)
-    here = Scene(machine, load_files(folder / "first-stage") | grub.FIRST_FILES, script, signed=signed)
+    here = Scene(machine, load_files(folder / "first-stage"), script, signed=signed)
 
     @web.middleware
     async def listen(request: web.Request, handler: Callable[[web.Request], Any]) -> web.StreamResponse:
@@ -222,7 +218,11 @@ async def scene(
     try:
         async with (
             serve_dhcp(dhcp, here.decide),
-            serve_tftp(TftpSettings(listen=str(SERVER)), TftpFiles(here)),
+            serve_tftp(
+                TftpSettings(listen=str(SERVER)),
+                TftpFiles(here),
+                ask=GrubFiles(here.script_for, IMAGES / "sha256"),
+            ),
             serve_tap_relay(port, "tap0"),
             serve_router_advert("tap0"),
         ):
