@@ -1,7 +1,8 @@
-"""What a machine under Secure Boot is to do, as the text of a GRUB configuration.
+"""What a machine without iPXE is to do, under Secure Boot or of arm64, as the text of a GRUB configuration.
 
 Firmware that starts signed programs only starts the distribution's shim, shim the distribution's GRUB, and GRUB takes
-kernels whose signature shim accepts. iPXE is not signed, so GRUB does what iPXE does elsewhere.
+kernels whose signature shim accepts. iPXE is not signed, so GRUB does what iPXE does elsewhere; so it does on arm64,
+for which Debian has no iPXE.
 
 GRUB asks the service by the protocol that it came by itself, which its variable `root` names: Debian's signed GRUB
 speaks TFTP and no HTTP, and may load no module that is not signed with it.
@@ -9,6 +10,7 @@ speaks TFTP and no HTTP, and may load no module that is not signed with it.
 
 from __future__ import annotations
 
+import re
 from urllib.parse import quote, urlsplit
 
 from pxe.decide import Script, Target
@@ -57,6 +59,9 @@ reboot
 """.encode(),
 }
 
+# A GRUB that came by TFTP and speaks HTTP, as the one for arm64 does, reads there where the service is.
+SERVICE_FILE = "grub/service.cfg"
+
 _LOAD = """\
 for pause in %(pauses)s; do
   if linux %(kernel)s; then
@@ -75,9 +80,11 @@ echo 'Nothing can be said now'
 sleep 5
 """
 
+_SERVER = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+
 _NO_CUSTOM = """\
-echo 'This machine is to run a custom iPXE script, but it starts signed programs only, and iPXE is not signed.'
-echo 'Switch Secure Boot off in its firmware, or choose an operating system.'
+echo 'This machine is to run a custom iPXE script, but it cannot: iPXE is not signed, and not there for arm64.'
+echo 'Switch Secure Boot off in its firmware where it is on, or choose an operating system.'
 sleep 60
 """
 
@@ -93,6 +100,17 @@ def render(script: Script) -> str:
             return _NO_CUSTOM
         case Target.WAIT:
             return _WAIT
+
+
+def service_file(boot_url: str) -> bytes:
+    """What `SERVICE_FILE` says: that the service is at `boot_url`. Raises Unsafe for what is no plain HTTP server."""
+    try:
+        parts = urlsplit(boot_url)
+    except ValueError:
+        raise Unsafe(f"not a URL to boot from: {boot_url!r}") from None
+    if parts.scheme != "http" or not _SERVER.fullmatch(parts.netloc) or parts.path not in ("", "/") or parts.query:
+        raise Unsafe(f"not an HTTP server that GRUB can boot from: {boot_url!r}")
+    return f"service='http,{parts.netloc}'\n".encode()
 
 
 def _load(script: Script) -> str:

@@ -31,22 +31,24 @@ _WANTED = (
     # the network, and what a kernel is started by
     *("efinet", "net", "tftp", "http", "linux"),
     # the language of configurations
-    *("normal", "configfile", "echo", "test", "true", "sleep", "reboot", "memdisk", "tar"),
+    *("normal", "configfile", "test", "true", "regexp", "echo", "sleep", "reboot", "memdisk", "tar"),
     # an installed system's loader on a disk
     *("chain", "search", "search_fs_file", "part_gpt", "part_msdos", "fat", "ext2"),
 )
 # With a prefix, GRUB would first ask for lists of modules, and it waits 30 s for each that HTTP answers with 404.
 _START = "unset prefix\nnormal (memdisk)/grub.cfg\n"
-# Asks the server that it came from what the machine is to do, over HTTP, which is faster than the TFTP that most come
-# by. Each "source" ends when there was nothing to start. GRUB counts nothing, so the growing pauses are written out;
-# after some five minutes a fresh boot asks DHCP anew.
+# Asks the service over HTTP, which is faster than the TFTP that most come by, what the machine is to do. Firmware that
+# fetched this over HTTP named the service, and TFTP has a file that names it. Each "source" ends when there was nothing
+# to start. GRUB counts nothing, so the growing pauses are written out; after some five minutes DHCP is asked anew.
 _ASK = """\
+service="http,$net_default_server"
+if regexp '^\\(tftp,' "$cmdpath"; then
+  source "(tftp,$net_default_server)/grub/service.cfg"
+fi
 for pause in 1 2 4 8 16 16 16 16 16 16 16 16 16 16 16 16 16 16 16 16 16; do
-  root="http,$net_default_server"
+  root=$service
   source "($root)/boot/grub?arch=uefi-arm64&mac=$net_default_mac"
-  root="tftp,$net_default_server"
-  source "($root)/boot/grub"
-  echo "Asking again in $pause s"
+  echo "Asking $service again in $pause s"
   sleep $pause
 done
 reboot

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pxe.decide import Script, Target
-from pxe.grub import FIRST_FILES, render
+from pxe.grub import FIRST_FILES, render, service_file
 from pxe.ipxe import Unsafe
 
 
@@ -31,6 +31,36 @@ SCRIPTS = {
     "custom": Script(Target.CUSTOM_IPXE, custom="#!ipxe\nshell"),
     "wait": Script(Target.WAIT),
 }
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("http://192.0.2.10", b"service='http,192.0.2.10'\n"),
+        ("http://192.0.2.10:8080", b"service='http,192.0.2.10:8080'\n"),
+        ("http://boot.example.net/", b"service='http,boot.example.net'\n"),
+        ("http://[2001:db8::10]:8080", b"service='http,[2001:db8::10]:8080'\n"),
+    ],
+)
+def test_where_the_service_is(url: str, says: bytes) -> None:
+    assert service_file(url) == says
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://192.0.2.10",
+        "http://192.0.2.10/below",
+        "http://a'b",
+        "http://u@192.0.2.10",
+        "http://[::1",
+        "192.0.2.10",
+        "",
+    ],
+)
+def test_what_is_no_http_server_is_no_service(url: str) -> None:
+    with pytest.raises(Unsafe, match="not a"):
+        service_file(url)
 
 
 def test_the_installer() -> None:
