@@ -31,7 +31,7 @@ echo "$what|$address|${subnet:-$new_subnet_mask}|${router:-$new_routers}|$routes
 _DHCLIENT = """
 option rfc3442-classless-static-routes code 121 = array of unsigned integer 8;
 request subnet-mask, routers, domain-name-servers, host-name, rfc3442-classless-static-routes;
-timeout 20; retry 3; reboot 5; initial-interval 1;
+timeout 20; retry 3; reboot 5; initial-interval 1; backoff-cutoff 1;
 """
 _NETWORKD = """[Match]
 Name=eth0
@@ -70,7 +70,7 @@ class Client:
         (folder / "10-eth0.network").write_text(_NETWORKD)
 
     def refuse(self, server: IPv4Address) -> None:
-        """Let dhclient take no offer of that server."""
+        """Let dhclient take no offer that comes from that address."""
         (self._folder / "dhclient.conf").write_text(f"{_DHCLIENT}reject {server};\n")
 
     def start(self) -> None:

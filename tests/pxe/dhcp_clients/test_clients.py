@@ -111,10 +111,11 @@ async def test_a_client_that_comes_back_is_told_whether_it_still_belongs_there(k
         client.start()
         await has_address(world)
         await until(lambda: client.events("BOUND") and client.has_kept_its_lease())
+        offers = world.answered("offer")
         client.kill()
         client.start()
         await until(lambda: client.events("REBOOT"))
-        assert (world.answered("offer"), world.answered("nak")) == (1, 0)
+        assert (world.answered("offer"), world.answered("nak")) == (offers, 0)
 
         client.kill()
         stop(program)
@@ -126,7 +127,8 @@ async def test_a_client_that_comes_back_is_told_whether_it_still_belongs_there(k
         await relay(world)
         client.start()
         await has_address(world, other)
-        assert (world.answered("offer"), world.answered("nak")) == (2, 1)
+        assert world.answered("offer") > offers
+        assert world.answered("nak") >= 1
 
 
 @needs("dnsmasq", "dnsmasq-base")
