@@ -172,6 +172,8 @@ def _boot(
         return None
     name = FIRST_STAGE[arch, decision.signed]
     if stage is Stage.HTTP_FIRMWARE:
+        if decision.signed:
+            return None  # Debian's signed GRUB has no HTTP and would stop at its prompt: the next boot entry may be PXE
         file, named = _file(request, f"{identity.http_url.rstrip('/')}/boot/files/{name}")
         # UEFI 2.10 §24.7: without the echo the firmware takes the offer for one that is not meant for HTTP boot.
         return UNSPECIFIED, file, {opt.VENDOR_CLASS: b"HTTPClient"} | named

@@ -154,6 +154,8 @@ def _boot(message: Message, decision: BootDecision6, identity: Identity6) -> tup
         return None
     name = FIRST_STAGE[arch, decision.signed]
     if stage is Stage.HTTP_FIRMWARE:
+        if decision.signed:
+            return None  # as for DHCPv4: what is signed goes on by TFTP
         url = f"{identity.http_url.rstrip('/')}/boot/files/{name}"
         # UEFI 2.10 §24.7.3: without the echo the firmware takes the offer for one that is not meant for HTTP boot.
         echo = opt.vendor_class(_HTTP_ENTERPRISE, b"HTTPClient")

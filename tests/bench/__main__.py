@@ -9,7 +9,7 @@ from pathlib import Path
 import structlog
 
 from service.log import configure_log
-from tests.bench import boot, dhcp, http, ipam, leaves, netconf, tftp
+from tests.bench import boot, dhcp, firmware, http, ipam, leaves, netconf, tftp
 from tests.bench.result import Result, keep, shown
 
 PARTS = {
@@ -20,6 +20,7 @@ PARTS = {
     **http.PARTS,
     **tftp.PARTS,
     **boot.PARTS,
+    **firmware.PARTS,
 }
 
 

@@ -348,3 +348,4 @@ def test_under_secure_boot_the_first_stage_is_a_signed_one(code: int, name: str)
     reply = answer(message(opt.SOLICIT, *firmware("PXEClient", code)), signed, IDENTITY)
     assert reply is not None
     assert reply.first(opt.BOOT_FILE_URL) == name.encode()
+    assert answer(message(opt.SOLICIT, *firmware("HTTPClient", code)), signed, IDENTITY) is None

@@ -138,9 +138,11 @@ def test_http_boot() -> None:
     assert reply is not None
     assert reply.options[opt.VENDOR_CLASS] == b"HTTPClient"
     assert reply.options[opt.BOOT_FILE] == b"http://192.0.2.10:8080/boot/files/snponly.efi"
-    signed = answer(request(opt.DISCOVER, options), BootDecision(LEASE, "test", signed=True), IDENTITY)
-    assert signed is not None
-    assert signed.options[opt.BOOT_FILE] == b"http://192.0.2.10:8080/boot/files/shimx64.efi"
+
+
+def test_what_is_signed_is_not_to_be_had_by_http() -> None:
+    options = {opt.VENDOR_CLASS: b"HTTPClient:Arch:00016:UNDI:003001", opt.CLIENT_ARCH: b"\0\x10"}
+    assert answer(request(opt.DISCOVER, options), BootDecision(LEASE, "test", signed=True), IDENTITY) is None
 
 
 def test_every_architecture_has_a_first_stage() -> None:
