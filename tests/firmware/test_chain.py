@@ -11,7 +11,7 @@ import pytest
 
 from pxe.decide import Script, Stage, Target
 from service.lab.qemu import Firmware
-from tests.firmware.scene import HOST, MAC, TOKEN, URL, Scene, installer, leaf, scene, skip_unless
+from tests.firmware.scene import HOST, MAC, SERVER, TOKEN, URL, Scene, installer, leaf, scene, skip_unless
 from tests.lab.namespace import in_namespace
 
 pytestmark = [pytest.mark.qemu, pytest.mark.timeout(300)]
@@ -90,5 +90,23 @@ def test_a_machine_that_is_to_wait_asks_again(firmware: Firmware, tmp_path: Path
             await here.until(lambda: any(what.startswith("http GET /told/") for what in here.heard))
             asked = [request.stage for request in here.requests]
             assert asked.count(Stage.IPXE) == 2  # DISCOVER and REQUEST of one and the same run
+
+    at_a_leaf(course())
+
+
+def test_undionly_takes_over_the_network_stack_of_the_cards_rom(tmp_path: Path) -> None:
+    """As on a PXE ROM: the ROM loads it by TFTP, and it drives the card by the ROM's UNDI."""
+    skip_unless("bios")
+    program = f"#!ipxe\nchain tftp://{SERVER}/undionly.kpxe ||\nsleep 60\n"
+
+    async def course() -> None:
+        async with scene(tmp_path, "bios", Script(Target.CUSTOM_IPXE, custom=program)) as here:
+            await here.power_on()
+            await here.until(lambda: "tftp undionly.kpxe" in here.heard)
+            here.script = Script(Target.CUSTOM_IPXE, custom=f"{URL}/custom")
+            await here.until(lambda: "http GET /told/pcbios/1" in here.heard)
+            assert once(here.heard) == [*IPXE, "tftp undionly.kpxe", "http GET /custom", "http GET /told/pcbios/1"]
+            assert here.heard.count("http GET /boot/ipxe") == 2
+            assert "UNDI" in here.console()
 
     at_a_leaf(course())
