@@ -171,9 +171,9 @@ class Sender:
         self.deadline = now + self._rto
         acked, size = self._acked, self._size
         if self._windowsize == 1:
-            self._sent = acked + 1
-            self._awaited = self._sent & 0xFFFF
-            return _pack(DATA, self._awaited) + self._content[acked * size : (acked + 1) * size]
+            self._sent = sent = acked + 1
+            self._awaited = sent & 0xFFFF
+            return _pack(DATA, self._awaited) + self._content[acked * size : sent * size]
         self._sent = min(acked + self._windowsize, self._last)
         self._awaited = self._sent & 0xFFFF
         pieces: list[bytes] = []

@@ -16,6 +16,8 @@ from pxe.tftp.sender import Sender
 # An IPv4 address and a port; IPv6 has a flow label and a scope, too.
 Address = tuple[str, int] | tuple[str, int, int, int]
 
+# An ACK has 4 bytes, and nobody reads the text of a client's ERROR.
+_MOST_ANSWER = 64
 # Linux's ip(7), ipv6(7) and udp(7); the socket module has no names for them.
 _IP_MTU, _IPV6_MTU, _UDP_SEGMENT = 14, 24, 103
 # What the kernel takes in one call, to be cut into datagrams.
@@ -52,11 +54,11 @@ class Transfer:
     __slots__ = (
         "_at_once",
         "_cut",
-        "_heard",
         "_owner",
         "_receive",
         "_send_one",
         "_sock",
+        "_unheard",
         "began",
         "filed",
         "outcome",
@@ -69,7 +71,7 @@ class Transfer:
         self._sock = sock
         self._receive, self._send_one = sock.recv, sock.send
         self._owner = owner
-        self._heard = False
+        self._unheard = True
         self.peer = peer
         self.request = request
         self.filed = float("inf")  # when the owner looks whether the deadline has come
@@ -88,7 +90,7 @@ class Transfer:
     def readable(self) -> None:
         """Take one packet of the client's."""
         try:
-            datagram = self._receive(1024)
+            datagram = self._receive(_MOST_ANSWER)
         except ConnectionRefusedError:
             self._refused()
             return
@@ -97,8 +99,8 @@ class Transfer:
         block = packets.acknowledged_block(datagram)
         if block is not None:
             self._send(self.sender.acknowledged(block, monotonic()))
-            if not self._heard and self.sender.heard:
-                self._heard = True
+            if self._unheard and self.sender.heard:
+                self._unheard = False
                 self._owner.heard(self)
         elif packets.opcode(datagram) == packets.ERROR:
             # OVMF asks twice: first only for the OACK's tsize, which it ends with an ERROR. No fault.
