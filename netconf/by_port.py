@@ -23,6 +23,7 @@ Objects = Mapping[Key, Element]
 # Objects that several ports have a part in, by their place, and the tag of such a part.
 _PART: dict[Key, str] = {
     ("forwarding-options", "dhcp-relay", "group"): "interface",
+    ("forwarding-options", "dhcp-relay", "dhcpv6", "group"): "interface",
     ("routing-options", "static", "route"): "next-hop",
     ("routing-options", "rib inet6.0", "static", "route"): "next-hop",
 }

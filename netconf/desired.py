@@ -30,13 +30,13 @@ class Profile(StrEnum):
 class LinkRole(StrEnum):
     """Which of a port's routed links this is."""
 
-    BOOT = "boot"  # belongs to the port for ever; its leaf side is the giaddr
+    BOOT = "boot"  # one of IPv4, of IPv6, or each, that belong to the port for ever; the leaf side is the giaddr
     PUBLIC = "public"
     PRIVATE = "private"
     IPV6 = "ipv6"
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Link:
     """One routed link of a port: the leaf has the even address, the host the odd one (a /31 or /127 as a rule)."""
 
@@ -47,6 +47,14 @@ class Link:
     def host(self) -> IPv4Interface | IPv6Interface:
         """The machine's side: the address after the leaf's, with the same prefix length."""
         return type(self.leaf)((int(self.leaf.ip) + 1, self.leaf.network.prefixlen))
+
+    def __lt__(self, other: Link) -> bool:
+        """By role, then IPv4 before IPv6, then address."""
+        return self._order < other._order
+
+    @property
+    def _order(self) -> tuple[LinkRole, int, int]:
+        return self.role, self.leaf.version, int(self.leaf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +132,8 @@ class Leaf:
 
     name: str
     ports: tuple[Port, ...]
-    dhcp_servers: tuple[IPv4Address, ...]
-    boot_services: tuple[IPv4Network, ...]  # where the boot link may always go
-    mirrors: tuple[IPv4Network, ...] = field(default=())  # where it may go while provisioning
+    dhcp_servers: tuple[IPv4Address | IPv6Address, ...]  # each is asked by clients of its own family
+    boot_services: tuple[IPv4Network | IPv6Network, ...]  # where the boot link may always go
+    mirrors: tuple[IPv4Network | IPv6Network, ...] = field(default=())  # where it may go while provisioning
     fabric: Fabric | None = None  # None: loopback, uplinks and what protects the leaf are the operator's own
     exempt: tuple[Exemption, ...] = ()

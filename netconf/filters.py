@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 
 from netconf.desired import Leaf, Link, LinkRole, Port
 from netconf.names import of_port
 from netconf.tree import Element, add, named, path
 
+_NEIGHBOURS = ("fe80::/10", "ff02::/16")
 _LINK_OF_VERSION = {4: LinkRole.PRIVATE, 6: LinkRole.IPV6}  # that a BGP session runs over
 
 
@@ -53,19 +54,19 @@ def _lists(port: Port, version: int) -> dict[str, list[str]]:
     return {of_port(version, port.name, kind): list(dict.fromkeys(some)) for kind, some in named_lists.items() if some}
 
 
-def reach(leaf: Leaf, port: Port) -> tuple[IPv4Network, ...]:
+def reach(leaf: Leaf, port: Port) -> tuple[IPv4Network | IPv6Network, ...]:
     """Where the port's boot link may go."""
     return leaf.boot_services + (leaf.mirrors if port.profile.mirrored else ())
 
 
-def filters(inet: Element, inet6: Element, port: Port, destinations: Collection[IPv4Network]) -> None:
+def filters(inet: Element, inet6: Element, port: Port, destinations: Collection[IPv4Network | IPv6Network]) -> None:
     """The port's filter of each family, with what its boot link may reach; that of IPv6 is there without an address,
     too."""
     if of_version(carried(port), 4):
         entry = named(inet, "filter", of_port(4, port.name))
         add(entry, "interface-specific")
         _dhcp_term(entry)
-        _boot_term(entry, port, destinations)
+        _boot_term(entry, port, 4, destinations)
         _own_terms(entry, port, 4)
     entry = named(inet6, "filter", of_port(6, port.name))
     add(entry, "interface-specific")
@@ -74,6 +75,7 @@ def filters(inet: Element, inet6: Element, port: Port, destinations: Collection[
     for prefix in ("fe80::/10", "::/128"):
         named(source, "source-address", prefix)
     path(term, "then", "accept")
+    _boot_term(entry, port, 6, destinations)
     _own_terms(entry, port, 6)
 
 
@@ -86,16 +88,19 @@ def _dhcp_term(entry: Element) -> None:
     path(term, "then", "accept")
 
 
-def _boot_term(entry: Element, port: Port, destinations: Collection[IPv4Network]) -> None:
-    boot = [link for link in port.links if link.role is LinkRole.BOOT]
-    if not boot or not destinations:  # a term without a destination would accept every one
+def _boot_term(entry: Element, port: Port, version: int, destinations: Collection[IPv4Network | IPv6Network]) -> None:
+    boot = [link for link in of_version(port.links, version) if link.role is LinkRole.BOOT]
+    reached = [str(network) for network in destinations if network.version == version]
+    if not boot or not reached:  # a term without a destination would accept every one
         return
     term = named(entry, "term", "boot")
     source = add(term, "from")
     for link in boot:
-        named(source, "source-address", f"{link.host.ip}/32")
-    for network in destinations:
-        named(source, "destination-address", str(network))
+        named(source, "source-address", f"{link.host.ip}/{link.host.max_prefixlen}")
+        if version == 6:  # it looks for the leaf's hardware address from its own one, and answers the leaf (RFC 4861)
+            reached += [f"{link.leaf.ip}/128", *_NEIGHBOURS]
+    for network in reached:
+        named(source, "destination-address", network)
     path(term, "then", "accept")
 
 

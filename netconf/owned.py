@@ -6,7 +6,7 @@ import copy
 import hashlib
 from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 
 from lxml import etree
 
@@ -53,6 +53,8 @@ _PLACES: tuple[tuple[str, ...], ...] = (
     *_OF_INTERFACE,
     ("forwarding-options", "dhcp-relay", "server-group", "server-group"),
     ("forwarding-options", "dhcp-relay", "group"),
+    ("forwarding-options", "dhcp-relay", "dhcpv6", "server-group", "server-group"),
+    ("forwarding-options", "dhcp-relay", "dhcpv6", "group"),
     ("protocols", "bgp", "group"),
     ("policy-options", "prefix-list"),
     ("policy-options", "policy-statement"),
@@ -211,7 +213,7 @@ def rendered_objects(leaf: Leaf) -> dict[Key, Element]:
 
 
 @lru_cache(1 << 13)
-def _objects_of(port: Port, destinations: tuple[IPv4Network, ...]) -> Mapping[Key, Element]:
+def _objects_of(port: Port, destinations: tuple[IPv4Network | IPv6Network, ...]) -> Mapping[Key, Element]:
     """The port's own objects; most ports are as they were when their leaf is looked at again."""
     return owned_objects(of_port(port, destinations))
 

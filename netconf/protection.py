@@ -49,11 +49,12 @@ def _terms(version: int) -> Sequence[_Term]:
         _Term("bgp", ("peers",), "tcp", (("destination-port", "179"),)),
         _Term("bgp-answer", ("peers",), "tcp", (("source-port", "179"), ("tcp-established", ""))),
         _Term("bfd", ("peers",), "udp", (("destination-port", "3784-3785"),)),
+        _Term("dhcp", (), "udp", (("destination-port", "67-68" if version == 4 else "546-547"),), policed=True),
         *(
-            [_Term("dhcp", (), "udp", (("destination-port", "67-68"),), policed=True)]
-            if version == 4
             # Not policed: a host that sends many would keep the others from finding the leaf.
-            else [_Term("neighbour", (), icmp, tuple(("icmp-type", str(kind)) for kind in range(133, 137)))]
+            [_Term("neighbour", (), icmp, tuple(("icmp-type", str(kind)) for kind in range(133, 137)))]
+            if version == 6
+            else []
         ),
         _Term("icmp", (), icmp, policed=True),
         _Term("traceroute", (), "udp", (("destination-port", "33434-33523"),), policed=True),

@@ -12,6 +12,7 @@ _GROUP = ("protocols", "bgp", "group")
 _LIST, _POLICY = ("policy-options", "prefix-list"), ("policy-options", "policy-statement")
 _COMMUNITY, _POLICER = ("policy-options", "community"), ("firewall", "policer")
 _RELAY = ("forwarding-options", "dhcp-relay")
+_RELAY6 = (*_RELAY, "dhcpv6")
 
 
 def _of_family(family: str) -> list[tuple[Key, str, Key]]:
@@ -34,7 +35,10 @@ _REFERENCES: tuple[tuple[Key, str, Key], ...] = (
     (_POLICY, "term/from/prefix-list/name", _LIST),
     (_POLICY, "term/from/community", _COMMUNITY),
     (_POLICY, "term/then/community/community-name", _COMMUNITY),
-    ((*_RELAY, "group"), "active-server-group/active-server-group", (*_RELAY, "server-group", "server-group")),
+    *(
+        ((*relay, "group"), "active-server-group/active-server-group", (*relay, "server-group", "server-group"))
+        for relay in (_RELAY, _RELAY6)
+    ),
 )
 
 

@@ -17,7 +17,7 @@ from lxml import etree
 
 from netconf import names
 from netconf.bgp import host_community, sessions
-from netconf.desired import Leaf, LinkRole, Port
+from netconf.desired import Leaf, Link, LinkRole, Port
 from netconf.fabric import fabric_objects
 from netconf.filters import carried, filters, of_version, prefix_lists, reach
 from netconf.names import MTU, OWNER, ROUTE_TAG
@@ -26,6 +26,8 @@ from netconf.tree import Element, add, named, path
 __all__ = ["MTU", "OWNER", "ROUTE_TAG", "Element", "configuration", "of_port", "shared"]
 
 _NEXT_HOP = {4: LinkRole.PUBLIC, 6: LinkRole.IPV6}
+_ROUTER_LIFETIME_S = 1800
+_LONGEST_PREFIX = 64
 _FLAG = {LinkRole.BOOT: "primary", LinkRole.PUBLIC: "preferred"}
 
 
@@ -39,7 +41,7 @@ def shared(leaf: Leaf) -> Element:
     return _built(leaf, ())
 
 
-def of_port(port: Port, destinations: tuple[IPv4Network, ...]) -> Element:
+def of_port(port: Port, destinations: tuple[IPv4Network | IPv6Network, ...]) -> Element:
     """A `<configuration>` with what is the port's alone; its boot link may reach the destinations."""
     root, places = _skeleton()
     _fill(places, port, destinations)
@@ -76,13 +78,13 @@ def _skeleton() -> tuple[Element, dict[str, Element]]:
     return root, places | {tag: add(family, tag) for tag in ("inet", "inet6")}
 
 
-def _fill(places: Mapping[str, Element], port: Port, destinations: tuple[IPv4Network, ...]) -> None:
+def _fill(places: Mapping[str, Element], port: Port, destinations: tuple[IPv4Network | IPv6Network, ...]) -> None:
     for section in copy.deepcopy(_part(port, destinations)[0]):
         places[section.tag].extend(list(section))
 
 
 @lru_cache(1 << 13)
-def _part(port: Port, destinations: tuple[IPv4Network, ...]) -> tuple[Element, bool]:
+def _part(port: Port, destinations: tuple[IPv4Network | IPv6Network, ...]) -> tuple[Element, bool]:
     """What in each container is the port's alone, and whether it has a session in which something may be announced.
 
     A leaf is rendered again for each change, and most of its ports are as they were.
@@ -93,8 +95,7 @@ def _part(port: Port, destinations: tuple[IPv4Network, ...]) -> tuple[Element, b
     filters(places["inet"], places["inet6"], port, destinations)
     prefix_lists(places["policy-options"], port)
     named(places["lldp"], "interface", port.name)
-    # A router solicitation that nobody answers costs iPXE 13 s; lifetime 0 says that this is no default router.
-    add(named(places["router-advertisement"], "interface", f"{port.name}.0"), "default-lifetime", "0")
+    _advertisement(places["router-advertisement"], port)
     return part, sessions(places["bgp"], places["policy-options"], port)
 
 
@@ -111,6 +112,7 @@ def _prune(element: Element) -> None:
 
 
 _CONTAINERS = (
+    "forwarding-options/dhcp-relay/dhcpv6",
     "forwarding-options/dhcp-relay",
     "forwarding-options",
     "protocols/router-advertisement",
@@ -143,6 +145,27 @@ def _interface(interfaces: Element, port: Port) -> None:
                     add(address, flag)
 
 
+def _advertisement(advertised: Element, port: Port) -> None:
+    """A router solicitation that nobody answers costs iPXE 13 s; lifetime 0 says that this is no default router.
+
+    Where the port boots by IPv6 the leaf is one, and sends hosts to DHCPv6. iPXE knows a router only for the addresses
+    of a prefix on the link, and takes the address that it has by DHCPv6 for one of a /64.
+    """
+    interface = named(advertised, "interface", f"{port.name}.0")
+    boot = _boot_links(port, 6)
+    add(interface, "default-lifetime", str(_ROUTER_LIFETIME_S if boot else 0))
+    if boot:
+        add(interface, "managed-configuration")
+        add(interface, "other-stateful-configuration")
+    for link in boot:
+        prefix = IPv6Network((link.leaf.ip, min(link.leaf.network.prefixlen, _LONGEST_PREFIX)), strict=False)
+        add(named(interface, "prefix", str(prefix)), "no-autonomous")
+
+
+def _boot_links(port: Port, version: int) -> list[Link]:
+    return [link for link in of_version(port.links, version) if link.role is LinkRole.BOOT]
+
+
 def _static_routes(root: Element, ports: list[Port]) -> None:
     """One route a block; a block that leads to several ports (anycast) has several next hops."""
     next_hops: dict[IPv4Network | IPv6Network, list[str]] = {}
@@ -167,17 +190,31 @@ def _static_routes(root: Element, ports: list[Port]) -> None:
 
 
 def _relay(relay: Element, leaf: Leaf, ports: list[Port]) -> None:
-    if not ports:
+    # Without `trust-option-82` a client that brings an option 82 of its own is dropped, which is what we want.
+    option = etree.Element("relay-option-82")
+    add(option, "circuit-id")
+    path(option, "remote-id", "hostname-only")
+    _relay_group(relay, leaf, ports, 4, option)
+    # With the host name before it the interface-id tells the leaf as well as the port: no remote-id is needed.
+    interface_id = etree.Element("relay-agent-interface-id")
+    path(interface_id, "prefix", "host-name")
+    # The client's MAC address, which DHCPv6 itself need not tell (RFC 6939).
+    mac = etree.Element("relay-agent-option-79")
+    _relay_group(add(relay, "dhcpv6"), leaf, ports, 6, interface_id, mac)
+
+
+def _relay_group(relay: Element, leaf: Leaf, ports: list[Port], version: int, *options: Element) -> None:
+    """The group of the ports that boot by this version, with the servers of it; nothing without either."""
+    servers = [server for server in leaf.dhcp_servers if server.version == version]
+    booting = [port for port in ports if _boot_links(port, version)]
+    if not servers or not booting:
         return
-    servers = named(add(relay, "server-group"), "server-group", OWNER)
-    for server in leaf.dhcp_servers:
-        named(servers, "address", str(server))
+    asked = named(add(relay, "server-group"), "server-group", OWNER)
+    for server in servers:
+        named(asked, "address", str(server))
     group = named(relay, "group", OWNER)
     add(add(group, "active-server-group"), "active-server-group", OWNER)
     add(group, "forward-only")
-    # Without `trust-option-82` a client that brings an option 82 of its own is dropped, which is what we want.
-    option = add(group, "relay-option-82")
-    add(option, "circuit-id")
-    path(option, "remote-id", "hostname-only")
-    for port in ports:
+    group.extend(options)
+    for port in booting:
         named(group, "interface", f"{port.name}.0")

@@ -57,9 +57,15 @@ _REFERENCES = {
         "routing-options/forwarding-table/export",
     ),
     "policy-options/community": (f"{_POLICY_TERM}/from/community", f"{_POLICY_TERM}/then/community/community-name"),
-    "forwarding-options/dhcp-relay/server-group/server-group": ("forwarding-options//active-server-group/*",),
+    "forwarding-options/dhcp-relay/server-group/server-group": (
+        "forwarding-options/dhcp-relay/group/active-server-group/*",
+    ),
+    "forwarding-options/dhcp-relay/dhcpv6/server-group/server-group": (
+        "forwarding-options/dhcp-relay/dhcpv6/group/active-server-group/*",
+    ),
     "interfaces/interface": (
         "forwarding-options/dhcp-relay/group/interface",
+        "forwarding-options/dhcp-relay/dhcpv6/group/interface",
         "protocols/router-advertisement/interface",
     ),
 }

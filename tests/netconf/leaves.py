@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network, ip_address, ip_interface, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_interface, ip_network
 
 from hypothesis import strategies as st
 
@@ -36,6 +36,11 @@ def port_of(number: int, profile: Profile, generation: int = 1) -> Port:
     return Port(PORTS[number], profile, links, generation, f"m{number} 0a1b2c3d")
 
 
+def boot6_of(number: int) -> Link:
+    """The link that a port boots by over IPv6."""
+    return Link(LinkRole.BOOT, ip_interface(f"2001:db8:b:{number:x}::/127"))
+
+
 def session_of(
     number: int,
     link: LinkRole,
@@ -54,9 +59,9 @@ def session_of(
 
 
 def leaf_of(*ports: Port, fabric: Fabric | None = None) -> Leaf:
-    """A leaf with these ports, two servers and a mirror."""
-    servers = (IPv4Address("192.0.2.10"), IPv4Address("192.0.2.11"))
-    boot = (IPv4Network("192.0.2.10/31"), IPv4Network("169.254.169.254/32"))
+    """A leaf with these ports, two servers for IPv4 and one for IPv6, and a mirror."""
+    servers = (IPv4Address("192.0.2.10"), IPv4Address("192.0.2.11"), IPv6Address("2001:db8:5::10"))
+    boot = (IPv4Network("192.0.2.10/31"), IPv4Network("169.254.169.254/32"), IPv6Network("2001:db8:5::10/128"))
     return Leaf("leaf1", ports, servers, boot, (IPv4Network("192.0.2.80/32"),), fabric)
 
 
@@ -70,7 +75,10 @@ def ports(draw: st.DrawFn, number: int) -> Port:
     for link in draw(st.lists(st.sampled_from([LinkRole.PRIVATE, LinkRole.IPV6]), unique=True)):
         flags = {name: draw(st.booleans()) for name in ("anycast", "blocks", "default_route")}
         sessions.append(session_of(number, link, **flags, password=draw(st.sampled_from(["", "one", "$9$two"]))))
-    links = port.links if draw(st.integers(0, 9)) else ()
+    boots = draw(st.sampled_from([4, 4, 6, 46]))
+    links = port.links if boots != 6 else port.links[1:]
+    links = (boot6_of(number), *links) if boots != 4 else links
+    links = links if draw(st.integers(0, 9)) else ()
     return replace(port, links=links, elastic=tuple(map(ip_network, elastic)), bgp=tuple(sessions))
 
 
@@ -80,4 +88,4 @@ def leaves(draw: st.DrawFn) -> Leaf:
     some = [draw(ports(number)) for number in range(len(PORTS)) if draw(st.booleans())]
     fabrics = [None, FABRIC, replace(FABRIC, management=()), replace(FABRIC, uplinks=FABRIC.uplinks[:2])]
     leaf = leaf_of(*some, fabric=draw(st.sampled_from(fabrics)))
-    return replace(leaf, dhcp_servers=leaf.dhcp_servers[: draw(st.integers(1, 2))])
+    return replace(leaf, dhcp_servers=leaf.dhcp_servers[draw(st.integers(0, 1)) :])

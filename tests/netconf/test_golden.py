@@ -22,7 +22,7 @@ from netconf.render import Element, configuration
 from netconf.session import LeafAddress, open_session
 from netconf.statements import configuration_lines
 from tests.netconf.junos_models import dangling
-from tests.netconf.leaves import FABRIC, leaf_of, port_of, session_of
+from tests.netconf.leaves import FABRIC, boot6_of, leaf_of, port_of, session_of
 from tests.netconf.netconfd import netconfd, why_not
 
 DIRECTORY = Path(__file__).with_name("golden")
@@ -38,15 +38,16 @@ MANAGEMENT = Management(
 
 
 def whole_leaf() -> Leaf:
-    """Ports of every profile, elastic blocks of both families, anycast by route and by BGP, and the fabric."""
+    """Ports of every profile, booting by IPv4, IPv6 and both; elastic blocks of both families, anycast by route and by
+    BGP, and the fabric."""
     own = ("203.0.113.9/32", "203.0.113.64/28", "2001:db8:e000:9::/64")
     anycast = ip_network("198.18.7.0/24")
     return leaf_of(
         port_of(0, Profile.QUARANTINE),
-        port_of(1, Profile.PROVISIONING, 2),
+        replace(one := port_of(1, Profile.PROVISIONING, 2), links=(boot6_of(1), *one.links)),
         replace(port_of(2, Profile.ACTIVE, 3), elastic=(*map(ip_network, own), anycast)),
         replace(port_of(3, Profile.RESCUE, 4), elastic=(anycast,), bgp=(session_of(3, LinkRole.IPV6, blocks=False),)),
-        port_of(4, Profile.MAINTENANCE, 5),
+        replace(port_of(4, Profile.MAINTENANCE, 5), links=(boot6_of(4),)),
         replace(
             port_of(5, Profile.ACTIVE, 6),
             bgp=(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network, ip_address, ip_interface, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_interface, ip_network
 
 import pytest
 from lxml import etree
@@ -48,6 +48,7 @@ SESSIONS = (
 def host_port(number: int, profile: Profile, generation: int = 1) -> Port:
     links = (
         Link(LinkRole.BOOT, ip_interface(f"10.64.0.{number * 2}/31")),
+        Link(LinkRole.BOOT, ip_interface(f"2001:db8:b:{number:x}::/127")),
         Link(LinkRole.PUBLIC, ip_interface(f"198.51.100.{number * 2}/31")),
         Link(LinkRole.PRIVATE, ip_interface(f"10.65.0.{number * 2}/31")),
         Link(LinkRole.IPV6, ip_interface(f"2001:db8:0:{number:x}::/127")),
@@ -56,8 +57,9 @@ def host_port(number: int, profile: Profile, generation: int = 1) -> Port:
 
 
 def leaf_of(ports: list[Port], fabric: Fabric | None = None) -> Leaf:
-    servers = (IPv4Address("192.0.2.10"), IPv4Address("192.0.2.11"))
-    boot, mirrors = (IPv4Network("192.0.2.10/31"), IPv4Network("169.254.169.254/32")), (IPv4Network("192.0.2.80/32"),)
+    servers = (IPv4Address("192.0.2.10"), IPv4Address("192.0.2.11"), IPv6Address("2001:db8:5::10"))
+    boot = (IPv4Network("192.0.2.10/31"), IPv4Network("169.254.169.254/32"), IPv6Network("2001:db8:5::10/128"))
+    mirrors = (IPv4Network("192.0.2.80/32"),)
     return Leaf("leaf1", tuple(ports), servers, boot, mirrors, fabric)
 
 
@@ -181,6 +183,12 @@ FAULTS = [
     (f"{RELAY}/group/forward-only", misspelt),
     (f"{RELAY}/group/relay-option-82/remote-id/hostname-only", one_up),
     (f"{RELAY}/group/interface", nameless),
+    (f"{RELAY}/dhcpv6/server-group/server-group/address", says("server")),
+    (f"{RELAY}/dhcpv6/group/forward-only", misspelt),
+    (f"{RELAY}/dhcpv6/group/relay-agent-option-79", says("yes")),
+    (f"{RELAY}/dhcpv6/group/relay-agent-interface-id/prefix/host-name", one_up),
+    (f"{ADVERTISED}/managed-configuration", misspelt),
+    (f"{ADVERTISED}/prefix/no-autonomous", one_up),
     (f"{ADVERTISED}/default-lifetime", says("90000")),
     (f"{ADVERTISED}/default-lifetime", one_up),
     ("policy-options/prefix-list/prefix-list-item", misspelt),

@@ -22,7 +22,8 @@ from tests.netconf.leaves import FABRIC, PORTS, leaf_of, leaves, port_of, sessio
 # Somebody else's, wherever ours stands too, so that nothing becomes empty when ours goes.
 _FOREIGN = """<configuration><system><host-name>leaf1</host-name></system>
 <interfaces><interface><name>em0</name><unit><name>0</name></unit></interface></interfaces>
-<forwarding-options><dhcp-relay><server-group><server-group><name>office</name></server-group></server-group></dhcp-relay>
+<forwarding-options><dhcp-relay><server-group><server-group><name>office</name></server-group></server-group>
+<dhcpv6><server-group><server-group><name>office</name></server-group></server-group></dhcpv6></dhcp-relay>
 </forwarding-options><protocols><router-advertisement><interface><name>em0.0</name></interface></router-advertisement>
 <lldp><interface><name>all</name></interface></lldp><bgp><group><name>rhine</name><type>internal</type></group></bgp>
 </protocols><policy-options><community><name>rhone</name><members>1:1</members></community></policy-options>

@@ -37,7 +37,9 @@ FOREIGN = """<configuration>
  <forwarding-options><dhcp-relay>
   <server-group><server-group><name>office</name><address><name>192.0.2.99</name></address></server-group></server-group>
   <group><name>office</name><active-server-group><active-server-group>office</active-server-group></active-server-group>
-   <interface><name>xe-1/0/0.0</name></interface></group></dhcp-relay></forwarding-options>
+   <interface><name>xe-1/0/0.0</name></interface></group>
+  <dhcpv6><server-group><server-group><name>office</name><address><name>2001:db8::99</name></address></server-group>
+   </server-group></dhcpv6></dhcp-relay></forwarding-options>
  <routing-options><autonomous-system><as-number>4200012001</as-number></autonomous-system>
   <static><route><name>192.0.2.0/24</name><next-hop>10.255.0.0</next-hop><tag><metric-value>7</metric-value></tag></route>
   </static>

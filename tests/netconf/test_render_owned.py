@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
-from netconf.desired import Exemption, Leaf, Profile
+from netconf.desired import Exemption, Leaf, LinkRole, Profile
 from netconf.drift import Drift, difference, drift_of
 from netconf.names import is_ours
 from netconf.owned import (
@@ -29,7 +29,7 @@ from netconf.render import Element, configuration
 from service.lab.leaf.datastore import apply_edit
 from service.lab.leaf.foreign import without_ours
 from tests.netconf.junos_models import dangling
-from tests.netconf.leaves import FABRIC, PORTS, leaf_of, leaves, port_of
+from tests.netconf.leaves import FABRIC, PORTS, boot6_of, leaf_of, leaves, port_of
 from tests.netconf.test_mixture import foreign, texts
 
 LEAF = leaf_of(port_of(0, Profile.ACTIVE), port_of(1, Profile.QUARANTINE), fabric=FABRIC)
@@ -171,3 +171,15 @@ def test_whatever_drifted_and_was_accepted_is_at_rest(old: Leaf, new: Leaf, data
 
 def test_configuration_and_objects_are_the_same() -> None:
     assert texts(owned_objects(plain(configuration(LEAF)))) == texts(rendered_objects(LEAF))
+
+
+def test_links_of_both_families_have_an_order() -> None:
+    links = [boot6_of(1), *reversed(port_of(1, Profile.ACTIVE).links)]
+    ordered = sorted(links)
+    assert [(link.role, link.leaf.version) for link in ordered] == [
+        (LinkRole.BOOT, 4),
+        (LinkRole.BOOT, 6),
+        (LinkRole.IPV6, 6),
+        (LinkRole.PRIVATE, 4),
+        (LinkRole.PUBLIC, 4),
+    ]

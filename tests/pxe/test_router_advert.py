@@ -10,7 +10,7 @@ import struct
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from ipaddress import IPv6Interface, IPv6Network
+from ipaddress import IPv6Network
 from typing import Any
 
 import pytest
@@ -18,10 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers import inet6 as scapy
 
-from netconf.desired import Link, LinkRole
+from netconf.desired import Profile
+from netconf.render import configuration
 from pxe.router_advert import Advert, advertisement, is_solicitation, link_local, serve_router_advert
+from service.lab.leaf.view import PortView, update_views
 from service.lab.router_advert import advert_of
-from tests.lab.small_service import Port, boot_port
+from tests.netconf.leaves import boot6_of, leaf_of, port_of
 from tests.pxe.dhcp6_clients.network import Network
 
 MAC = bytes.fromhex("525400000101")
@@ -106,13 +108,20 @@ def test_scapy_reads_what_we_say(advert: Advert, expected: tuple[int, int, int],
     assert scapy.IPv6(bytes(packet))[scapy.ICMPv6ND_RA].cksum == checksum
 
 
-def test_a_ports_configuration_is_what_it_advertises() -> None:
-    port: Port = boot_port(1, "127.78.254.1")
-    assert advert_of(port) == Advert()
-    port.add(Link(LinkRole.IPV6, IPv6Interface("2001:db8:64:1::/127")))
-    assert advert_of(port) == Advert()
-    port.add(Link(LinkRole.BOOT, IPv6Interface("2001:db8:64::/127")))
-    assert advert_of(port) == Advert(managed=True, other=True, lifetime_s=1800, prefix=IPv6Network("2001:db8:64::/64"))
+@pytest.mark.parametrize(
+    ("boots_by_ipv6", "expected"),
+    [(False, Advert()), (True, Advert(True, True, 1800, IPv6Network("2001:db8:b:2::/64")))],
+    ids=["ipv4", "ipv6"],
+)
+def test_a_leafs_port_advertises_by_what_it_boots_by(boots_by_ipv6: bool, expected: Advert) -> None:
+    """By the leaf's running configuration; a device's IPv6 link changes nothing."""
+    port = port_of(2, Profile.ACTIVE)
+    if boots_by_ipv6:
+        port = replace(port, links=(boot6_of(2), *port.links))
+    view = PortView("leaf1", port.name)
+    update_views({port.name: view}, configuration(leaf_of(port)))
+    assert len(view.links) == len(port.links)
+    assert advert_of(view) == expected
 
 
 @pytest.fixture

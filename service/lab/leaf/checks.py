@@ -140,11 +140,12 @@ def _check_relay(configuration: Element) -> Iterator[str]:
         for interface in active(configuration, "interfaces/interface")
         for unit in active(interface, "unit")
     }
-    servers = _named(configuration, "forwarding-options/dhcp-relay/server-group/server-group")
-    for group in active(configuration, "forwarding-options/dhcp-relay/group"):
-        for used in active(group, "active-server-group/active-server-group"):
-            if _text(used) not in servers:
-                raise _refuse(f"server-group {_text(used)!r} is not defined", group)
-        for interface in active(group, "interface"):
-            if name_of(interface) not in units:
-                yield f"{path_of(group)} interface {name_of(interface)} is not configured"
+    for relay in ("forwarding-options/dhcp-relay", "forwarding-options/dhcp-relay/dhcpv6"):
+        servers = _named(configuration, f"{relay}/server-group/server-group")
+        for group in active(configuration, f"{relay}/group"):
+            for used in active(group, "active-server-group/active-server-group"):
+                if _text(used) not in servers:
+                    raise _refuse(f"server-group {_text(used)!r} is not defined", group)
+            for interface in active(group, "interface"):
+                if name_of(interface) not in units:
+                    yield f"{path_of(group)} interface {name_of(interface)} is not configured"

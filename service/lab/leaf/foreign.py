@@ -17,6 +17,8 @@ _NAME = re.compile("rh|rh[46]?-.*")
 _NAMED = (
     "forwarding-options/dhcp-relay/group",
     "forwarding-options/dhcp-relay/server-group/server-group",
+    "forwarding-options/dhcp-relay/dhcpv6/group",
+    "forwarding-options/dhcp-relay/dhcpv6/server-group/server-group",
     "protocols/bgp/group",
     "policy-options/prefix-list",
     "policy-options/policy-statement",

@@ -94,6 +94,20 @@ root:
     active-server-group
      (active-server-group)=
     forward-only! @relay-options interface*
+   dhcpv6
+    server-group
+     (server-group)*
+      (address)*
+    group*
+     active-server-group
+      (active-server-group)=
+     forward-only! relay-agent-option-79! interface*
+     relay-agent-interface-id?
+      prefix
+       host-name!
+     relay-agent-remote-id?
+      prefix
+       host-name!
  routing-options
   router-id=
   autonomous-system

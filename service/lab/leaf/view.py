@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from ipaddress import IPv4Address, ip_interface
-from typing import cast
 
 from netconf.desired import Link, LinkRole
 from netconf.owned import name_of
@@ -55,10 +54,10 @@ class PortView:
 
 
 def _role(address: Element, version: int) -> LinkRole:
-    if version == 6:
-        return LinkRole.IPV6
     if address.find("primary") is not None:
         return LinkRole.BOOT
+    if version == 6:
+        return LinkRole.IPV6
     return LinkRole.PUBLIC if address.find("preferred") is not None else LinkRole.PRIVATE
 
 
@@ -96,7 +95,7 @@ def _links(interface: Element | None) -> tuple[tuple[Link, ...], IPv4Address | N
         except ValueError:  # what is ephemeral was not checked
             continue
         role = _role(address, leaf.version)
-        if role is LinkRole.BOOT:
-            source = cast(IPv4Address, leaf.ip)
+        if role is LinkRole.BOOT and isinstance(leaf.ip, IPv4Address):
+            source = leaf.ip
         links.append(Link(role, leaf))
-    return tuple(sorted(links, key=lambda link: link.role)), source
+    return tuple(sorted(links)), source
