@@ -19,6 +19,7 @@ from pxe.dhcp.server import DhcpSettings, serve_dhcp
 from pxe.dhcp6.answer import server_duid
 from pxe.dhcp6.server import Dhcp6Settings, serve_dhcp6
 from pxe.first_stage import collect_first_stages
+from pxe.grub_files import GrubFiles
 from pxe.http import HttpSettings, boot_routes
 from pxe.http_server import serve_http
 from pxe.http_source import TRUSTED_PROXIES
@@ -52,6 +53,7 @@ class _Node:
     db: Pool
     parts: Parts
     index: BootIndex
+    scripts: BootScripts
     sightings: Sightings
     files: Mapping[str, bytes]
     counters: Counters
@@ -73,7 +75,8 @@ async def boot_node(
     first_stage = parts.settings.state_dir / "first-stage"
     await asyncio.to_thread(collect_first_stages, first_stage)
     feed = BootFeed(database_url, BootIndex(), parts.clock)
-    node = _Node(db, parts, feed.index, Sightings(db, parts.clock), load_files(first_stage), Counters())
+    scripts, sightings = BootScripts(db, parts, feed.index), Sightings(db, parts.clock)
+    node = _Node(db, parts, feed.index, scripts, sightings, load_files(first_stage), Counters())
     background = [
         tasks.create_task(feed.run(), name="boot feed"),
         tasks.create_task(node.sightings.run(), name="sightings"),
@@ -94,13 +97,12 @@ def _application(node: _Node, hub: Hub) -> web.Application:
     parts, settings = node.parts, node.parts.settings
     app = web.Application(client_max_size=1 << 20, middlewares=[_without_database])
     app[TRUSTED_PROXIES] = frozenset(ip_address(name) for name in listed(settings.trusted_proxies))
-    scripts = BootScripts(node.db, parts, node.index)
     http = HttpSettings(
         Rates(settings.machine_rate, settings.rack_rate), accel_location=ACCEL_LOCATION if settings.nginx_images else ""
     )
     app.add_routes(
         boot_routes(
-            scripts.script_for, node.files, parts.images.files, http, rack_of=node.rack_of, counters=node.counters
+            node.scripts.script_for, node.files, parts.images.files, http, rack_of=node.rack_of, counters=node.counters
         )
     )
     app.add_routes(Agents(node.db, parts, hub, node.sightings.saw).routes())
@@ -131,7 +133,9 @@ async def _serve_protocols(stack: AsyncExitStack, node: _Node) -> None:
         serve_dhcp(dhcp, decider.decide, counters=counters, declined=node.sightings.declined)
     )
     tftp = TftpSettings(listen=settings.boot_host, port=settings.tftp_port)
-    await stack.enter_async_context(serve_tftp(tftp, node.files, counters))
+    # A GRUB that has no HTTP asks for everything by TFTP.
+    ask = GrubFiles(node.scripts.script_for, parts.images.files)
+    await stack.enter_async_context(serve_tftp(tftp, node.files, counters, ask))
     if parts.boot_url6 is not None:
         dhcp6 = Dhcp6Settings(
             listen=settings.boot_host6,
@@ -144,7 +148,7 @@ async def _serve_protocols(stack: AsyncExitStack, node: _Node) -> None:
             serve_dhcp6(dhcp6, decider.decide6, counters=counters, declined=node.sightings.declined6)
         )
         tftp6 = TftpSettings(listen=settings.boot_host6, port=settings.tftp_port)
-        await stack.enter_async_context(serve_tftp(tftp6, node.files, counters))
+        await stack.enter_async_context(serve_tftp(tftp6, node.files, counters, ask))
     by_dhcp = Advert(managed=parts.boot_url6 is not None, other=parts.boot_url6 is not None)
     for link in links:  # a leaf answers for itself; on our own links nobody else would, and iPXE waits for it
         await stack.enter_async_context(serve_router_advert(link, lambda: by_dhcp))
