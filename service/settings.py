@@ -25,7 +25,8 @@ class Settings:
     api_port: int = 8080
     api_url: str = ""  # how customers reach the API; empty: from api_host and api_port
     boot_host: str = "127.0.0.1"  # DHCP, TFTP, HTTP boot, metadata and agents are answered here
-    boot_nodes: str = ""  # addresses of all boot nodes, which leaves relay to, separated by commas; empty: boot_host
+    # Addresses of all boot nodes, which leaves relay to, separated by commas; empty: boot_host and boot_host6.
+    boot_nodes: str = ""
     boot_interfaces: str = ""  # links of this host on which machines are answered without a relay, separated by commas
     boot_url: str = ""  # how machines reach HTTP boot; empty: from boot_host and boot_port
     boot_host6: str = ""  # boot_host for machines that boot by IPv6; empty: not served

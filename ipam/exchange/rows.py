@@ -24,7 +24,7 @@ IMPORTABLE = tuple(status for status in STATUSES if status != "retired")
 LAST_ASN = 4_294_967_294  # RFC 7300 §2 reserves the one after it
 
 # What a prefix hands out when the source does not say: a host's link is a /31, its IPv6 a /64.
-_BLOCKS = {("boot", 4): 31, ("boot6", 6): 127, ("public", 4): 31, ("private", 4): 31, ("ipv6", 6): 64}
+_BLOCKS = {("boot", 4): 31, ("boot6", 6): 64, ("public", 4): 31, ("private", 4): 31, ("ipv6", 6): 64}
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")  # PostgreSQL's text holds neither NUL nor half a surrogate pair
 _DEPTH = 32

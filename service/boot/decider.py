@@ -40,19 +40,31 @@ class BootDecider:
         self._nameservers = tuple(name for name in names if isinstance(name, IPv4Address))
         self._nameservers6 = tuple(name for name in names if isinstance(name, IPv6Address))
         self._saw = saw
+        self._leases: dict[UUID, tuple[PortFacts, Lease]] = {}
 
     def decide(self, request: BootRequest) -> BootDecision:
         """The answer to a DHCP request."""
         facts = self._port(request.giaddr, request.ciaddr, request.readings, request.remote_id)
         if isinstance(facts, str):
             return BootDecision(None, facts)
-        host, leaf = facts.host, facts.link
-        if host is None or leaf is None:
+        lease = self._lease(facts)
+        if lease is None:
             return BootDecision(None, f"{facts.where} has no boot link")
         self._look(facts, request.mac, request.stage)
-        lease = Lease(host, leaf.ip, LEASE_S, ((_METADATA, leaf.ip),), self._nameservers)
         url = f"{self._script}?mac={request.mac}&arch={request.arch}" if request.stage is Stage.IPXE else None
         return BootDecision(lease, "the port's boot link", script_url=url, signed=facts.secure_boot)
+
+    def _lease(self, facts: PortFacts) -> Lease | None:
+        """What DHCP says of the port, made once for each of its states."""
+        known = self._leases.get(facts.port_id)
+        if known is not None and known[0] is facts:
+            return known[1]
+        if facts.host is None or facts.link is None:
+            return None
+        router = facts.link.ip
+        lease = Lease(facts.host, router, LEASE_S, ((_METADATA, router),), self._nameservers)
+        self._leases[facts.port_id] = facts, lease
+        return lease
 
     def decide6(self, request: BootRequest6) -> BootDecision6:
         """The answer to a DHCPv6 request."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv6Interface
 from uuid import UUID
 
@@ -31,21 +31,21 @@ class PortFacts:
     device_id: UUID | None = None
     operating_system: str | None = None
     always_pxe: bool = False
+    # The host's sides of the boot links: the addresses after the leaf's. Made once, not with every request.
+    host: IPv4Interface | None = field(init=False, compare=False)
+    host6: IPv6Interface | None = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        link, link6 = self.link, self.link6
+        host = None if link is None else IPv4Interface((int(link.ip) + 1, link.network.prefixlen))
+        host6 = None if link6 is None else IPv6Interface((int(link6.ip) + 1, link6.network.prefixlen))
+        object.__setattr__(self, "host", host)
+        object.__setattr__(self, "host6", host6)
 
     @property
     def where(self) -> str:
         """The port's name among those of all leaves."""
         return f"{self.leaf} {self.port}"
-
-    @property
-    def host(self) -> IPv4Interface | None:
-        """The host's side of the boot link: the address after the leaf's."""
-        return None if self.link is None else IPv4Interface((int(self.link.ip) + 1, self.link.network.prefixlen))
-
-    @property
-    def host6(self) -> IPv6Interface | None:
-        """The host's side of the IPv6 boot link."""
-        return None if self.link6 is None else IPv6Interface((int(self.link6.ip) + 1, self.link6.network.prefixlen))
 
     def foreign(self, mac: str | None) -> bool:
         """Whether another card than the recorded machine's is at the port."""

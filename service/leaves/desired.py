@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import ip_address, ip_network
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from sql.loader import Q
 
 _ROLES = {
     "boot": LinkRole.BOOT,
+    "boot6": LinkRole.BOOT,
     "public": LinkRole.PUBLIC,
     "private": LinkRole.PRIVATE,
     "ipv6": LinkRole.IPV6,
@@ -47,8 +48,9 @@ async def desired_leaf(conn: Connection, leaf_id: UUID, name: str, parts: Known)
     bgp = await announced_by(conn, devices, key=parts.key)
     ports = tuple(_port(row, held, bgp) for row in rows)
     settings = parts.settings
-    servers = tuple(IPv4Address(name) for name in listed(settings.boot_nodes) or [settings.boot_host])
-    mirrors = tuple(IPv4Network(prefix) for prefix in listed(settings.mirrors))
+    named = listed(settings.boot_nodes) or [name for name in (settings.boot_host, settings.boot_host6) if name]
+    servers = tuple(ip_address(name) for name in named)
+    mirrors = tuple(ip_network(prefix) for prefix in listed(settings.mirrors))
     fabric = await conn.fetchval(Q["fabric_of_leaf"], leaf_id)
     exempt = [
         Exemption(tuple(row["object"]), row["instead_of"], open_sealed(parts.key, row["accepted"]))
@@ -58,7 +60,7 @@ async def desired_leaf(conn: Connection, leaf_id: UUID, name: str, parts: Known)
         name,
         ports,
         servers,
-        tuple(IPv4Network(f"{server}/32") for server in servers),
+        tuple(ip_network(server) for server in servers),
         mirrors,
         None if fabric is None else FabricEntry.model_validate(fabric).desired(),
         tuple(exempt),

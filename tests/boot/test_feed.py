@@ -110,12 +110,12 @@ async def test_a_device_that_boots_another_way_and_a_boot_link_that_comes_and_go
         await until(lambda: (facts("always_pxe"), facts("operating_system")) == (True, "custom_ipxe"))
         async with world.db.acquire() as conn, conn.transaction():
             vrf = await add_vrf(conn, "default")
-            for cidr, role, length in (("10.64.0.0/24", "boot", 31), ("2001:db8:64::/64", "boot6", 127)):
+            for cidr, role, length in (("10.64.0.0/24", "boot", 31), ("2001:db8:6400::/56", "boot6", 64)):
                 await add_prefix(conn, vrf, cidr, role, block_length=length, facility="ewr1")
                 prefixes = await prefixes_for(conn, role, "ewr1")
                 await take(conn, prefixes, port_id, role, now=NOW, by="test")
         await until(lambda: facts("link6") is not None and facts("link") is not None)
-        assert (str(facts("link")), str(facts("link6"))) == ("10.64.0.0/31", "2001:db8:64::/127")
+        assert (str(facts("link")), str(facts("link6"))) == ("10.64.0.0/31", "2001:db8:6400::/127")
         async with world.db.acquire() as conn, conn.transaction():
             await give_back(conn, port_id, now=datetime.now(UTC), by="test")
         await until(lambda: facts("link") is None)
@@ -151,19 +151,20 @@ async def test_many_ports_are_read_in_pages_and_none_is_left_out(db: Pool, datab
         assert await as_in(db, feed.index)
 
 
-@pytest.mark.parametrize("address", ["10.64.0.1", "2001:db8:64::1"])
+@pytest.mark.parametrize("address", ["10.64.0.1", "2001:db8:6400::1"])
 async def test_a_boot_links_address_leads_to_its_port(world: World, address: str) -> None:
     (machine_id,) = await world.add_machines(1)
     port_id = await world.db.fetchval("SELECT port_id FROM machine WHERE id = $1", machine_id)
     async with world.db.acquire() as conn, conn.transaction():
         vrf = await add_vrf(conn, "default")
-        for cidr, role, length in (("10.64.0.0/24", "boot", 31), ("2001:db8:64::/64", "boot6", 127)):
+        for cidr, role, length in (("10.64.0.0/24", "boot", 31), ("2001:db8:6400::/56", "boot6", 64)):
             await add_prefix(conn, vrf, cidr, role, block_length=length, facility="ewr1")
             await take(conn, await prefixes_for(conn, role, "ewr1"), port_id, role, now=NOW, by="test")
     query = "boot_link_of_address6" if ":" in address else "boot_link_of_address"
     row = await world.db.fetchrow(Q[query], address)
     assert (row["port_id"], row["machine_id"], row["mac"]) == (port_id, machine_id, "02:00:00:00:00:00")
-    assert await world.db.fetchrow(Q[query], address[:-1] + "9") is None
+    # A port's /64 is its own as a whole; the next one is not.
+    assert await world.db.fetchrow(Q[query], "2001:db8:6400:1::1" if ":" in address else "10.64.0.9") is None
 
 
 async def test_a_database_that_refuses_is_asked_again() -> None:
