@@ -10,12 +10,15 @@ from collections.abc import Callable
 
 import asyncpg
 
+from pxe.first_stage import collect_first_stages
 from service.cli.client import CallFailed, Client, environment
 from service.cli.output import Output
 from service.settings import BadSetting, Settings, read_settings
 from sql.migrate import migrations
 
 _ROOM_BYTES = 2 << 30  # images and the embedded database need this much at least
+
+_NEEDED = {"undionly.kpxe", "snponly.efi"}  # what most firmware asks for; the rest is for some machines only
 
 Check = tuple[str, Callable[[], str]]
 
@@ -75,6 +78,29 @@ def _check_database(settings: Settings) -> str:
         raise Ill(str(err) or type(err).__name__) from None
 
 
+def _first_stages(settings: Settings) -> str:
+    folder = settings.state_dir / "first-stage"
+    missing = collect_first_stages(folder)
+    lacking = ", ".join(f"{file} (package {package})" for file, package in sorted(missing.items()))
+    if missing.keys() & _NEEDED:
+        raise Ill(f"missing in {folder}: {lacking}")
+    return f"{folder}, without {lacking}" if lacking else f"all in {folder}"
+
+
+def _boot_nodes(client: Client) -> str:
+    nodes = client.get("/admin/v1/boot-nodes")["boot_nodes"]
+    alive = [one for one in nodes if one["state"] == "alive"]
+    if not alive:
+        raise Ill("none is alive: machines that boot get no answer")
+    return f"{len(alive)} alive" + (f", {len(nodes) - len(alive)} silent" if len(nodes) > len(alive) else "")
+
+
+def _cables(client: Client) -> str:
+    if wrong := client.get("/admin/v1/wrong-cables")["wrong_cables"]:
+        raise Ill("; ".join(one["finding"] for one in wrong))
+    return "no machine was seen at another's port"
+
+
 def _api(client: Client) -> str:
     user = client.get("/user")
     return f"{client.url} answers {user['full_name'] or user['email']}"
@@ -118,12 +144,15 @@ def _checks(client: Client) -> list[Check]:
     checks += [
         ("state folder", lambda: _state_dir(settings)),
         ("database", lambda: _check_database(settings)),
+        ("first-stage files", lambda: _first_stages(settings)),
         ("api", lambda: _api(client)),
     ]
     if environment("TOKEN"):
         checks += [
             ("machines", lambda: _machines(client)),
             ("leaves", lambda: _leaves(client)),
+            ("boot nodes", lambda: _boot_nodes(client)),
+            ("cables", lambda: _cables(client)),
             ("runs", lambda: _runs(client)),
         ]
     return checks

@@ -34,6 +34,8 @@ class Platform:
     code: Path | None = None  # UEFI: the firmware's code
     variables: Path | None = None  # UEFI: its variables as they are at first
     nic: str = ""  # further properties of the network card
+    arch: str = "amd64"
+    secure_boot: bool = False
 
     def missing_packages(self) -> list[str]:
         """The Debian packages that must be installed before such a machine can be started."""
@@ -42,7 +44,9 @@ class Platform:
         return sorted(packages)
 
 
-def _ovmf(code: str, variables: str, *arguments: str, machine: str = "q35,graphics=off") -> Platform:
+def _ovmf(
+    code: str, variables: str, *arguments: str, machine: str = "q35,graphics=off", secure_boot: bool = False
+) -> Platform:
     files = {f"/usr/share/OVMF/{name}": "ovmf" for name in (code, variables)}
     return Platform(
         "qemu-system-x86_64",
@@ -51,6 +55,7 @@ def _ovmf(code: str, variables: str, *arguments: str, machine: str = "q35,graphi
         code=Path("/usr/share/OVMF", code),
         variables=Path("/usr/share/OVMF", variables),
         nic=",romfile=",  # without the card's ROM, which is iPXE, the firmware's own client asks
+        secure_boot=secure_boot,
     )
 
 
@@ -66,6 +71,7 @@ def _aavmf(*arguments: str) -> Platform:
         code=Path("/usr/share/AAVMF/AAVMF_CODE.fd"),
         variables=Path("/usr/share/AAVMF/AAVMF_VARS.fd"),
         nic=",romfile=",
+        arch="arm64",
     )
 
 
@@ -88,6 +94,7 @@ PLATFORMS: dict[Firmware, Platform] = {
         *("-global", "driver=cfi.pflash01,property=secure,value=on"),
         *_NO_PXE6,
         machine="q35,graphics=off,smm=on",
+        secure_boot=True,
     ),
     "uefi-arm64": _aavmf(*_NO_PXE6),
     "uefi-arm64-http": _aavmf(*_NO_PXE4, *_NO_PXE6),

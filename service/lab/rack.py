@@ -18,7 +18,7 @@ from service.lab.leaf import Plug, VirtualLeaf
 from service.lab.light import LightMachine
 from service.lab.netns import DataPlane, create_tap
 from service.lab.parts import LeafPort, Nic, PowerTarget
-from service.lab.qemu import Firmware, QemuMachine
+from service.lab.qemu import PLATFORMS, Firmware, Platform, QemuMachine
 from service.lab.relay import serve_tap_relay
 from service.lab.router_advert import advert_of
 
@@ -192,6 +192,10 @@ class Rack:
         """Write down where a machine is plugged in, for the inventory."""
         self._cabling[name] = (port.leaf, port, mac)
 
+    def _platform(self, name: str) -> Platform:
+        """What an operator knows of the machine's firmware; a light one has that of any."""
+        return PLATFORMS[self.settings.firmware if name in self.virtual else "bios"]
+
     def inventory(self) -> dict[str, Any]:
         """What an operator sends to `POST /admin/v1/inventory` for this rack."""
         return {
@@ -213,6 +217,8 @@ class Rack:
                     "name": name,
                     "plan": self.settings.plan,
                     "mac": mac,
+                    "arch": self._platform(name).arch,
+                    "secure_boot": self._platform(name).secure_boot,
                     "leaf": leaf,
                     "port": port.name,
                     "bmc_url": self.bmc.system_url(name),
