@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.roundhouse
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system run test check unit postgresql15 qemu images bench soak docs clean
+.PHONY: help setup system peers run test check unit postgresql15 qemu images bench soak docs clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -20,6 +20,9 @@ setup: $(STAMP) ## the environment (.venv) with pinned dependencies
 
 system: ## Debian packages that images, QEMU and the second test peers need (root)
 	./.ci/system-packages
+
+peers: ## Debian packages that the benches compare with (root)
+	./.ci/system-packages bench
 
 run: setup ## service, virtual rack and one order; stays up (ONCE=1: releases the machine and exits)
 	$(BIN)/roundhouse lab demo $(if $(ONCE),--once) $(LAB)
@@ -48,7 +51,7 @@ images: setup system ## the in-RAM installer and the Debian 12 image, into var/i
 qemu: images ## a real virtual machine: order, network boot, install, SSH login (UEFI=1 for UEFI)
 	$(BIN)/roundhouse lab demo --once --machines 0 --leaves 1 --qemu 1 $(if $(UEFI),--firmware uefi)
 
-bench: setup ## how fast it is, into build/bench.json (BENCH=ipam.allocate for one part; all: some 20 minutes)
+bench: setup ## how fast it is, into build/bench.json (BENCH=ipam.allocate for one part; all: some 40 minutes)
 	$(BIN)/python -m tests.bench $(BENCH)
 
 soak: setup ## a million random operations on the address manager, checked

@@ -18,7 +18,6 @@ import structlog
 from pxe.counters import Counters
 from pxe.tftp import packets
 from pxe.tftp.deadlines import Deadlines
-from pxe.tftp.files import load_files as load_files
 from pxe.tftp.poller import Poller
 from pxe.tftp.transfer import Address, Outcome, Transfer
 

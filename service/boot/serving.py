@@ -26,7 +26,8 @@ from pxe.http_source import TRUSTED_PROXIES
 from pxe.nginx import ACCEL_LOCATION
 from pxe.pacing import Rates
 from pxe.router_advert import Advert, serve_router_advert
-from pxe.tftp.server import TftpSettings, load_files, serve_tftp
+from pxe.tftp.files import load_files
+from pxe.tftp.server import TftpSettings, serve_tftp
 from service.agents import Agents
 from service.boot.decider import BootDecider
 from service.boot.feed import BootFeed

@@ -25,7 +25,8 @@ from pxe.first_stage import collect_first_stages
 from pxe.grub_files import GrubFiles
 from pxe.http import boot_routes
 from pxe.router_advert import serve_router_advert
-from pxe.tftp.server import TftpSettings, load_files, serve_tftp
+from pxe.tftp.files import load_files
+from pxe.tftp.server import TftpSettings, serve_tftp
 from service.lab.parts import BootSource, Nic
 from service.lab.qemu import PLATFORMS, Firmware, QemuMachine
 from service.lab.relay import serve_tap_relay

@@ -19,7 +19,8 @@ from netconf.desired import Link, LinkRole
 from pxe.decide import BootDecision, BootRequest, Lease, Script, Target
 from pxe.dhcp.server import DhcpSettings, serve_dhcp
 from pxe.http import boot_routes
-from pxe.tftp.server import TftpSettings, load_files, serve_tftp
+from pxe.tftp.files import load_files
+from pxe.tftp.server import TftpSettings, serve_tftp
 from service.lab.board import LightSettings
 
 IMAGE = bytes(range(256)) * 4096

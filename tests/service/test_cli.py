@@ -163,12 +163,28 @@ async def test_the_doctor_names_what_is_wrong(
     monkeypatch.setenv("ROUNDHOUSE_DATABASE_URL", database_url)
     monkeypatch.setenv("ROUNDHOUSE_STATE_DIR", str(tmp_path))
     await world.add_machines(1)
+    own = tmp_path / "first-stage" / "own"
+    own.mkdir(parents=True)
+    for name in ("undionly.kpxe", "snponly.efi"):
+        (own / name).write_bytes(b"an operator's own build")
+    status, out, _ = await shell("doctor", "--json")
+    ill = {one["check"]: one["detail"] for one in json.loads(out) if not one["ok"]}
+    assert (status, ill) == (1, {"boot nodes": "none is alive: machines that boot get no answer"})
+    await world.db.execute(
+        "INSERT INTO boot_node (id, host, pid, address, started_at, seen_at, ports, counters)"
+        " VALUES (gen_random_uuid(), 'h', 1, '192.0.2.1', now(), now(), 1, '{}')"
+    )
     status, out, _ = await shell("doctor")
-    assert status == 0 and "schema up to date" in out, out
+    assert status == 0 and "schema up to date" in out and "1 alive" in out, out
+    assert (tmp_path / "first-stage" / "snponly.efi").read_bytes() == b"an operator's own build"
     await world.db.execute("UPDATE machine SET state = 'quarantined', reason = 'the fan is loud'")
     status, out, _ = await shell("doctor", "--json")
     ill = [one for one in json.loads(out) if not one["ok"]]
     assert status == 1 and [one["check"] for one in ill] == ["machines"] and "the fan is loud" in ill[0]["detail"]
+    await world.db.execute("UPDATE machine SET state = 'ready'")
+    await world.db.execute("UPDATE leaf_port SET booted_mac = '02:ff:00:00:00:01', booted_at = now()")
+    status, out, _ = await shell("doctor")
+    assert status == 1 and "MAC 02:ff:00:00:00:01: expected no port, seen leaf-ewr1 xe-0/0/0, where m0 (" in out
     monkeypatch.setenv("ROUNDHOUSE_WORKERS", "many")
     status, out, _ = await shell("doctor")
     assert status == 1 and "workers: 'many' is no whole number" in out
