@@ -168,8 +168,8 @@ async def test_the_doctor_names_what_is_wrong(
     for name in ("undionly.kpxe", "snponly.efi"):
         (own / name).write_bytes(b"an operator's own build")
     status, out, _ = await shell("doctor", "--json")
-    ill = {one["check"]: one["detail"] for one in json.loads(out) if not one["ok"]}
-    assert (status, ill) == (1, {"boot nodes": "none is alive: machines that boot get no answer"})
+    found = {one["check"]: one["detail"] for one in json.loads(out) if not one["ok"]}
+    assert (status, found) == (1, {"boot nodes": "none is alive: machines that boot get no answer"})
     await world.db.execute(
         "INSERT INTO boot_node (id, host, pid, address, started_at, seen_at, ports, counters)"
         " VALUES (gen_random_uuid(), 'h', 1, '192.0.2.1', now(), now(), 1, '{}')"
