@@ -62,7 +62,7 @@ def _ovmf(
 def _aavmf(*arguments: str) -> Platform:
     return Platform(
         "qemu-system-aarch64",
-        # The oldest processor that 64-bit Arm has is the one that is emulated fastest.
+        # Without a name it is a processor of 32 bits.
         ("-M", "virt", "-cpu", "cortex-a57", *arguments),
         {
             "/usr/bin/qemu-system-aarch64": "qemu-system-arm",
