@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.roundhouse
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system peers run test check unit postgresql15 qemu images bench soak docs clean
+.PHONY: help setup system peers run test check unit firmware postgresql15 qemu images bench soak docs clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -36,7 +36,10 @@ check: setup ## formatting, lints, types, import contracts
 # Most of a test's time is waiting: two run side by side. A virtual machine wants the processors for itself.
 unit: setup ## the tests (PYTEST=… passes options)
 	$(BIN)/pytest -n 2 --dist worksteal -m "not qemu" $(PYTEST)
-	$(BIN)/pytest -m qemu $(PYTEST) || test $$? -eq 5
+	$(BIN)/pytest -m "qemu and smoke" $(PYTEST) || test $$? -eq 5
+
+firmware: images ## every kind of firmware down to the installer, in virtual machines (root; some 12 minutes)
+	$(BIN)/pytest -m qemu $(PYTEST)
 
 postgresql15: setup ## the tests of database and service once more, on Debian's PostgreSQL 15
 	./.ci/with-postgresql-15 $(BIN)/pytest -n 2 --dist worksteal tests/ipam tests/service tests/lab/test_main_path.py \
@@ -44,8 +47,9 @@ postgresql15: setup ## the tests of database and service once more, on Debian's 
 
 test: check unit ## everything the gate runs
 
-images: setup system ## the in-RAM installer and the Debian 12 image, into var/images
+images: setup system ## the in-RAM installers and the Debian 12 image, into var/images
 	$(BIN)/roundhouse image build installer
+	$(BIN)/roundhouse image build installer --arch arm64
 	$(BIN)/roundhouse image build debian-12
 
 qemu: images ## a real virtual machine: order, network boot, install, SSH login (UEFI=1 for UEFI)

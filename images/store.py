@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+FIRST_STAGES = "first-stage"  # folder of the boot loaders that the builder makes; not named by their hashes
 INDEX = "index.json"
 _CHUNK = 1 << 20
 

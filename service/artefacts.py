@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from images.store import INDEX, Artefact, StoredImage, load
+from images.store import FIRST_STAGES, INDEX, Artefact, StoredImage, load
 
 _INSTALLER = "installer"
 
@@ -25,6 +25,11 @@ class Artefacts:
     def files(self) -> Path:
         """The folder of the files, each named by its sha256."""
         return self.root / "sha256"
+
+    @property
+    def first_stages(self) -> Path:
+        """The folder of the boot loaders that the builder made."""
+        return self.root / FIRST_STAGES
 
     def installer(self, arch: str = "amd64") -> Artefact:
         """Kernel and initrd of the in-RAM installer for machines of that architecture. Raises NotBuilt."""

@@ -17,8 +17,8 @@ from pathlib import Path
 from images.build.apt import unpack
 from images.build.architecture import ARM64, Architecture
 from images.build.host import require, run
+from images.store import FIRST_STAGES
 
-FOLDER = "first-stage"  # of the store
 GRUB = "grub-arm64.efi"
 
 # Our name: Debian's package, the path in it.
@@ -62,7 +62,7 @@ def packages(architecture: Architecture) -> set[str]:
 
 def complete(store: Path, architecture: Architecture) -> bool:
     """True when the store has them all."""
-    return architecture is not ARM64 or all((store / FOLDER / name).is_file() for name in (GRUB, *_PACKAGED))
+    return architecture is not ARM64 or all((store / FIRST_STAGES / name).is_file() for name in (GRUB, *_PACKAGED))
 
 
 def collect(store: Path, architecture: Architecture, apt_options: Sequence[str], scratch: Path) -> None:
@@ -72,9 +72,9 @@ def collect(store: Path, architecture: Architecture, apt_options: Sequence[str],
     require({"grub-mkimage": "grub-common", "dpkg-deb": "dpkg"})
     unpacked = scratch / "first-stage"
     unpack(sorted(packages(architecture)), apt_options, unpacked)
-    _put(_grub(unpacked / _MODULES[1], scratch), store / FOLDER / GRUB)
+    _put(_grub(unpacked / _MODULES[1], scratch), store / FIRST_STAGES / GRUB)
     for name, (_, path) in _PACKAGED.items():
-        _put(unpacked / path, store / FOLDER / name)
+        _put(unpacked / path, store / FIRST_STAGES / name)
 
 
 def _grub(modules: Path, scratch: Path) -> Path:

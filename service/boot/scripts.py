@@ -29,7 +29,10 @@ log = structlog.get_logger()
 _AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
 _PATIENCE_S = 1.0  # for the database; iPXE itself is told within it either way
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
-_CONSOLES = "console=tty0 console=ttyS0,115200"
+_CONSOLES = {
+    "amd64": "console=tty0 console=ttyS0,115200",
+    "arm64": "console=tty0 console=ttyS0,115200 console=ttyAMA0,115200",
+}
 _CPU = {Arch.UEFI_ARM64: "arm64", Arch.BIOS: "amd64", Arch.UEFI_X64: "amd64"}
 
 
@@ -101,8 +104,9 @@ class BootScripts:
 
     def _installer(self, facts: PortFacts, arch: str | None, source: IPv4Address | IPv6Address) -> Script:
         """The in-RAM installer with a fresh token that is good for one hello."""
+        cpu = next((name for told, name in _CPU.items() if told == arch), facts.arch)
         try:
-            installer = self._parts.images.installer(_CPU.get(Arch(arch), facts.arch) if arch in _CPU else facts.arch)
+            installer = self._parts.images.installer(cpu)
         except NotBuilt as err:
             log.error("no_installer", port=facts.where, reason=str(err))
             return Script(Target.WAIT)
@@ -112,7 +116,7 @@ class BootScripts:
             Target.INSTALLER,
             kernel_url=_url(base, installer.kernel),
             initrd_urls=(_url(base, installer.initrd),),
-            cmdline=f"{_CONSOLES} roundhouse.url={base} roundhouse.token={token}",
+            cmdline=f"{_CONSOLES[cpu]} roundhouse.url={base} roundhouse.token={token}",
         )
 
 

@@ -19,10 +19,12 @@ from pxe.dhcp.server import DhcpSettings, serve_dhcp
 from pxe.dhcp6.answer import server_duid
 from pxe.dhcp6.server import Dhcp6Settings, serve_dhcp6
 from pxe.first_stage import collect_first_stages
+from pxe.grub import SERVICE_FILE, service_file
 from pxe.grub_files import GrubFiles
 from pxe.http import HttpSettings, boot_routes
 from pxe.http_server import serve_http
 from pxe.http_source import TRUSTED_PROXIES
+from pxe.ipxe import Unsafe
 from pxe.nginx import ACCEL_LOCATION
 from pxe.pacing import Rates
 from pxe.router_advert import Advert, serve_router_advert
@@ -37,7 +39,7 @@ from service.boot.scripts import BootScripts
 from service.boot.sightings import Sightings
 from service.metadata.routes import Metadata
 from service.parts import Parts
-from service.settings import listed
+from service.settings import BadSetting, listed
 from service.store.notify import Hub
 from service.store.rows import Pool
 
@@ -71,13 +73,18 @@ async def boot_node(
 ) -> AsyncIterator[None]:
     """Answer machines while the block runs. `sockets` listen for HTTP; the other protocols open their own.
 
-    Raises OSError where an address or a port cannot be had, and TimeoutError where the database does not answer.
+    Raises OSError where an address or a port cannot be had, BadSetting where boot_url is none that every boot loader
+    can use, and TimeoutError where the database does not answer.
     """
     first_stage = parts.settings.state_dir / "first-stage"
-    await asyncio.to_thread(collect_first_stages, first_stage)
+    await asyncio.to_thread(collect_first_stages, first_stage, parts.images.first_stages)
+    try:
+        files = load_files(first_stage) | {SERVICE_FILE: service_file(parts.boot_url)}
+    except Unsafe as err:
+        raise BadSetting(f"boot_url: {err}; allowed is http://HOST or http://HOST:PORT") from None
     feed = BootFeed(database_url, BootIndex(), parts.clock)
     scripts, sightings = BootScripts(db, parts, feed.index), Sightings(db, parts.clock)
-    node = _Node(db, parts, feed.index, scripts, sightings, load_files(first_stage), Counters())
+    node = _Node(db, parts, feed.index, scripts, sightings, files, Counters())
     background = [
         tasks.create_task(feed.run(), name="boot feed"),
         tasks.create_task(node.sightings.run(), name="sightings"),

@@ -7,10 +7,12 @@ import os
 import shutil
 from argparse import Namespace
 from collections.abc import Callable
+from pathlib import Path
 
 import asyncpg
 
 from pxe.first_stage import collect_first_stages
+from service.artefacts import Artefacts
 from service.cli.client import CallFailed, Client, environment
 from service.cli.output import Output
 from service.settings import BadSetting, Settings, read_settings
@@ -80,8 +82,9 @@ def _check_database(settings: Settings) -> str:
 
 def _first_stages(settings: Settings) -> str:
     folder = settings.state_dir / "first-stage"
-    missing = collect_first_stages(folder)
-    lacking = ", ".join(f"{file} (package {package})" for file, package in sorted(missing.items()))
+    store = Artefacts(Path(settings.images_dir or settings.state_dir / "images"))
+    missing = collect_first_stages(folder, store.first_stages)
+    lacking = ", ".join(f"{file} ({source})" for file, source in sorted(missing.items()))
     if missing.keys() & _NEEDED:
         raise Ill(f"missing in {folder}: {lacking}")
     return f"{folder}, without {lacking}" if lacking else f"all in {folder}"

@@ -61,7 +61,9 @@ def test_a_machine_gets_its_script_and_outlasts_a_server_that_fails(firmware: Fi
     at_a_leaf(course())
 
 
-@pytest.mark.parametrize("firmware", list(FIRST))
+@pytest.mark.parametrize(
+    "firmware", [pytest.param(one, marks=[pytest.mark.smoke] if one == "uefi-http" else []) for one in FIRST]
+)
 def test_a_machine_reaches_the_installer(firmware: Firmware, tmp_path: Path) -> None:
     skip_unless(firmware, installer=True)
 

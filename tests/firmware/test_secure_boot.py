@@ -19,6 +19,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.smoke
 def test_the_signed_path_reaches_the_installer(tmp_path: Path) -> None:
     skip_unless("uefi-secure", installer=True)
 
@@ -36,6 +37,7 @@ def test_the_signed_path_reaches_the_installer(tmp_path: Path) -> None:
     at_a_leaf(course())
 
 
+@pytest.mark.smoke
 def test_firmware_refuses_an_unsigned_first_stage(tmp_path: Path) -> None:
     skip_unless("uefi-secure")
 

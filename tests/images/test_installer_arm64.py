@@ -13,7 +13,7 @@ import pytest
 from images.build import apt, first_stage, installer, targets
 from images.build.architecture import AMD64, ARM64, is_native
 from images.build.host import BuildError, candidates, which
-from images.store import Artefact, load
+from images.store import FIRST_STAGES, Artefact, load
 
 IMAGES = Path(os.environ.get("ROUNDHOUSE_TEST_IMAGES", Path(__file__).parents[2] / "var" / "images"))
 LISTS = Path("/var/lib/apt/lists")
@@ -81,7 +81,7 @@ def test_every_program_in_it_is_of_arm64(built: Artefact) -> None:
 def test_its_kernel_and_its_first_stages_are_programs_for_arm64_firmware(built: Artefact) -> None:
     assert first_stage.complete(IMAGES, ARM64)
     programs = {"kernel": IMAGES / built.kernel.file}
-    programs |= {path.name: path for path in (IMAGES / first_stage.FOLDER).iterdir()}
+    programs |= {path.name: path for path in (IMAGES / FIRST_STAGES).iterdir()}
     assert {name: pe_machine(path.read_bytes()) for name, path in programs.items()} == dict.fromkeys(
         ("kernel", "grub-arm64.efi", "grubaa64.efi", "shimaa64.efi"), _PE_ARM64
     )
@@ -103,8 +103,8 @@ def test_building_it_again_gives_the_same_bytes(built: Artefact, tmp_path: Path)
     if again.recipe != built.recipe:
         pytest.skip(f"{IMAGES} was built from other packages or sources (make images)")
     assert again == built
-    for path in (IMAGES / first_stage.FOLDER).iterdir():
-        assert (tmp_path / first_stage.FOLDER / path.name).read_bytes() == path.read_bytes()
+    for path in (IMAGES / FIRST_STAGES).iterdir():
+        assert (tmp_path / FIRST_STAGES / path.name).read_bytes() == path.read_bytes()
 
 
 @pytest.mark.qemu

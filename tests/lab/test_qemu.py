@@ -27,6 +27,7 @@ def _why_not(firmware: Firmware) -> str | None:
 
 
 @pytest.mark.qemu
+@pytest.mark.smoke
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("firmware", ["bios", "uefi"])
 def test_a_virtual_machine_is_ordered_installed_logged_into_and_released(firmware: Firmware) -> None:

@@ -7,11 +7,14 @@ from pathlib import Path
 
 # A mount namespace of its own hides what a client would read and write in the machine's own folders.
 _HIDDEN = "mount -t tmpfs t /run && "
+# Debian's script of dhclient rewrites /etc/resolv.conf.
+_OWN_ETC = 'mount -t tmpfs t /mnt && cp -a /etc/. /mnt && mount --bind /mnt /etc && exec "$0" "$@"'
 
 
 def dhclient(folder: Path) -> list[str]:
     """Keeps its leases in the folder, so that a second start confirms them."""
-    return ["dhclient", "-6", "-d", "-v", "-lf", str(folder / "leases"), "-pf", str(folder / "dhclient.pid"), "eth0"]
+    files = ["-lf", str(folder / "leases"), "-pf", str(folder / "dhclient.pid")]
+    return [*_shell(_OWN_ETC), "dhclient", "-6", "-d", "-v", *files, "eth0"]
 
 
 def dhcpcd(folder: Path) -> list[str]:

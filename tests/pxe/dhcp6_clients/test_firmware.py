@@ -129,6 +129,7 @@ async def boot_on_leaf(net: Network, folder: Path, decider: Decider, machine: li
     return await net.inside("leaf", leaf)
 
 
+@pytest.mark.smoke
 async def test_bios(net: Network, tmp_path: Path) -> None:
     """The card's ROM is iPXE."""
     decider = Decider(lease())
