@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from images.store import FIRST_STAGES, GRUB, load
+from images.build.first_stage import GRUB
+from images.store import FIRST_STAGES, load
 from pxe import grub
 from pxe.decide import Arch, Script, Stage, Target
 from service.lab.qemu import Firmware
