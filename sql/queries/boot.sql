@@ -1,8 +1,8 @@
 -- name: boot_facts
 SELECT * FROM boot_port WHERE port_id = ANY($1::uuid[])
 
--- name: boot_facts_page
-SELECT * FROM boot_port WHERE port_id > $1 ORDER BY port_id LIMIT $2
+-- name: all_boot_facts
+SELECT * FROM boot_port
 
 -- name: lock_booted_machines
 SELECT id FROM machine WHERE port_id = ANY($1::uuid[]) OR mac = ANY($2::text[]::macaddr[]) ORDER BY id FOR UPDATE

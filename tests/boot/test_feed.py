@@ -44,7 +44,7 @@ async def until(true: Callable[[], bool]) -> None:
 
 async def as_in(db: Pool, index: BootIndex) -> bool:
     """Whether the index is what the database says."""
-    rows = await db.fetch(Q["boot_facts_page"], "00000000-0000-0000-0000-000000000000", 10_000)
+    rows = await db.fetch(Q["all_boot_facts"])
     facts = [facts_of(row) for row in rows]
     return {one.port_id for one in facts} == set(index.known()) and all(
         index.by_id(one.port_id) == one for one in facts
@@ -127,8 +127,8 @@ async def test_it_answers_on_while_the_database_is_away_and_catches_up(world: Wo
         known = feed.index.home_of("02:00:00:00:00:01")
         assert known is not None and feed.connected
         await world.db.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN roundhouse_boot%'"
-            " OR query LIKE 'SELECT * FROM boot_port%'"
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
         await until(lambda: not feed.connected)
         assert feed.index.home_of("02:00:00:00:00:01") == known
