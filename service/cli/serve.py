@@ -12,6 +12,7 @@ from collections.abc import Collection, Coroutine, Iterator
 from contextlib import contextmanager
 
 from images.catalogue import load_catalogue
+from pxe.priority import answer_first
 from service.log import configure_log
 from service.seed import seed
 from service.settings import BadSetting, Settings, read_settings
@@ -94,6 +95,8 @@ async def _serve(settings: Settings, database_url: str, roles: Collection[str]) 
     token = await seeded(database_url, os.environ.get("ROUNDHOUSE_TOKEN"))
     if token is not None:
         print(f"first start: the staff token is {token}", file=sys.stderr)
+    if set(roles) == {"boot"}:
+        answer_first()
     async with service(settings, database_url, roles=roles) as running:
         if "api" in roles:
             print(f"API http://{settings.api_host}:{running.api_port}  console /console/", file=sys.stderr)

@@ -9,6 +9,7 @@ import asyncio
 import sys
 from pathlib import Path
 
+from pxe.priority import answer_first
 from pxe.tftp.files import load_files
 from pxe.tftp.server import TftpSettings, serve_tftp
 
@@ -21,4 +22,5 @@ async def _serve(listen: str, port: int, folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    answer_first()  # as a boot node does that is nothing else
     asyncio.run(_serve(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])))
