@@ -11,11 +11,11 @@ from datetime import timedelta
 from typing import Annotated, Literal, cast
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from ipam.errors import NoPrefix
 from ipam.ledger import take
-from ipam.prefixes import add_prefix, add_vrf, prefixes_for
+from ipam.prefixes import ROLES, add_prefix, add_vrf, prefixes_for
 from service.leaves.fabric import FabricEntry
 from service.parts import Parts
 from service.secrets import seal
@@ -31,23 +31,18 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+def _role(value: str) -> str:
+    allowed = [role for role in ROLES if role != "container"]
+    if value not in allowed:
+        raise ValueError(f"{value!r} is no role of a prefix that hands out; allowed are {', '.join(allowed)}")
+    return value
+
+
 class PrefixEntry(_Model):
     """A prefix that the facility hands out from, in blocks of `block_length`."""
 
     cidr: str
-    role: Literal[
-        "boot",
-        "boot6",
-        "public",
-        "private",
-        "ipv6",
-        "elastic",
-        "anycast",
-        "loopback",
-        "uplink",
-        "management",
-        "infrastructure",
-    ]
+    role: Annotated[str, AfterValidator(_role)]
     block_length: int
 
 

@@ -30,14 +30,16 @@ async def netboot_step(job: Job, machine: Machine) -> Outcome:
     booted_at = job.parts.clock.now()
     await netboot(job, machine)
     count = int(job.data.get("netboots", 0)) + 1
-    return Done({"netboots": count, "booted_at": booted_at.isoformat()})
+    reset_at = job.parts.clock.now()
+    return Done({"netboots": count, "booted_at": booted_at.isoformat(), "reset_at": reset_at.isoformat()})
 
 
 async def agent_step(job: Job, machine: Machine) -> Outcome:
     """Wait until the installer's agent has said hello after the network boot."""
     since = datetime.fromisoformat(job.data["booted_at"])
-    # What was seen before may have been put right; the network boot shows it anew.
-    if machine.misplaced is not None and machine.misplaced_at is not None and machine.misplaced_at >= since:
+    # What was seen before may have been put right, or made up by what ran there; after the reset firmware speaks.
+    reset_at = datetime.fromisoformat(job.data["reset_at"])
+    if machine.misplaced is not None and machine.misplaced_at is not None and machine.misplaced_at >= reset_at:
         return Failed(machine.misplaced)
     if await agent_alive(job.db, machine.id, now=job.parts.clock.now(), since=since):
         return Done()
