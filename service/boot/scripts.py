@@ -14,6 +14,7 @@ import structlog
 from images.store import StoredFile
 from pxe.decide import Arch, Script, Target
 from service.artefacts import NotBuilt
+from service.boot.decider import Saw
 from service.boot.facts import PortFacts, boot_target
 from service.boot.feed import boot_link_query, facts_of
 from service.boot.index import BootIndex
@@ -39,7 +40,9 @@ _CPU = {Arch.UEFI_ARM64: "arm64", Arch.BIOS: "amd64", Arch.UEFI_X64: "amd64"}
 class BootScripts:
     """Answers GET /boot/ipxe and /boot/grub (`pxe.http.ScriptFor`)."""
 
-    def __init__(self, db: Pool, parts: Parts, index: BootIndex) -> None:
+    def __init__(self, db: Pool, parts: Parts, index: BootIndex, saw: Saw) -> None:
+        """`saw` is told of a card that asks at another machine's port, as long as it does."""
+        self._saw = saw
         self._db = db
         self._parts = parts
         self._index = index
@@ -56,6 +59,8 @@ class BootScripts:
         entry = self._parts.catalogue.get(facts.operating_system) if facts.operating_system else None
         home = self._index.home_of(mac) if mac is not None else None
         stranger = home is not None and home.port_id != facts.port_id
+        if mac is not None and (stranger or facts.foreign(mac)):
+            self._saw(facts.port_id, mac)
         ipxe = entry is not None and entry.engine == "ipxe"
         target = boot_target(facts, ipxe=ipxe, mac=mac, stranger=stranger)
         log.info("boot_script", port=facts.where, machine=facts.machine, state=facts.state, mac=mac, target=target)

@@ -83,7 +83,8 @@ async def boot_node(
     except Unsafe as err:
         raise BadSetting(f"boot_url: {err}; allowed is http://HOST or http://HOST:PORT") from None
     feed = BootFeed(database_url, BootIndex(), parts.clock)
-    scripts, sightings = BootScripts(db, parts, feed.index), Sightings(db, parts.clock)
+    sightings = Sightings(db, parts.clock)
+    scripts = BootScripts(db, parts, feed.index, sightings.saw)
     node = _Node(db, parts, feed.index, scripts, sightings, files, Counters())
     background = [
         tasks.create_task(feed.run(), name="boot feed"),
