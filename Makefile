@@ -42,7 +42,7 @@ firmware: images ## every kind of firmware down to the installer, in virtual mac
 	$(BIN)/pytest -m qemu $(PYTEST)
 
 postgresql15: setup ## the tests of database and service once more, on Debian's PostgreSQL 15
-	./.ci/with-postgresql-15 $(BIN)/pytest -n 2 --dist worksteal tests/ipam tests/service tests/lab/test_main_path.py \
+	./.ci/with-postgresql-15 $(BIN)/pytest -n 2 --dist worksteal tests/ipam tests/service tests/boot tests/lab/test_main_path.py \
 		-k "not embedded and not any_step"
 
 test: check unit ## everything the gate runs
