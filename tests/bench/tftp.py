@@ -27,7 +27,7 @@ from tests.bench.tftp_peers import OURS, Peer, names, running
 
 _SIZE = 1_000_000
 _FILE, _PROBE = "one-megabyte", "small"
-_ROUNDS = {1: 15, 50: 5}  # by the number of clients
+_ROUNDS = {1: 15, 50: 11}  # by the number of clients
 _LOSS_CLIENTS = 20
 _LOSSES = (0.005, 0.02)
 _STORM = 300
