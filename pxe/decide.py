@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface
@@ -152,3 +152,7 @@ class Script:
     cmdline: str = ""
     custom: str = ""  # Target.CUSTOM_IPXE: the customer's script text or the URL to chain to
     local_boot: LocalBoot = LocalBoot.AUTO  # Target.LOCAL_DISK
+
+
+# The script of whoever is at that address, by the query that came along; None for anyone unknown.
+ScriptFor = Callable[[IPv4Address | IPv6Address, Mapping[str, str]], Awaitable[Script | None]]

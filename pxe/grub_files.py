@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 import structlog
 
-from pxe.decide import Script
+from pxe.decide import ScriptFor
 from pxe.grub import render
 from pxe.ipxe import Unsafe
 
 log = structlog.get_logger()
 
-ScriptFor = Callable[[IPv4Address | IPv6Address, Mapping[str, str]], Awaitable[Script | None]]
 
 _CONFIGURATION = "boot/grub"
 _IMAGE = re.compile(r"images/([0-9a-f]{64})")

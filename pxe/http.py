@@ -9,7 +9,7 @@ import re
 import socket
 import stat
 import struct
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
@@ -20,7 +20,7 @@ from aiohttp import web
 
 from pxe import grub, ipxe
 from pxe.counters import Counters
-from pxe.decide import Script
+from pxe.decide import Script, ScriptFor
 from pxe.http_source import comes_by_proxy, source_address
 from pxe.pacing import Rates, Shares
 from pxe.ranges import Part, Unsatisfiable, has_already, means_another, part_asked
@@ -30,7 +30,6 @@ __all__ = ["HttpSettings", "boot_routes", "source_address"]
 
 log = structlog.get_logger()
 
-ScriptFor = Callable[[IPv4Address | IPv6Address, Mapping[str, str]], Awaitable[Script | None]]
 RackOf = Callable[[IPv4Address | IPv6Address], str | None]
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")

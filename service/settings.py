@@ -68,6 +68,11 @@ class Settings:
     log_level: str = "info"
 
 
+def images_of(settings: Settings) -> Path:
+    """The folder of the image store."""
+    return Path(settings.images_dir or settings.state_dir / "images")
+
+
 def _parsed(name: str, kind: Any, value: object) -> object:
     if kind in ("int", "float"):
         try:

@@ -13,14 +13,13 @@ from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID, uuid4
 
-import asyncpg
 import structlog
 from pgqueuer import Job as QueueJob
 from pgqueuer import QueueManager
 from pgqueuer.queries import Queries
 
 from service.parts import Parts
-from service.store.rows import Pool
+from service.store.rows import AWAY, Pool
 from service.store.runs import ENTRYPOINT, hint
 from service.workflow import Back, Done, Failed, Job, Outcome, RunLost, Step, Wait, Workflow
 from sql.loader import Q
@@ -69,7 +68,7 @@ class Worker:
                         max_concurrent_tasks=self._parts.settings.workers,
                         heartbeat_timeout=self._lease,
                     )
-                except* (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as lost:
+                except* AWAY as lost:
                     log.warning("queue_lost", reason=", ".join(str(err) for err in lost.exceptions))
                     self._queue = self._new_queue()
                     await asyncio.sleep(_RECONNECT_S)

@@ -34,8 +34,8 @@ def boot_request(message: Message, link: IPv4Address | None = None) -> BootReque
         arch=architecture(message) or Arch.BIOS,
         mac=message.chaddr.hex(":"),
         giaddr=_address(agent.get(opt.LINK_SELECTION)) or (message.giaddr if relayed else link),
-        circuit_id=_text(circuit_id),
-        remote_id=_text(remote_id),
+        circuit_id=text(circuit_id),
+        remote_id=text(remote_id),
         ciaddr=message.ciaddr if message.ciaddr != UNSPECIFIED else None,
         uuid=_uuid(message.options.get(opt.CLIENT_UUID, b"")),
         readings=readings(circuit_id, remote_id) if circuit_id else (),
@@ -82,7 +82,8 @@ def _address(value: bytes | None) -> IPv4Address | None:
     return IPv4Address(value) if value is not None and len(value) == 4 and any(value) else None
 
 
-def _text(value: bytes | None) -> str | None:
+def text(value: bytes | None) -> str | None:
+    """What a relay calls something, for people to read."""
     return None if value is None else value.decode("ascii", "backslashreplace")
 
 

@@ -7,7 +7,7 @@ from ipaddress import IPv6Address
 
 from pxe.decide import Arch, BootRequest6, Relayed6, Stage
 from pxe.dhcp.circuit import readings
-from pxe.dhcp.request import ARCHITECTURES
+from pxe.dhcp.request import ARCHITECTURES, text
 from pxe.dhcp6 import options as opt
 from pxe.dhcp6.message import Message, Packet, Relay
 
@@ -68,14 +68,10 @@ def _relayed(relay: Relay) -> Relayed6:
         remote_id = remote_id[4:]  # RFC 4649 §3: first the enterprise number of the relay's vendor
     return Relayed6(
         relay.link_address if relay.link_address != UNSPECIFIED else None,
-        _text(interface_id),
-        _text(remote_id),
+        text(interface_id),
+        text(remote_id),
         readings(interface_id, remote_id) if interface_id is not None else (),
     )
-
-
-def _text(value: bytes | None) -> str | None:
-    return None if value is None else value.decode("ascii", "backslashreplace")
 
 
 def _uuid(duid: bytes, stage: Stage) -> str | None:

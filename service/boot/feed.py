@@ -21,7 +21,7 @@ from service.boot.facts import PortFacts
 from service.boot.index import BootIndex
 from service.clock import Clock
 from service.lifecycle import MachineState
-from service.store.rows import Connection
+from service.store.rows import AWAY, Connection
 from sql.loader import Q
 
 log = structlog.get_logger()
@@ -69,7 +69,7 @@ class BootFeed:
         while True:
             try:
                 await self._follow()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as err:
+            except AWAY as err:
                 log.warning("boot_feed_lost", reason=str(err) or type(err).__name__, ports=len(self.index))
             self.connected = False
             await asyncio.sleep(_RECONNECT_S)

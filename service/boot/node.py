@@ -9,19 +9,17 @@ import socket
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
-import asyncpg
 import structlog
 
 from pxe.counters import Counters
 from service.boot.feed import BootFeed
-from service.store.rows import Pool
+from service.store.rows import AWAY, Pool
 from sql.loader import Q
 
 log = structlog.get_logger()
 
 _BEAT_S = 5.0
 _FORGOTTEN = timedelta(days=1)
-_AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
 
 
 async def run_boot_node(db: Pool, feed: BootFeed, counters: Counters, address: str) -> None:
@@ -31,11 +29,11 @@ async def run_boot_node(db: Pool, feed: BootFeed, counters: Counters, address: s
         while True:
             try:
                 await _beat(db, node_id, feed, counters, address, started_at)
-            except _AWAY as err:
+            except AWAY as err:
                 log.info("boot_node_unheard", reason=str(err) or type(err).__name__)
             await asyncio.sleep(_BEAT_S)
     finally:
-        with contextlib.suppress(*_AWAY):  # then it is forgotten in a day
+        with contextlib.suppress(*AWAY):  # then it is forgotten in a day
             await asyncio.wait_for(db.execute(Q["boot_node_gone"], node_id), 1.0)
 
 

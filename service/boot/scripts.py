@@ -8,7 +8,6 @@ import secrets
 from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address
 
-import asyncpg
 import structlog
 
 from images.store import StoredFile
@@ -21,13 +20,12 @@ from service.boot.index import BootIndex
 from service.boot.token import issue
 from service.parts import Parts
 from service.store.events import add_event
-from service.store.rows import Pool
+from service.store.rows import AWAY, Pool
 from service.store.runs import signal_all
 from sql.loader import Q
 
 log = structlog.get_logger()
 
-_AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
 _PATIENCE_S = 1.0  # for the database; iPXE itself is told within it either way
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _CONSOLES = {
@@ -83,7 +81,7 @@ class BootScripts:
             async with asyncio.timeout(_PATIENCE_S):
                 port_id = known.port_id if known else await self._db.fetchval(Q[boot_link_query(source)], source)
                 row = None if port_id is None else await self._db.fetchrow(Q["boot_facts"], [port_id])
-        except _AWAY as err:
+        except AWAY as err:
             log.warning("boot_script_from_memory", source=str(source), reason=str(err) or type(err).__name__)
             return known
         facts = None if row is None else facts_of(row)
@@ -101,7 +99,7 @@ class BootScripts:
                 await conn.execute(Q["set_installed"], facts.machine_id, True)
                 await conn.execute(Q["record_phone_home"], facts.device_id, now)
             await signal_all(self._db, [facts.device_id], now=now)
-        except _AWAY as err:
+        except AWAY as err:
             log.warning("custom_script_waits", device=str(facts.device_id), reason=str(err) or type(err).__name__)
             return Script(Target.WAIT)
         script = row["userdata"] if row["userdata"].startswith("#!ipxe") else row["ipxe_script_url"] or ""

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-import asyncpg
 import structlog
 
 from pxe.decide import BootRequest, BootRequest6
@@ -22,7 +21,7 @@ from service.lifecycle import MachineEvent, MachineState
 from service.store.boot import WrongCable, wrong_cables_of
 from service.store.events import add_event
 from service.store.hardware import machine_by_id, move_machine, set_port
-from service.store.rows import Connection, Pool
+from service.store.rows import AWAY, Connection, Pool
 from service.store.runs import signal_all
 from sql.loader import Q
 
@@ -71,7 +70,7 @@ class Sightings:
                 page = dict(list(self._seen.items())[:_PAGE])
                 try:
                     await self._write(page)
-                except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as err:
+                except AWAY as err:
                     log.warning("sightings_wait", ports=len(self._seen), reason=str(err) or type(err).__name__)
                     await asyncio.sleep(_RETRY_S)
                     continue

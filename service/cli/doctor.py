@@ -7,7 +7,6 @@ import os
 import shutil
 from argparse import Namespace
 from collections.abc import Callable
-from pathlib import Path
 
 import asyncpg
 
@@ -15,7 +14,7 @@ from pxe.first_stage import collect_first_stages
 from service.artefacts import Artefacts
 from service.cli.client import CallFailed, Client, environment
 from service.cli.output import Output
-from service.settings import BadSetting, Settings, read_settings
+from service.settings import BadSetting, Settings, images_of, read_settings
 from sql.migrate import migrations
 
 _ROOM_BYTES = 2 << 30  # images and the embedded database need this much at least
@@ -82,7 +81,7 @@ def _check_database(settings: Settings) -> str:
 
 def _first_stages(settings: Settings) -> str:
     folder = settings.state_dir / "first-stage"
-    store = Artefacts(Path(settings.images_dir or settings.state_dir / "images"))
+    store = Artefacts(images_of(settings))
     missing = collect_first_stages(folder, store.first_stages)
     lacking = ", ".join(f"{file} ({source})" for file, source in sorted(missing.items()))
     if missing.keys() & _NEEDED:

@@ -9,7 +9,7 @@ from pathlib import Path
 from images.build import targets
 from images.build.host import BuildError
 from images.store import StoreError
-from service.settings import BadSetting, read_settings
+from service.settings import BadSetting, images_of, read_settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Build; the exit code."""
     try:
         settings = read_settings()
-        store = arguments.images or Path(settings.images_dir or settings.state_dir / "images")
+        store = arguments.images or images_of(settings)
         artefact = targets.build(arguments.what, arguments.arch, store.resolve())
     except (BadSetting, BuildError, StoreError) as err:
         print(f"roundhouse image build: {err}", file=sys.stderr)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from pxe.nginx import configuration
-from service.settings import BadSetting, read_settings
+from service.settings import BadSetting, images_of, read_settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +21,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print it; the exit code."""
     try:
         settings = read_settings()
-        store = arguments.images or Path(settings.images_dir or settings.state_dir / "images")
+        store = arguments.images or images_of(settings)
         service = arguments.service or f"{settings.boot_host}:{settings.boot_port}"
         sys.stdout.write(configuration(arguments.listen, service, store.resolve() / "sha256"))
     except (BadSetting, ValueError) as err:

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 import structlog
 
-from service.store.rows import Connection
+from service.store.rows import AWAY, Connection
 
 log = structlog.get_logger()
 
@@ -69,7 +69,7 @@ class Hub:
         while True:
             try:
                 await self._listen()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as err:
+            except AWAY as err:
                 log.warning("listener_lost", reason=str(err) or type(err).__name__)
             await asyncio.sleep(_RECONNECT_S)
 

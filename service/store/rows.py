@@ -11,6 +11,9 @@ import asyncpg
 Connection: TypeAlias = Any
 Pool: TypeAlias = Any
 
+# What a call raises while the database cannot be asked, and when it refuses.
+AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+
 
 async def _prepare_connection(conn: Connection) -> None:
     for kind in ("json", "jsonb"):
