@@ -94,16 +94,16 @@ async def take_all(
     Call it in a transaction. `length` is the mask length of the blocks, by default what the prefixes hand out. Blocks
     that came back less than `cool_down` ago are left alone. Owner and slot are different for each want.
     """
-    found: dict[tuple[UUID, str], Tenure] = {}
-    missing = list(wants)
+    # All of them first, in one order whatever the caller's is: who takes crosswise waits, and nobody is thrown out. And
+    # in a statement of its own: the next ones then see what the former holders of the locks did.
+    rows = {row["id"]: row for row in await conn.fetch(Q["lock_prefixes"], [prefix.id for prefix in prefixes])}
+    found = await _held_already(conn, wants)
+    missing = [want for want in wants if (want.owner, want.slot) not in found]
     for prefix in prefixes:
+        locked = rows[prefix.id]
         if not missing:
             break
-        # A statement of its own: the next ones then see what the former holder of the lock did.
-        locked = await conn.fetchrow(Q["lock_prefix"], prefix.id)
-        found |= await _held_already(conn, missing)
-        missing = [want for want in missing if (want.owner, want.slot) not in found]
-        if locked["standing"] != "active" or not missing:
+        if locked["standing"] != "active":
             continue
         size = prefix.block_length if length is None else length
         carved = await _find(conn, locked, size, len(missing), now - cool_down)

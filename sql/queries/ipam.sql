@@ -132,6 +132,9 @@ DELETE FROM free_block WHERE prefix_id = $1
 -- name: lock_prefix
 SELECT id, vrf_id, cidr, block_length, standing FROM prefix WHERE id = $1 FOR NO KEY UPDATE
 
+-- name: lock_prefixes
+SELECT id, vrf_id, cidr, block_length, standing FROM prefix WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE
+
 -- name: lock_tenures_of_owner
 -- The prefix is shared first: who tags a block for abuse waits, or is seen afterwards. So is who leads a part to a
 -- device: that one has shared the tenure's row.

@@ -10,10 +10,12 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+from ipam.ledger import Want, give_back, take_all
 from ipam.prefixes import Prefix, add_prefix, add_vrf
 from service.store.rows import Pool
 from tests.ipam.checks import assert_sound
@@ -161,3 +163,23 @@ async def test_what_a_killed_process_was_told_is_in_the_ledger_and_the_other_goe
     rows = await _assert_confirmed(db, prefixes[0].vrf_id, [killed, other])
     held = {row["owner"] for row in rows if row["until"] is None}
     assert held <= {UUID(owner) for owner in owners}
+
+
+async def test_who_takes_crosswise_waits_for_the_other_and_nobody_is_thrown_out(db: Pool) -> None:
+    first, second = await _prefixes(db, "198.51.100.0/30", "203.0.113.0/30")
+    common: dict[str, Any] = {"now": datetime.now(UTC), "cool_down": timedelta(0)}
+
+    async def take_four(prefixes: list[Prefix]) -> list[Any]:
+        wants = [Want(uuid4(), "public", "user:crosswise") for _ in range(2)]
+        async with db.acquire() as conn, conn.transaction():
+            # No lock is ever waited for in a circle: PostgreSQL would find it within this time, and end one of them.
+            await conn.execute("SET LOCAL deadlock_timeout = '10ms'")
+            return await take_all(conn, prefixes, wants, **common)
+
+    for _ in range(50):
+        taken = await asyncio.gather(*(take_four(way) for way in ([first, second], [second, first]) for _ in range(2)))
+        owners = [tenure.owner if tenure else None for tenures in taken for tenure in tenures]
+        async with db.acquire() as conn:
+            for owner in filter(None, owners):
+                await give_back(conn, owner, now=datetime.now(UTC), by="user:crosswise")
+            common["now"] = datetime.now(UTC)
