@@ -41,27 +41,52 @@ class Address(TypedDict):
 
 
 class Network(TypedDict):
-    """The installed system's network: one interface, static addresses."""
+    """The installed system's network: static addresses on one card, or on a bond of several."""
 
-    mac: str
+    macs: list[str]  # the cards; more than one only in a bond
+    bond: Literal["none", "lacp"]
     addresses: list[Address]
     private_subnets: list[str]  # reached by the private gateway; all else goes by the public one
     nameservers: list[str]
 
 
-class InstallSpec(TypedDict):
-    """What to install. Nothing in it changes while the work is under way."""
+class DiskHint(TypedDict, total=False):
+    """What a disk must be; everything that is named has to fit."""
 
-    image: Image
-    disk: str | None  # a device path or None: the first disk that is large enough
+    path: str
+    serial: str
+    type: Literal["nvme", "ssd", "hdd"]
+    min_bytes: int
+    max_bytes: int
+
+
+class Storage(TypedDict):
+    """How the disks are used: the root file system on one disk, or on software RAID, LVM and encryption over some."""
+
+    disks: list[DiskHint]  # one for each disk; empty: the first disks that are large enough, as many as are needed
+    raid: Literal["none", "1", "10"]
+    lvm: bool
+    passphrase: str  # of the encrypted root; empty: not encrypted
+
+
+class Wish(TypedDict):
+    """What the customer's system is to be, whichever way it is installed."""
+
     hostname: str
     ssh_keys: list[str]
-    password_hash: str
+    password_hash: str  # crypt(3)'s; empty: no password
     network: Network
+    storage: Storage
     metadata_url: str  # where /metadata and the EC2 tree begin
     phone_home_url: str
     instance_id: str
     userdata: str
+
+
+class InstallSpec(Wish):
+    """What the agent installs. Nothing in it changes while the work is under way."""
+
+    image: Image
     handover: list[Handover]  # in order of preference; the agent takes the first that this image and kernel allow
 
 

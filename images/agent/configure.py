@@ -61,7 +61,7 @@ def network_unit(network: Network) -> str:
     A gateway is on the link by definition (`GatewayOnLink`), so that a /32 works as well as a /31. Without a public
     address of a family, the private gateway takes its default route.
     """
-    lines = ["[Match]", f"MACAddress={network['mac']}", "", "[Network]", "DHCP=no", "IPv6AcceptRA=no"]
+    lines = ["[Match]", f"MACAddress={' '.join(network['macs'])}", "", "[Network]", "DHCP=no", "IPv6AcceptRA=no"]
     # Two ends of a routed link cannot collide; detection would hold up "online" for a second or two.
     lines += ["IPv6DuplicateAddressDetection=0", "LLDP=yes", "EmitLLDP=yes"]
     lines += [f"Address={address['address']}" for address in network["addresses"]]

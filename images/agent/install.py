@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from images.protocol import InstallResult, InstallSpec
+    from images.protocol import DiskHint, InstallResult, InstallSpec
 
     Report = Callable[[str, int, int], None]  # stage, bytes done, bytes in all; raises when the work was dropped
 
@@ -29,7 +29,7 @@ def install(spec: InstallSpec, report: Report, console: Sequence[str]) -> Instal
     stage = "writing"
     try:
         handover.unmount(ROOT)  # left by an attempt that failed half-way
-        disk = choose_disk(blockdev.disks(), spec["disk"], spec["image"]["disk_bytes"])
+        disk = choose_disk(blockdev.disks(), spec["storage"]["disks"], spec["image"]["disk_bytes"])
         report(stage, 0, spec["image"]["disk_bytes"])
         written = stream.write_image(spec["image"], disk, lambda done, total: report("writing", done, total))
         stage = "growing"
@@ -55,8 +55,9 @@ def install(spec: InstallSpec, report: Report, console: Sequence[str]) -> Instal
     return {"disk": disk, "bytes_written": written, "seconds": seconds, "host_keys": host_keys, "handover": way}
 
 
-def choose_disk(found: list[blockdev.Disk], wanted: str | None, needed: int) -> str:
-    """The wanted disk, or the first one that is large enough. Raises ValueError naming what was found."""
+def choose_disk(found: list[blockdev.Disk], hints: Sequence[DiskHint], needed: int) -> str:
+    """The first disk that is large enough and fits the hint. Raises ValueError naming what was found."""
+    wanted = hints[0].get("path") if hints else None
     seen = ", ".join(f"{disk.path} ({disk.bytes} bytes)" for disk in found) or "none"
     for disk in found:
         if disk.bytes >= needed and wanted in (None, disk.path):

@@ -141,10 +141,11 @@ class _Agent:
 
     def _disk(self, spec: InstallSpec) -> VirtualDisk:
         needed = spec["image"]["disk_bytes"]
+        wanted = next((hint.get("path") for hint in spec["storage"]["disks"]), None)
         for disk in self.board.disks:
-            if spec["disk"] in (None, disk.path) and disk.bytes >= needed:
+            if wanted in (None, disk.path) and disk.bytes >= needed:
                 return disk
-        raise _WorkFailed("disk", f"no disk {spec['disk'] or ''} of {needed} bytes or more")
+        raise _WorkFailed("disk", f"no disk {wanted or ''} of {needed} bytes or more")
 
     async def _write_image(self, work: str, spec: InstallSpec) -> None:
         """Stream the image past its hash; at most a report a second goes out, and one at the end."""

@@ -14,7 +14,8 @@ from service.workflow import Job
 
 def _network(links: list[Tenure], machine: Machine, nameservers: str) -> Network:
     return {
-        "mac": machine.mac,
+        "macs": [machine.mac],
+        "bond": "none",
         "addresses": [
             {"address": str(link.host), "gateway": str(link.leaf.ip), "public": link.slot != "private"}
             for link in links
@@ -36,11 +37,11 @@ async def install_spec(job: Job, device: Device, machine: Machine) -> dict[str, 
             "bytes": image.bytes,
             "disk_bytes": image.disk_bytes,
         },
-        "disk": None,
         "hostname": device.hostname,
         "ssh_keys": device.ssh_keys,
         "password_hash": device.password_hash,
         "network": _network(await held_by(job.db, device.id), machine, job.parts.settings.nameservers),
+        "storage": {"disks": [], "raid": "none", "lvm": False, "passphrase": ""},
         "metadata_url": base,
         "phone_home_url": f"{base}/phone-home",
         "instance_id": str(device.id),

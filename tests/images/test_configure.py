@@ -18,12 +18,12 @@ from images.protocol import InstallSpec
 def spec() -> InstallSpec:
     return {
         "image": {"url": "http://192.0.2.1/i", "sha256": "0" * 64, "bytes": 1, "disk_bytes": 1},
-        "disk": None,
         "hostname": "web1.example.net",
         "ssh_keys": ["ssh-ed25519 AAAA one\n", "ssh-ed25519 BBBB two"],
         "password_hash": "$6$salt$hash",
         "network": {
-            "mac": "52:54:00:00:01:01",
+            "macs": ["52:54:00:00:01:01"],
+            "bond": "none",
             "addresses": [
                 {"address": "198.51.100.5/31", "gateway": "198.51.100.4", "public": True},
                 {"address": "10.1.0.5/31", "gateway": "10.1.0.4", "public": False},
@@ -32,6 +32,7 @@ def spec() -> InstallSpec:
             "private_subnets": ["10.0.0.0/8"],
             "nameservers": ["192.0.2.53"],
         },
+        "storage": {"disks": [], "raid": "none", "lvm": False, "passphrase": ""},
         "metadata_url": "http://192.0.2.1",
         "phone_home_url": "http://192.0.2.1/phone-home",
         "instance_id": "5f2c9a10",

@@ -174,7 +174,7 @@ async def test_erase_leaves_evidence_and_an_empty_disk(service: SmallService, ma
 @pytest.mark.parametrize(
     ("changes", "stage"),
     [
-        ({"disk": "/dev/nvme7n1"}, "disk"),
+        ({"storage": {"disks": [{"path": "/dev/nvme7n1"}], "raid": "none", "lvm": False, "passphrase": ""}}, "disk"),
         ({"image": {"url": "", "sha256": "0" * 64, "bytes": 1, "disk_bytes": 10**15}}, "disk"),
         ("wrong hash", "image"),
     ],

@@ -1,0 +1,25 @@
+"""What goes into a native installation's files, and what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """Where the distribution's installer finds things. URLs have no trailing slash; they are plain HTTP."""
+
+    base_url: str  # the rendered files lie below it: f"{base_url}/preseed.cfg"
+    installed_url: str  # an empty POST there says that the disk may be booted; before the installer's reboot
+    mirror: str  # of the distribution: for Debian the folder that has dists/ and pool/
+    security_mirror: str  # empty: none
+    proxy: str  # for the packages, http://host:port; empty: none
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """The files of one installation by name, and the arguments of the installer's kernel beside console=."""
+
+    files: Mapping[str, str]
+    arguments: str
