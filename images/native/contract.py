@@ -11,7 +11,11 @@ class Sources:
     """Where the distribution's installer finds things. URLs have no trailing slash; they are plain HTTP."""
 
     base_url: str  # the rendered files lie below it: f"{base_url}/preseed.cfg"
-    installed_url: str  # an empty POST there says that the disk may be booted; before the installer's reboot
+    # A POST there, before the installer's reboot, says that the disk may be booted. Its body is the system's public
+    # host keys in OpenSSH's form, one a line, or nothing: with keys, the system is proved by them before it is active.
+    installed_url: str
+    # A POST there says that the installer has given up; its body is the reason as text, 2,000 characters at most.
+    failed_url: str
     mirror: str  # of the distribution: for Debian the folder that has dists/ and pool/
     security_mirror: str  # empty: none
     proxy: str  # for the packages, http://host:port; empty: none
