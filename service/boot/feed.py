@@ -14,13 +14,13 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import Any
 from uuid import UUID
 
-import asyncpg
 import structlog
 
 from service.boot.facts import PortFacts
 from service.boot.index import BootIndex
 from service.clock import Clock
 from service.lifecycle import MachineState
+from service.store.notify import RECONNECT_S, heard, listening
 from service.store.rows import AWAY, Connection
 from sql.loader import Q
 
@@ -29,8 +29,6 @@ log = structlog.get_logger()
 CHANNEL = "roundhouse_boot"
 _PAGE = 500  # ports at a time: the event loop has clients that wait between two pages
 _GATHER_S = 0.002  # changes of one moment are read together
-_RECONNECT_S = 1.0
-_PROBE_S = 15.0  # a connection that was cut without a word is found out after so long
 
 
 def facts_of(row: Mapping[str, Any]) -> PortFacts:
@@ -72,21 +70,13 @@ class BootFeed:
             except AWAY as err:
                 log.warning("boot_feed_lost", reason=str(err) or type(err).__name__, ports=len(self.index))
             self.connected = False
-            await asyncio.sleep(_RECONNECT_S)
+            await asyncio.sleep(RECONNECT_S)
 
     async def _follow(self) -> None:
-        connection: Connection = await asyncpg.connect(self.database_url, timeout=_PROBE_S)
-        try:
-            connection.add_termination_listener(lambda _connection: self._news.set())
-            await connection.add_listener(CHANNEL, self._told)
+        async with listening(self.database_url, CHANNEL, self._told, self._news) as connection:
             await self._read_whole(connection)
             self.connected = True
-            while not connection.is_closed():
-                try:
-                    await asyncio.wait_for(self._news.wait(), _PROBE_S)
-                except TimeoutError:
-                    await connection.execute("SELECT 1", timeout=_PROBE_S)
-                    continue
+            while await heard(connection, self._news):
                 await asyncio.sleep(_GATHER_S)
                 self._news.clear()
                 if self._whole:
@@ -97,15 +87,12 @@ class BootFeed:
                 except BaseException:
                     self._changed |= changed
                     raise
-        finally:
-            connection.terminate()
 
-    def _told(self, _connection: Connection, _pid: int, _channel: str, payload: str) -> None:
+    def _told(self, payload: str) -> None:
         if payload:
             self._changed.add(UUID(payload))
         else:
             self._whole = True
-        self._news.set()
 
     async def _read_whole(self, connection: Connection) -> None:
         """Read every port. What is told meanwhile is read after it, so it does not matter which state a page shows."""

@@ -7,7 +7,7 @@ connection was down for a while and something may have been missed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import asyncpg
@@ -18,8 +18,39 @@ from service.store.rows import AWAY, Connection
 log = structlog.get_logger()
 
 CHANNEL = "roundhouse"
-_RECONNECT_S = 1.0
+RECONNECT_S = 1.0
 _PROBE_S = 15.0  # a connection that was cut without a word is found out after so long
+
+
+@asynccontextmanager
+async def listening(
+    database_url: str, channel: str, told: Callable[[str], None], news: asyncio.Event
+) -> AsyncIterator[Connection]:
+    """A connection on which each payload of a channel goes to `told`; `news` is set with it, and when it is lost."""
+    connection: Connection = await asyncpg.connect(database_url, timeout=_PROBE_S)
+
+    def hear(_connection: Connection, _pid: int, _channel: str, payload: str) -> None:
+        told(payload)
+        news.set()
+
+    try:
+        connection.add_termination_listener(lambda _connection: news.set())
+        await connection.add_listener(channel, hear)
+        yield connection
+    finally:
+        connection.terminate()
+
+
+async def heard(connection: Connection, news: asyncio.Event) -> bool:
+    """Wait for news on a listening connection; False when the server has closed it. Raises AWAY when it is dead."""
+    while not connection.is_closed():
+        try:
+            await asyncio.wait_for(news.wait(), _PROBE_S)
+        except TimeoutError:
+            await connection.execute("SELECT 1", timeout=_PROBE_S)
+            continue
+        return not connection.is_closed()
+    return False
 
 
 class Watch:
@@ -71,25 +102,17 @@ class Hub:
                 await self._listen()
             except AWAY as err:
                 log.warning("listener_lost", reason=str(err) or type(err).__name__)
-            await asyncio.sleep(_RECONNECT_S)
+            await asyncio.sleep(RECONNECT_S)
 
     async def _listen(self) -> None:
-        connection: Connection = await asyncpg.connect(self._url)
-        try:
-            lost = asyncio.Event()
-            connection.add_termination_listener(lambda _connection: lost.set())
-            await connection.add_listener(CHANNEL, self._notified)
+        news = asyncio.Event()
+        async with listening(self._url, CHANNEL, self._notified, news) as connection:
             for watch in {watch for watches in self._watches.values() for watch in watches}:
                 watch.wake()
-            while not lost.is_set():
-                try:
-                    await asyncio.wait_for(lost.wait(), _PROBE_S)
-                except TimeoutError:
-                    await connection.execute("SELECT 1", timeout=_PROBE_S)
-            log.warning("listener_lost", reason="the server closed the connection")
-        finally:
-            connection.terminate()
+            while await heard(connection, news):
+                news.clear()
+        log.warning("listener_lost", reason="the server closed the connection")
 
-    def _notified(self, _connection: Connection, _pid: int, _channel: str, topic: str) -> None:
+    def _notified(self, topic: str) -> None:
         for watch in self._watches.get(topic, ()):
             watch.wake()
