@@ -9,6 +9,8 @@ from dataclasses import dataclass, fields
 from importlib.resources import files
 from typing import Any, Literal, get_args
 
+from images.protocol import NetworkStyle
+
 Engine = Literal["image", "native", "ipxe"]
 
 _SLUG = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
@@ -31,9 +33,11 @@ class System:
     name: str
     distro: str
     version: str
-    engine: Engine
+    engine: Engine  # where an order names none
+    engines: tuple[Engine, ...]  # all that an order may name
     architectures: tuple[str, ...]
-    default_user: str
+    network: NetworkStyle  # which files tell the installed system its addresses
+    default_user: str  # whom the order's SSH keys let in
     install_budget_s: int
     first_boot_budget_s: int
 
@@ -67,12 +71,18 @@ def _system(values: Mapping[str, Any]) -> System:
         raise BadCatalogue(f"{slug}: missing or unknown keys {', '.join(sorted(wrong))}")
     if values["engine"] not in get_args(Engine):
         raise BadCatalogue(f"{slug}: engine {values['engine']!r}; allowed are {', '.join(get_args(Engine))}")
-    if not values["architectures"] or not set(values["architectures"]) <= set(_ARCHITECTURES):
-        raise BadCatalogue(f"{slug}: architectures {values['architectures']}; allowed are {', '.join(_ARCHITECTURES)}")
+    for name, allowed in (("engines", get_args(Engine)), ("architectures", _ARCHITECTURES)):
+        if not isinstance(values[name], list) or not values[name] or not all(one in allowed for one in values[name]):
+            raise BadCatalogue(f"{slug}: {name} {values[name]!r}; allowed are lists of {', '.join(allowed)}")
+    if values["engine"] not in values["engines"]:
+        raise BadCatalogue(f"{slug}: engine {values['engine']!r} is none of its engines {', '.join(values['engines'])}")
+    if values["network"] not in get_args(NetworkStyle):
+        raise BadCatalogue(f"{slug}: network {values['network']!r}; allowed are {', '.join(get_args(NetworkStyle))}")
     for name in ("install_budget_s", "first_boot_budget_s"):
         if not isinstance(values[name], int) or values[name] <= 0:
             raise BadCatalogue(f"{slug}: {name} {values[name]!r} is no number of seconds above 0")
-    return System(**{**values, "architectures": tuple(values["architectures"])})
+    lists = {name: tuple(values[name]) for name in ("engines", "architectures")}
+    return System(**{**values, **lists})
 
 
 def parse_catalogue(text: str) -> Catalogue:

@@ -21,6 +21,7 @@ from typing import Literal, TypedDict
 
 WorkKind = Literal["install", "erase", "reboot"]
 Handover = Literal["switch_root", "kexec", "reboot"]
+NetworkStyle = Literal["networkd", "netplan", "ifupdown", "networkmanager"]
 
 
 class Image(TypedDict):
@@ -87,6 +88,8 @@ class InstallSpec(Wish):
     """What the agent installs. Nothing in it changes while the work is under way."""
 
     image: Image
+    user: str  # whom the SSH keys let in
+    network_style: NetworkStyle
     handover: list[Handover]  # in order of preference; the agent takes the first that this image and kernel allow
 
 

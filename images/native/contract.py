@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 
+class CannotExpress(ValueError):
+    """The distribution's installer cannot do what the order asks; the text names the field and what is allowed."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
     """Where the distribution's installer finds things. URLs have no trailing slash; they are plain HTTP."""

@@ -29,6 +29,7 @@ def _network(links: list[Tenure], machine: Machine, nameservers: str) -> Network
 async def install_spec(job: Job, device: Device, machine: Machine) -> dict[str, Any]:
     """The work for the agent. It is the same each time it is made for one order and machine."""
     image = job.parts.images.image(device.operating_system)
+    system = job.parts.catalogue.get(device.operating_system)
     base = job.parts.boot_url
     spec: InstallSpec = {
         "image": {
@@ -46,6 +47,8 @@ async def install_spec(job: Job, device: Device, machine: Machine) -> dict[str, 
         "phone_home_url": f"{base}/phone-home",
         "instance_id": str(device.id),
         "userdata": device.userdata,
+        "user": system.default_user,
+        "network_style": system.network,
         "handover": ["switch_root", "kexec", "reboot"],
     }
     return dict(spec)

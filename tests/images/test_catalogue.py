@@ -18,6 +18,8 @@ name = "Debian 12"
 distro = "debian"
 version = "12"
 engine = "image"
+engines = ["image", "native"]
+network = "networkd"
 architectures = ["amd64"]
 default_user = "root"
 install_budget_s = 240
@@ -28,10 +30,16 @@ first_boot_budget_s = 240
 def test_what_is_promised_is_on_offer() -> None:
     slugs = {system.slug for system in load_catalogue()}
     assert slugs >= {
+        "debian_11",
         "debian_12",
+        "debian_13",
+        "ubuntu_20_04",
         "ubuntu_22_04",
         "ubuntu_24_04",
+        "centos_7",
+        "centos_stream_8",
         "centos_stream_9",
+        "centos_stream_10",
         "coreos_stable",
         "flatcar_stable",
         "custom_ipxe",
@@ -47,6 +55,10 @@ def test_what_is_promised_is_on_offer() -> None:
         ('"debian_12"', '"Debian 12"', "slug"),
         ('engine = "image"', 'engine = "magic"', "engine 'magic'"),
         ('["amd64"]', '["sparc"]', "sparc"),
+        ('["amd64"]', '"amd64"', "architectures 'amd64'"),
+        ('["image", "native"]', '["image", "magic"]', "engines"),
+        ('["image", "native"]', '["native"]', "engine 'image' is none of its engines native"),
+        ('"networkd"', '"wicked"', "network 'wicked'"),
         ("240\nfirst", "-1\nfirst", "install_budget_s -1"),
         ('name = "Debian 12"\n', "", "name"),
         ("distro", "colour", "colour"),

@@ -37,6 +37,8 @@ def spec() -> InstallSpec:
         "phone_home_url": "http://192.0.2.1/phone-home",
         "instance_id": "5f2c9a10",
         "userdata": "",
+        "user": "root",
+        "network_style": "networkd",
         "handover": ["switch_root"],
     }
 
