@@ -120,6 +120,8 @@ class SmallService:
             hostname=f"n{number}",
             ssh_keys=ssh_keys,
             password_hash="!",
+            user="root",
+            network_style="networkd",
             network={
                 "macs": [],
                 "bond": "none",
