@@ -1,10 +1,12 @@
-"""The artefact store: a folder of files named by their sha256, and an index that says which slug is made of which.
+"""The artefact store: a folder of files named by their sha256, and an index of releases that are made of them.
 
-    index.json      {"debian_12": {"recipe", "release", "kernel": FILE, "initrd": FILE, "image": IMAGE}, "installer": …}
+    index.json      {"debian_12": {"current": ID, "serial": N, "releases": {ID: RELEASE, …}}, "installer": …}
     sha256/HASH     the files; never changed once they are there, so any HTTP cache may keep them for ever
 
-FILE is {"file": "sha256/HASH", "sha256": HASH, "bytes": N}; IMAGE has "disk_bytes" besides. "image" is absent for the
-bare installer. A file is complete when its name exists: it is written under another name, synced, and renamed.
+RELEASE is {"recipe", "kernel_release", "kernel": FILE, "initrd": FILE, "image": IMAGE, …, "published", "tested",
+"signatures"}; FILE is {"file": "sha256/HASH", "sha256": HASH, "bytes": N}; IMAGE has "disk_bytes" besides. What a
+release has not is absent. A release's ID says what it is made of; `serial` rises with each change of the slug.
+A file is complete when its name exists: it is written under another name, synced, and renamed.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -44,27 +47,94 @@ class StoredImage(StoredFile):
     disk_bytes: int
 
 
+_ABOUT = ("slug", "published", "tested", "signatures")  # what is told about a release rather than what it is made of
+_ID_DIGITS = 12
+
+
 @dataclass(frozen=True, slots=True)
 class Artefact:
-    """What one slug is made of."""
+    """One release of a slug: what it is made of, and what is known about it.
+
+    A file is a field of type StoredFile; collection, replication and verification find it by that.
+    """
 
     slug: str
     recipe: str  # changes when anything that went into the build changed
-    release: str  # of the kernel: `uname -r`
+    kernel_release: str  # `uname -r`
     kernel: StoredFile
     initrd: StoredFile
     image: StoredImage | None
+    toolbox: StoredFile | None = None  # programs that only some of the agent's work needs
+    sbom: StoredFile | None = None
+    published: str = ""  # ISO 8601 in UTC; empty: by a program that did not write it down
+    tested: Mapping[str, Any] = field(default_factory=dict)  # by firmware: how a test boot ended
+    signatures: Mapping[str, str] = field(default_factory=dict)  # Ed25519 in base64, by the key's id
+
+    @property
+    def id(self) -> str:
+        """The release's name: the first digits of the sha256 of what it is made of."""
+        made_of = {name: value for name, value in _entry(self).items() if name not in _ABOUT}
+        return hashlib.sha256(canonical(made_of)).hexdigest()[:_ID_DIGITS]
+
+    @property
+    def files(self) -> dict[str, StoredFile]:
+        """Every file that the release refers to, by the name of its part ("image", "image.map")."""
+        return dict(_files_in(self, ""))
+
+
+@dataclass(frozen=True, slots=True)
+class Releases:
+    """All releases of one slug."""
+
+    current: str  # the release that is given out; empty: none yet
+    serial: int  # rises with each change, so that an older index is known for one
+    releases: Mapping[str, Artefact]  # by id
+
+
+_NONE = Releases("", 0, {})
+_NOTHING: Mapping[str, Any] = {}
+
+
+def _files_in(part: Any, above: str) -> Iterator[tuple[str, StoredFile]]:
+    for known in fields(part):
+        value, name = getattr(part, known.name), f"{above}{known.name}"
+        if isinstance(value, StoredFile):
+            yield name, value
+        if is_dataclass(value):
+            yield from _files_in(value, f"{name}.")
+
+
+def canonical(value: Any) -> bytes:
+    """The one way in which a value is written as JSON where it is hashed or signed."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
 
 
 def load(store: Path) -> dict[str, Artefact]:
-    """Every artefact by its slug; empty where nothing has been built yet. Raises StoreError."""
+    """The current release of every slug; empty where nothing has been built yet. Raises StoreError."""
+    return {slug: known.releases[known.current] for slug, known in load_releases(store).items() if known.current}
+
+
+def load_releases(store: Path) -> dict[str, Releases]:
+    """Every slug with all its releases. Raises StoreError."""
     try:
         raw = json.loads((store / INDEX).read_text(encoding="utf-8"))
-        return {slug: _artefact(slug, entry) for slug, entry in raw.items()}
+        return {slug: _releases(slug, entry) for slug, entry in raw.items()}
     except FileNotFoundError:
         return {}
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as err:
         raise StoreError(f"{store / INDEX}: {err!r}") from err
+
+
+def _releases(slug: str, entry: Mapping[str, Any]) -> Releases:
+    if "releases" not in entry:  # an index from before there were releases
+        only = _artefact(
+            slug, {"kernel_release": entry["release"]} | {k: v for k, v in entry.items() if k != "release"}
+        )
+        return Releases(only.id, 0, {only.id: only})
+    known = {name: _artefact(slug, one) for name, one in entry["releases"].items()}
+    if entry["current"] and entry["current"] not in known:
+        raise ValueError(f"{slug}: no release {entry['current']}")
+    return Releases(entry["current"], int(entry["serial"]), known)
 
 
 def _artefact(slug: str, entry: Mapping[str, Any]) -> Artefact:
@@ -72,11 +142,20 @@ def _artefact(slug: str, entry: Mapping[str, Any]) -> Artefact:
     return Artefact(
         slug=slug,
         recipe=entry["recipe"],
-        release=entry["release"],
+        kernel_release=entry["kernel_release"],
         kernel=StoredFile(**entry["kernel"]),
         initrd=StoredFile(**entry["initrd"]),
         image=StoredImage(**image) if image else None,
+        toolbox=_optional(entry, "toolbox"),
+        sbom=_optional(entry, "sbom"),
+        published=entry.get("published", ""),
+        tested=entry.get("tested", {}),
+        signatures=entry.get("signatures", {}),
     )
+
+
+def _optional(entry: Mapping[str, Any], name: str) -> StoredFile | None:
+    return StoredFile(**entry[name]) if name in entry else None
 
 
 def put_file(store: Path, source: Path) -> StoredFile:
@@ -88,7 +167,9 @@ def put_file(store: Path, source: Path) -> StoredFile:
         os.fsync(file.fileno())
     (store / "sha256").mkdir(parents=True, exist_ok=True)
     source.chmod(0o644)
-    source.replace(store / name)
+    with _locked(store):  # collection must not take an older file of the same content for this one
+        source.replace(store / name)
+    _sync_folder(store / "sha256")
     return StoredFile(name, digest, size)
 
 
@@ -98,25 +179,104 @@ def put_image(store: Path, source: Path, disk_bytes: int) -> StoredImage:
     return StoredImage(stored.file, stored.sha256, stored.bytes, disk_bytes)
 
 
-def publish(store: Path, artefact: Artefact) -> None:
-    """Enter or replace one artefact in the index; readers see the old index or the new one, never a part."""
+def publish(store: Path, artefact: Artefact, current: bool = True) -> Artefact:
+    """Enter a release that was made here in the index, and give it out from now on if `current`; as it stands there.
+
+    Its time is now, unless it is there already; then it keeps time and signatures, and the newer test results count.
+    Readers see the old index or the new one, never a part. Raises StoreError.
+    """
     with _locked(store):
-        entries = {slug: _entry(known) for slug, known in load(store).items()}
-        entries[artefact.slug] = _entry(artefact)
-        draft = store / f".{INDEX}.new"
-        with draft.open("w", encoding="utf-8") as file:
-            json.dump(entries, file, indent=2, sort_keys=True)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(store / INDEX)
+        index = load_releases(store)
+        known = index.get(artefact.slug, _NONE)
+        before = known.releases.get(artefact.id)
+        published = before.published if before else datetime.now(UTC).isoformat(timespec="seconds")
+        entered = replace(
+            artefact,
+            published=published,
+            tested={**before.tested, **artefact.tested} if before else artefact.tested,
+            signatures=before.signatures if before else {},
+        )
+        index[artefact.slug] = Releases(
+            entered.id if current else known.current, known.serial + 1, {**known.releases, entered.id: entered}
+        )
+        _write_index(store, index)
+    return entered
+
+
+def annotate(
+    store: Path,
+    slug: str,
+    release_id: str,
+    *,
+    tested: Mapping[str, Any] = _NOTHING,
+    signatures: Mapping[str, str] = _NOTHING,
+) -> Artefact:
+    """Write down about a release how test boots ended, or who has signed it. Raises StoreError."""
+    with _locked(store):
+        index = load_releases(store)
+        known = index.get(slug, _NONE)
+        before = _chosen(store, slug, known, release_id)
+        after = replace(before, tested={**before.tested, **tested}, signatures={**before.signatures, **signatures})
+        index[slug] = Releases(known.current, known.serial + 1, {**known.releases, release_id: after})
+        _write_index(store, index)
+    return after
+
+
+def promote(store: Path, slug: str, release_id: str) -> None:
+    """Give out this release of the slug from now on. Raises StoreError where there is none such."""
+    with _locked(store):
+        index = load_releases(store)
+        known = index.get(slug, _NONE)
+        _chosen(store, slug, known, release_id)
+        if known.current != release_id:
+            index[slug] = Releases(release_id, known.serial + 1, known.releases)
+            _write_index(store, index)
+
+
+def release(store: Path, slug: str, release_id: str | None = None) -> Artefact:
+    """One release of the slug, the current one if none is named. Raises StoreError where there is none such."""
+    known = load_releases(store).get(slug, _NONE)
+    return _chosen(store, slug, known, known.current if release_id is None else release_id)
+
+
+def _chosen(store: Path, slug: str, known: Releases, release_id: str) -> Artefact:
+    if (found := known.releases.get(release_id)) is None:
+        wanted = f"release {release_id}" if release_id else "current release"
+        there = f"{slug} has {', '.join(known.releases)}" if known.releases else f"there is none of {slug} at all"
+        raise StoreError(f"{slug} has no {wanted} in {store}; {there}")
+    return found
+
+
+def _write_index(store: Path, index: Mapping[str, Releases]) -> None:
+    entries = {
+        slug: {
+            "current": known.current,
+            "serial": known.serial,
+            "releases": {name: _entry(one) for name, one in known.releases.items()},
+        }
+        for slug, known in index.items()
+    }
+    draft = store / f".{INDEX}.new"
+    with draft.open("w", encoding="utf-8") as file:
+        json.dump(entries, file, indent=2, sort_keys=True)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(store / INDEX)
+    _sync_folder(store)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _entry(artefact: Artefact) -> dict[str, Any]:
-    entry = asdict(artefact)
+    entry = {name: value for name, value in asdict(artefact).items() if value is not None and value != {}}
     del entry["slug"]
-    if artefact.image is None:
-        del entry["image"]
     return entry
 
 
@@ -129,16 +289,17 @@ def _locked(store: Path) -> Iterator[None]:
 
 
 def current(store: Path, slug: str, recipe: str) -> Artefact | None:
-    """The slug's artefact if it was built by this recipe and its files are all there with the right sizes."""
-    artefact = load(store).get(slug)
-    if artefact is None or artefact.recipe != recipe:
-        return None
-    files = [artefact.kernel, artefact.initrd, *([artefact.image] if artefact.image else [])]
-    for stored in files:
-        path = store / stored.file
-        if not path.is_file() or path.stat().st_size != stored.bytes:
-            return None
-    return artefact
+    """The slug's newest release that was built by this recipe and whose files are all there with the right sizes."""
+    known = load_releases(store).get(slug, _NONE)
+    for artefact in sorted(known.releases.values(), key=lambda one: one.published, reverse=True):
+        if artefact.recipe == recipe and all(_there(store, stored) for stored in artefact.files.values()):
+            return artefact
+    return None
+
+
+def _there(store: Path, stored: StoredFile) -> bool:
+    path = store / stored.file
+    return path.is_file() and path.stat().st_size == stored.bytes
 
 
 def hash_file(path: Path) -> str:

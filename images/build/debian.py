@@ -39,8 +39,8 @@ def build(out: Path) -> store.Artefact:
     base = installer.build(out)
     wanted = recipe((_HERE / name for name in _SOURCES), _PACKAGES)
     known = store.current(out, SLUG, wanted)
-    if known is None or known.release != base.release:
-        artefact = replace(base, slug=SLUG, recipe=wanted, image=_image(out, base.release))
+    if known is None or known.kernel_release != base.kernel_release:
+        artefact = replace(base, slug=SLUG, recipe=wanted, image=_image(out, base.kernel_release))
     else:
         artefact = replace(known, kernel=base.kernel, initrd=base.initrd)
     if artefact != known:

@@ -30,5 +30,5 @@ def run(arguments: argparse.Namespace) -> int:
         return 1
     image = artefact.image
     size = f", image {image.bytes >> 20} MiB of {image.disk_bytes >> 20} MiB" if image else ""
-    print(f"{artefact.slug}: kernel {artefact.release}, initrd {artefact.initrd.bytes >> 20} MiB{size}")
+    print(f"{artefact.slug}: kernel {artefact.kernel_release}, initrd {artefact.initrd.bytes >> 20} MiB{size}")
     return 0

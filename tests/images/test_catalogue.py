@@ -94,7 +94,7 @@ def test_the_service_sees_what_is_published(tmp_path: Path) -> None:
     store.publish(tmp_path, _artefact(tmp_path, "debian_12", "two"))
     assert artefacts.image("debian_12") != first
     store.publish(tmp_path, replace(_artefact(tmp_path, "installer", "i"), image=None))
-    assert artefacts.installer().release == "6.1"
+    assert artefacts.installer().kernel_release == "6.1"
     with pytest.raises(NotBuilt, match="no disk image"):
         artefacts.image("installer")
 

@@ -72,7 +72,7 @@ def test_every_program_in_it_is_of_arm64(built: Artefact) -> None:
     assert {"bin/busybox", "bin/python3", "bin/sfdisk", "bin/kexec", "lib/ld-linux-aarch64.so.1"} <= set(programs)
     assert {struct.unpack_from("<H", content, 18)[0] for content in programs.values()} == {_ELF_AARCH64}
     assert "usr/lib/python3.11/images/agent/__main__.pyc" in files
-    modules = f"lib/modules/{built.release}/kernel"
+    modules = f"lib/modules/{built.kernel_release}/kernel"
     wanted = {"drivers/net/virtio_net.ko", "drivers/block/virtio_blk.ko"}
     assert {f"{modules}/{name}" for name in wanted} <= set(files)
     assert not any(ARM64.emulator in name for name in files)
