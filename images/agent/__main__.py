@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from images.agent import cmdline, inventory, session
+from images.agent import cmdline, inventory, session, toolbox
 from images.agent.errors import HelloRefused, SessionEnded, WorkDropped
 from images.agent.handover import EXIT_CODES
 from images.agent.worker import carry_out
@@ -17,6 +17,7 @@ def main() -> int:
     """Run until the machine is to be left; the exit code is one of `handover.EXIT_CODES`."""
     with open("/proc/cmdline", encoding="ascii", errors="replace") as file:
         arguments = cmdline.parse(file.read())
+    toolbox.offered(f"{arguments.url}/images/{arguments.toolbox}", arguments.toolbox)
     try:
         service = session.hello(arguments, inventory.take())
         print("roundhouse: waiting for work", flush=True)

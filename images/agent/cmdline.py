@@ -13,17 +13,18 @@ _KEPT = ("console=", "quiet", "earlycon", "mitigations=", "pci=", "iommu=", "int
 class Arguments:
     """What the agent needs from the command line."""
 
-    __slots__ = ("console", "mac", "token", "url")
+    __slots__ = ("console", "mac", "token", "toolbox", "url")
 
-    def __init__(self, url: str, token: str, mac: str, console: Sequence[str] = ()) -> None:
+    def __init__(self, url: str, token: str, mac: str, console: Sequence[str] = (), toolbox: str = "") -> None:
         self.url = url  # of the service, without a trailing slash
         self.token = token  # good for one hello
         self.mac = mac  # the network card that booted; lower case, colons; empty when the firmware did not say
         self.console = tuple(console)  # words that a kernel started later should have, too
+        self.toolbox = toolbox  # sha256 of the archive of further programs; empty: there is none
 
 
 def parse(cmdline: str) -> Arguments:
-    """Read `roundhouse.url=`, `roundhouse.token=` and `BOOTIF=` (with or without PXELINUX's leading `01-`).
+    """Read `roundhouse.url=`, `.token=`, `.toolbox=` and `BOOTIF=` (with or without PXELINUX's leading `01-`).
 
     Raises ValueError when the URL or the token is missing.
     """
@@ -34,7 +35,8 @@ def parse(cmdline: str) -> Arguments:
     except KeyError as err:
         raise ValueError(f"the kernel's command line has no {err.args[0]}=") from None
     kept = [word for word in words if word.startswith(_KEPT)]
-    return Arguments(url.rstrip("/"), token, boot_mac(values.get("BOOTIF", "")), kept)
+    mac = boot_mac(values.get("BOOTIF", ""))
+    return Arguments(url.rstrip("/"), token, mac, kept, values.get("roundhouse.toolbox", ""))
 
 
 def boot_mac(bootif: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,3 +53,14 @@ class Root:
     def run(self, argv: Sequence[str | Path]) -> str:
         """Run one of the tree's programs, named by its path in it; its standard output. Raises BuildError."""
         return run([*self._command, *argv])
+
+    def libraries(self, programs: Iterable[str]) -> dict[str, Path]:
+        """The shared libraries that the programs load, by file name, as their own loader finds them."""
+        found = {}
+        for program in sorted(programs):
+            for line in self.run([self.architecture.loader, "--list", program]).splitlines():
+                name, arrow, rest = line.strip().partition(" => ")
+                path = rest.split(" (")[0] if arrow else name.split(" (")[0]
+                if path.startswith("/") and path != self.architecture.loader:
+                    found[Path(path).name] = self.tree / path[1:]
+        return found

@@ -42,7 +42,7 @@ def build(out: Path) -> store.Artefact:
     if known is None or known.kernel_release != base.kernel_release:
         artefact = replace(base, slug=SLUG, recipe=wanted, image=_image(out, base.kernel_release))
     else:
-        artefact = replace(known, kernel=base.kernel, initrd=base.initrd)
+        artefact = replace(known, kernel=base.kernel, initrd=base.initrd, toolbox=base.toolbox)
     if artefact != known:
         store.publish(out, artefact)
     return artefact

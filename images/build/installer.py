@@ -9,9 +9,10 @@ import tempfile
 from pathlib import Path
 
 from images import store
-from images.build import apt, cpio, first_stage, modules
+from images.build import apt, cpio, first_stage, modules, toolbox
 from images.build.architecture import AMD64, Architecture, Root
 from images.build.host import Steps, apt_sources, recipe, require, run
+from images.build.toolbox import place
 
 CODENAME = "bookworm"
 _PACKAGES = ("busybox-static", "python3-minimal", "python3.11", "libzstd1", "fdisk", "e2fsprogs", "kexec-tools")
@@ -25,7 +26,10 @@ _TOOLS = {
 
 _HERE = Path(__file__).parent
 _AGENT = _HERE.parent / "agent"
-_SOURCES = (*("architecture.py", "cpio.py", "first_stage.py", "init.sh", "installer.py", "modules.py", "udhcpc.sh"),)
+_SOURCES = (
+    *("architecture.py", "cpio.py", "first_stage.py", "init.sh", "installer.py", "modules.py", "toolbox.py"),
+    "udhcpc.sh",
+)
 _PROGRAMS = {
     "sfdisk": "sbin/sfdisk",
     "resize2fs": "sbin/resize2fs",
@@ -33,16 +37,18 @@ _PROGRAMS = {
     "python3": "usr/bin/python3.11",
 }
 _APPLETS = (
-    *("sh", "cat", "chroot", "dmesg", "env", "find", "ip", "kill", "ls", "mkdir", "modprobe"),
+    *("sh", "cat", "chroot", "cpio", "dmesg", "env", "find", "ip", "kill", "ls", "mkdir", "modprobe"),
     *("mount", "poweroff", "ps", "reboot", "sleep", "sort", "switch_root", "sync", "tr", "udhcpc", "umount"),
 )
 _LIBRARIES = ("libzstd.so.1",)  # opened by the agent at run time
 _PYTHON = "usr/lib/python3.11"
+_ROOT = "initramfs"  # where the initramfs is gathered, in the tree of the packages
 # What the agent imports; asked of the very interpreter that will run it.
 _PROBE = """
-import json, os, sys
+import importlib, json, os, sys
 import encodings.ascii, encodings.latin_1, encodings.utf_8
-import images.agent.__main__, images.agent.install, images.agent.erase
+for name in sys.argv[1:]:
+    importlib.import_module(f"images.agent.{name}")
 specs = [getattr(module, "__spec__", None) for module in list(sys.modules.values())]
 found = {spec.origin for spec in specs if spec and spec.has_location}
 found.add(os.__file__)  # frozen into the interpreter, which still looks for the file to find its library
@@ -64,7 +70,7 @@ def build(out: Path, architecture: Architecture = AMD64) -> store.Artefact:
     """
     require(_TOOLS)
     sources = [*_AGENT.glob("*.py"), *(_HERE / name for name in _SOURCES)]
-    packages = {*_PACKAGES, architecture.kernel_package, *first_stage.packages(architecture)}
+    packages = {*_PACKAGES, *toolbox.PACKAGES, architecture.kernel_package, *first_stage.packages(architecture)}
     steps = Steps(architecture.slug)
     with tempfile.TemporaryDirectory(prefix=".build-", dir=_made(out)) as work:
         scratch = Path(work)
@@ -74,11 +80,22 @@ def build(out: Path, architecture: Architecture = AMD64) -> store.Artefact:
         if known and first_stage.complete(out, architecture):
             return known
         first_stage.collect(out, architecture, options, scratch)
-        kernel, initrd, release = _pack(_extract(scratch, architecture, steps), scratch, steps)
-        files = store.put_file(out, kernel), store.put_file(out, initrd)
-        artefact = store.Artefact(architecture.slug, wanted, release, *files, None)
+        system = _extract(scratch, architecture, steps)
+        kernel, initrd, release = _pack(system, scratch, steps)
+        steps("packing the toolbox")
+        tools = toolbox.pack(system, system.tree / _ROOT, scratch)
+        artefact = store.Artefact(
+            slug=architecture.slug,
+            recipe=wanted,
+            kernel_release=release,
+            kernel=store.put_file(out, kernel),
+            initrd=store.put_file(out, initrd),
+            image=None,
+            toolbox=store.put_file(out, tools),
+        )
     store.publish(out, artefact)
-    steps(f"done: kernel {artefact.kernel.bytes:,} bytes, initrd {artefact.initrd.bytes:,} bytes")
+    sizes = (artefact.kernel, artefact.initrd, artefact.toolbox)
+    steps("done: kernel {:,}, initrd {:,}, toolbox {:,} bytes".format(*(file.bytes for file in sizes if file)))
     return artefact
 
 
@@ -92,7 +109,7 @@ def _extract(scratch: Path, architecture: Architecture, steps: Steps) -> Root:
     steps("unpacking the installer's packages")
     tree, sources = scratch / "installer", scratch / "sources.list"
     sources.write_text(apt_sources(CODENAME), encoding="utf-8")
-    include = ",".join([*_PACKAGES, architecture.kernel_package])
+    include = ",".join([*_PACKAGES, *toolbox.PACKAGES, architecture.kernel_package])
     run(
         [
             *("mmdebstrap", "--mode=root", "--variant=extract", f"--architectures={architecture.debian}"),
@@ -106,7 +123,7 @@ def _pack(system: Root, scratch: Path, steps: Steps) -> tuple[Path, Path, str]:
     """Make the initramfs of what `system` has: the kernel and the initramfs, both in `scratch`, and the release."""
     steps("choosing the installer's files")
     tree = system.tree
-    root = tree / "initramfs"
+    root = tree / _ROOT
     for folder in ("bin", "dev", "etc", "mnt", "proc", "run", "sys", "tmp"):
         (root / folder).mkdir(parents=True)
     shutil.copyfile(tree / "bin/busybox", root / "bin/busybox")
@@ -117,14 +134,14 @@ def _pack(system: Root, scratch: Path, steps: Steps) -> tuple[Path, Path, str]:
     for name, path in _PROGRAMS.items():
         shutil.copyfile(tree / path, root / "bin" / name)
     library_folder = next(tree.glob("usr/lib/*-linux-gnu"))
-    libraries = _libraries(system, needed)
+    libraries = system.libraries(needed)
     for name in _LIBRARIES:
         libraries[name] = library_folder / name
     for name, library in libraries.items():
         # One folder for all: the loader looks in /lib whatever path the distribution used.
-        _copy(library, root / "lib" / name)
+        place(library, root / "lib" / name)
     loader = system.architecture.loader.lstrip("/")
-    _copy(tree / loader, root / loader)  # found by its path, which each program names
+    place(tree / loader, root / loader)  # found by its path, which each program names
     for name in ("init", "bin/udhcpc.sh"):
         shutil.copyfile(_HERE / f"{Path(name).name.removesuffix('.sh')}.sh", root / name)
     for program in [*(root / "bin").iterdir(), root / loader, root / "init"]:
@@ -140,39 +157,22 @@ def _pack(system: Root, scratch: Path, steps: Steps) -> tuple[Path, Path, str]:
     return kernel, initrd, release
 
 
-def _copy(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
-
-
 def _python(system: Root, root: Path) -> set[str]:
     """Put the agent and the modules that it imports, compiled, below `root`; the extension modules among them."""
     tree = system.tree
     package = tree / _PYTHON / "images"
-    _copy(_AGENT.parent / "__init__.py", package / "__init__.py")
+    place(_AGENT.parent / "__init__.py", package / "__init__.py")
     for source in sorted(_AGENT.glob("*.py")):
-        _copy(source, package / "agent" / source.name)
+        place(source, package / "agent" / source.name)
     python = ("/usr/bin/python3.11", "-I", "-S", "-E")
-    found: list[str] = json.loads(system.run([*python, "-c", _PROBE]))
+    names = sorted(source.stem for source in _AGENT.glob("*.py") if source.stem != "__init__")
+    found: list[str] = json.loads(system.run([*python, "-c", _PROBE, *names]))
     triples = []
     for origin in found:
         if origin.endswith(".py"):
             triples += [origin, f"/compiled{origin}c", origin]
         else:
-            _copy(tree / origin[1:], root / origin[1:])
+            place(tree / origin[1:], root / origin[1:])
     system.run([*python, "-c", _COMPILE, *triples])
     shutil.copytree(tree / "compiled/usr", root / "usr", dirs_exist_ok=True)
     return {origin for origin in found if not origin.endswith(".py")}
-
-
-def _libraries(system: Root, programs: set[str]) -> dict[str, Path]:
-    """The shared libraries that the programs load, by file name, as their own loader finds them."""
-    found = {}
-    for program in sorted(programs):
-        listing = system.run([system.architecture.loader, "--list", program])
-        for line in listing.splitlines():
-            name, arrow, rest = line.strip().partition(" => ")
-            path = rest.split(" (")[0] if arrow else name.split(" (")[0]
-            if path.startswith("/") and path != system.architecture.loader:
-                found[Path(path).name] = system.tree / path[1:]
-    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from images.build.architecture import Root
@@ -22,7 +23,7 @@ WANTED = (
 )
 
 
-def collect(system: Root, target: Path) -> str:
+def collect(system: Root, target: Path, wanted: Iterable[str] = WANTED) -> str:
     """Copy the wanted modules of the system's one kernel, and all that they need, to `target`; the kernel's release.
 
     The system has kmod, too, and `target` lies in its tree. Raises BuildError when it has not exactly one kernel.
@@ -36,7 +37,7 @@ def collect(system: Root, target: Path) -> str:
     needs = _dependencies(system, release)
     by_name = {Path(path).name.split(".")[0].replace("-", "_"): path for path in needs}
     chosen: set[str] = set()
-    for name in WANTED:
+    for name in wanted:
         if path := by_name.get(name):
             chosen |= {path, *needs[path]}
     folder = target / "lib/modules" / release

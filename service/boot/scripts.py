@@ -115,11 +115,14 @@ class BootScripts:
             return Script(Target.WAIT)
         token = issue(self._parts.key, facts.port_id, now=self._parts.clock.now(), nonce=secrets.token_bytes(8))
         base = self._parts.boot_url_for(source)
+        cmdline = f"{_CONSOLES[cpu]} roundhouse.url={base} roundhouse.token={token}"
+        if installer.toolbox is not None:
+            cmdline += f" roundhouse.toolbox={installer.toolbox.sha256}"
         return Script(
             Target.INSTALLER,
             kernel_url=_url(base, installer.kernel),
             initrd_urls=(_url(base, installer.initrd),),
-            cmdline=f"{_CONSOLES[cpu]} roundhouse.url={base} roundhouse.token={token}",
+            cmdline=cmdline,
         )
 
 
