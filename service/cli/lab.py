@@ -9,11 +9,12 @@ import sys
 from collections.abc import Awaitable, Callable
 from ipaddress import ip_interface
 from pathlib import Path
+from typing import cast, get_args
 
 from service.cli.serve import database, for_ever, run_until_stopped
 from service.lab.demo import demo
 from service.lab.netns import NetworkError, add_service_address, enter_private_namespace
-from service.lab.qemu import PLATFORMS
+from service.lab.qemu import PLATFORMS, DiskKind, DiskSpec
 from service.lab.rack import TooManyMachines
 from service.lab.up import (
     SERVICE_ADDRESS,
@@ -47,8 +48,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--log-level", default="warning", help="debug, info, warning or error (warning)")
     parser.add_argument("--qemu", type=int, default=0, help="machines that really boot, in QEMU (root)")
     parser.add_argument("--firmware", choices=tuple(PLATFORMS), default="bios", help="of the virtual machines (bios)")
+    parser.add_argument(
+        "--disks",
+        type=disk_specs,
+        default=(DiskSpec(),),
+        metavar="KIND[:GIB[:SECTOR]],…",
+        help=f"of each virtual machine; kinds are {', '.join(get_args(DiskKind))} (virtio:8:512)",
+    )
     parser.add_argument("--images", type=Path, default=Path("var/images"), help="the image store for --qemu")
     parser.add_argument("--once", action="store_true", help="lab demo: release the machine again and exit")
+
+
+def disk_specs(text: str) -> tuple[DiskSpec, ...]:
+    """`nvme:4,virtio:8:4096`: kind, GiB and logical sector size of each disk. Raises ArgumentTypeError."""
+    specs = []
+    for one in text.split(","):
+        kind, *numbers = one.split(":")
+        if kind not in get_args(DiskKind) or len(numbers) > 2 or not all(number.isdigit() for number in numbers):
+            raise argparse.ArgumentTypeError(f"{one!r}; allowed is KIND[:GIB[:SECTOR]] as in nvme:8:4096")
+        gib, sector = [int(number) for number in [*numbers, *("8", "512")[len(numbers) :]]]
+        if sector not in (512, 4096) or (kind == "sata" and sector != 512):
+            raise argparse.ArgumentTypeError(f"{one!r}: sectors have 512 or 4096 bytes, those of sata 512")
+        specs.append(DiskSpec(gib << 30, cast("DiskKind", kind), sector))
+    return tuple(specs)
 
 
 async def _up(lab: Lab) -> int:
@@ -68,6 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
         commit_s=arguments.commit_seconds,
         qemu=arguments.qemu,
         firmware=arguments.firmware,
+        disks=arguments.disks,
     )
 
     async def show(lab: Lab) -> int:

@@ -16,12 +16,30 @@ from service.lab.parts import BootSource, Nic
 
 log = structlog.get_logger()
 
+DiskKind = Literal["virtio", "nvme", "scsi", "sata"]
 Firmware = Literal["bios", "uefi", "uefi-http", "uefi-secure", "uefi-arm64", "uefi-arm64-http"]
 
 _TAIL_BYTES = 4000
+_DISK_DEVICES: dict[
+    DiskKind, str
+] = {  # {} is the disk's number; the sockets of q35's own controller are ide.0 to ide.5
+    "virtio": "virtio-blk-pci",
+    "nvme": "nvme",
+    "scsi": "scsi-hd,bus=scsi.0",
+    "sata": "ide-hd,bus=ide.{}",
+}
 
 # Program: the Debian package that has it.
 NEEDS = {"setpriv": "util-linux", "ip": "iproute2"}
+
+
+@dataclass(frozen=True, slots=True)
+class DiskSpec:
+    """One disk of a virtual machine. `sector` is its logical sector size in bytes; `sata` knows 512 only."""
+
+    bytes: int = 8 << 30
+    kind: DiskKind = "virtio"
+    sector: int = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +124,11 @@ class MachineError(Exception):
 
 
 class QemuMachine:
-    """A machine with one disk and one network card, plugged into `tap`; a `service.lab.parts.PowerTarget`.
+    """A machine with disks and one network card, plugged into `tap`; a `service.lab.parts.PowerTarget`.
 
-    The disk is made as a sparse file when it is not there. QEMU dies with this process. A reset by the guest starts it
-    anew with the default boot order, as a BMC's boot override holds for one start only.
+    Its first disk is the file `disk_path`, the second one lies beside it as NAME-2, and so on; each is made as a sparse
+    file when it is not there. Serial numbers are the machine's name, NAME-2, … QEMU dies with this process. A reset by
+    the guest starts it anew with the default boot order, as a BMC's boot override holds for one start only.
     """
 
     def __init__(
@@ -121,14 +140,14 @@ class QemuMachine:
         firmware: Firmware = "bios",
         *,
         memory_mb: int = 2048,
-        disk_bytes: int = 8 << 30,
+        disks: tuple[DiskSpec, ...] = (DiskSpec(),),
     ) -> None:
         self.name = name
         self.nic = nic
         self.console_log = disk_path.with_suffix(".console.log")
         self._tap = tap
         self._disk = disk_path
-        self._disk_bytes = disk_bytes
+        self._disks = disks
         self._firmware = firmware
         self._platform = PLATFORMS[firmware]
         self._memory_mb = memory_mb
@@ -174,7 +193,7 @@ class QemuMachine:
 
     def arguments(self, boot: BootSource) -> list[str]:
         """QEMU's command line for one start."""
-        disk_index, nic_index = (1, 2) if boot == "disk" else (2, 1)
+        disk_index, nic_index = (1, len(self._disks) + 1) if boot == "disk" else (2, 1)
         firmware: list[str] = []
         if self._platform.code is not None:
             firmware = [
@@ -191,12 +210,30 @@ class QemuMachine:
             *firmware,
             *("-netdev", f"tap,id=net0,ifname={self._tap},script=no,downscript=no"),
             *("-device", f"virtio-net-pci,netdev=net0,mac={self.nic.mac},bootindex={nic_index}{self._platform.nic}"),
-            # The host's page cache is safe enough for a machine that dies with us.
-            "-drive",
-            f"if=none,id=disk0,file={self._disk},format=raw,cache=unsafe,discard=unmap,detect-zeroes=unmap",
-            *("-device", f"virtio-blk-pci,drive=disk0,serial={self.name[:20]},bootindex={disk_index}"),
+            *self._disk_arguments(disk_index),
             *("-object", "rng-random,id=rng0,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng0"),
         ]
+
+    def disk_path(self, number: int) -> Path:
+        """The file of the disk of that number; the first one's is 0."""
+        return self._disk if number == 0 else self._disk.with_stem(f"{self._disk.stem}-{number + 1}")
+
+    def _disk_arguments(self, first_index: int) -> list[str]:
+        arguments = []
+        if any(disk.kind == "scsi" for disk in self._disks):
+            arguments = ["-device", "virtio-scsi-pci,id=scsi"]
+        for number, disk in enumerate(self._disks):
+            serial = self.name[:20] if number == 0 else f"{self.name[:18]}-{number + 1}"
+            # The host's page cache is safe enough for a machine that dies with us.
+            backing = f"if=none,id=disk{number},file={self.disk_path(number)},format=raw"
+            properties = f"drive=disk{number},serial={serial},bootindex={first_index + number}"
+            if disk.sector != 512:
+                properties += f",logical_block_size={disk.sector},physical_block_size={disk.sector}"
+            arguments += [
+                *("-drive", f"{backing},cache=unsafe,discard=unmap,detect-zeroes=unmap"),
+                *("-device", f"{_DISK_DEVICES[disk.kind].format(number)},{properties}"),
+            ]
+        return arguments
 
     @property
     def _variables(self) -> Path:
@@ -206,9 +243,10 @@ class QemuMachine:
         if missing := self._platform.missing_packages():
             raise MachineError(f"packages are missing; as root: apt-get install {' '.join(missing)}")
         self._disk.parent.mkdir(parents=True, exist_ok=True)
-        if not self._disk.exists():
-            with self._disk.open("wb") as disk:
-                disk.truncate(self._disk_bytes)
+        for number, disk in enumerate(self._disks):
+            if not self.disk_path(number).exists():
+                with self.disk_path(number).open("wb") as file:
+                    file.truncate(disk.bytes)
         if self._platform.variables is not None and not self._variables.exists():
             shutil.copyfile(self._platform.variables, self._variables)
         # setpriv sets the parent-death signal without running Python between fork and exec.

@@ -18,7 +18,7 @@ from service.lab.leaf import Plug, VirtualLeaf
 from service.lab.light import LightMachine
 from service.lab.netns import DataPlane, create_tap
 from service.lab.parts import LeafPort, Nic, PowerTarget
-from service.lab.qemu import PLATFORMS, Firmware, Platform, QemuMachine
+from service.lab.qemu import PLATFORMS, DiskSpec, Firmware, Platform, QemuMachine
 from service.lab.relay import serve_tap_relay
 from service.lab.router_advert import advert_of
 
@@ -88,6 +88,7 @@ class RackSettings:
     qemu: int = 0
     firmware: Firmware = "bios"
     disks: Path = Path("disks")  # of the virtual machines
+    disk_specs: tuple[DiskSpec, ...] = (DiskSpec(),)  # of each virtual machine
 
 
 class TooManyMachines(ValueError):
@@ -183,7 +184,10 @@ class Rack:
             serve_tap_relay(port, tap, server_port=light.dhcp_port, relay_port=light.relay_port)
         )
         await self._stack.enter_async_context(serve_router_advert(tap, partial(advert_of, port)))
-        machine = QemuMachine(name, Nic(mac, port), tap, self.settings.disks / f"{name}.img", self.settings.firmware)
+        machine = QemuMachine(
+            *(name, Nic(mac, port), tap, self.settings.disks / f"{name}.img", self.settings.firmware),
+            disks=self.settings.disk_specs,
+        )
         self.virtual[name] = machine
         self.bmc.add(machine)
         self.cable(name, port, mac)

@@ -17,7 +17,7 @@ import aiohttp
 from service.cli.serve import seeded
 from service.lab.board import LightSettings
 from service.lab.first_stage import publish_light_images, write_first_stages
-from service.lab.qemu import Firmware
+from service.lab.qemu import DiskSpec, Firmware
 from service.lab.rack import LOOPBACK_PLAN, NAMESPACE_PLAN, Rack, RackSettings
 from service.settings import Settings, read_settings
 from service.wiring import WORKFLOWS, Service, service
@@ -47,6 +47,7 @@ class LabSettings:
     workflows: Mapping[str, Workflow] = field(default_factory=lambda: WORKFLOWS)
     qemu: int = 0
     firmware: Firmware = "bios"
+    disks: tuple[DiskSpec, ...] = (DiskSpec(),)  # of each virtual machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +191,7 @@ async def running_lab(
             qemu=asked.qemu,
             firmware=asked.firmware,
             disks=settings.state_dir / "disks",
+            disk_specs=asked.disks,
         )
         async with Rack(rack_settings) as rack:
             api = f"http://127.0.0.1:{running.api_port}"

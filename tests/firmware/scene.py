@@ -28,7 +28,7 @@ from pxe.router_advert import serve_router_advert
 from pxe.tftp.files import load_files
 from pxe.tftp.server import TftpSettings, serve_tftp
 from service.lab.parts import BootSource, Nic
-from service.lab.qemu import PLATFORMS, Firmware, QemuMachine
+from service.lab.qemu import PLATFORMS, DiskSpec, Firmware, QemuMachine
 from service.lab.relay import serve_tap_relay
 from tests.lab.small_service import Port
 
@@ -182,7 +182,7 @@ async def scene(
     port = Port("leaf1", "xe-0/0/12", [Link(LinkRole.BOOT, LEAF)], [SERVER])
     collect_first_stages(folder / "first-stage")
     disk = disk or folder / "disk.img"
-    machine = QemuMachine("m1", Nic(MAC, port), "tap0", disk, firmware, memory_mb=1024, disk_bytes=1 << 30)
+    machine = QemuMachine("m1", Nic(MAC, port), "tap0", disk, firmware, memory_mb=1024, disks=(DiskSpec(1 << 30),))
     here = Scene(machine, load_files(folder / "first-stage"), script, signed=signed)
 
     @web.middleware
