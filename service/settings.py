@@ -9,6 +9,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from images.build.origins import Origins
+
 
 class BadSetting(ValueError):
     """A setting is unknown or its value is not allowed."""
@@ -65,12 +67,36 @@ class Settings:
     dns_hostmaster: str = ""  # e-mail address of whoever runs the reverse zones: zone files name it
     # The name of a device's address, of {hostname}, {address} (203-0-113-7), {facility} and {device}; empty: none.
     ptr_template: str = ""
+    build_debian_mirror: str = ""  # archive that images are built of; empty: that of this machine's apt
+    build_debian_security_mirror: str = ""  # empty: no security updates where build_debian_mirror is set
+    build_debian_keyring: str = "/usr/share/keyrings/debian-archive-keyring.gpg"
+    build_ubuntu_mirror: str = ""  # archive of Ubuntu, with updates and security; empty: Ubuntu cannot be built
+    build_ubuntu_keyring: str = "/usr/share/keyrings/ubuntu-archive-keyring.gpg"
+    build_centos_mirror: str = ""  # folder that has BaseOS and AppStream; empty: CentOS cannot be built
+    build_centos_key: str = ""  # file of the key that CentOS's packages are signed with
+    build_proxy: str = ""  # for the packages of images and for imported ones; empty: none of our own
+    build_packages: str = ""  # that every image has beside its own, separated by commas
     log_level: str = "info"
 
 
 def images_of(settings: Settings) -> Path:
     """The folder of the image store."""
     return Path(settings.images_dir or settings.state_dir / "images")
+
+
+def origins_of(settings: Settings) -> Origins:
+    """Where the packages of images come from."""
+    return Origins(
+        debian_mirror=settings.build_debian_mirror,
+        debian_security_mirror=settings.build_debian_security_mirror,
+        debian_keyring=settings.build_debian_keyring,
+        ubuntu_mirror=settings.build_ubuntu_mirror,
+        ubuntu_keyring=settings.build_ubuntu_keyring,
+        centos_mirror=settings.build_centos_mirror,
+        centos_key=settings.build_centos_key,
+        proxy=settings.build_proxy,
+        packages=tuple(listed(settings.build_packages)),
+    )
 
 
 def _parsed(name: str, kind: Any, value: object) -> object:

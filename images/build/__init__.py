@@ -1,5 +1,1 @@
-"""Building the in-RAM installer and whole-disk images from distribution packages.
-
-python -m images.build installer --out STORE
-python -m images.build debian-12 --out STORE
-"""
+"""Building the in-RAM installer and whole-disk images from distribution packages; `roundhouse image build` calls it."""

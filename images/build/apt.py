@@ -1,4 +1,4 @@
-"""Debian's packages of another architecture, by an apt configuration of our own: this machine's stays as it is."""
+"""Packages of another architecture or release, by an apt configuration of our own: this machine's stays as it is."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from pathlib import Path
 
 from images.build.architecture import Architecture, is_native
 from images.build.host import run
+from images.build.origins import Sources
 
 
-def options(architecture: Architecture, folder: Path) -> list[str]:
-    """Options that make apt speak of `architecture`; its package lists are fetched to `folder` where they are needed.
+def options(architecture: Architecture, folder: Path, sources: Sources | None = None) -> list[str]:
+    """Options that make apt speak of `architecture` and of `sources`; package lists are fetched to `folder` for them.
 
-    The package sources and their keys are this machine's own. Raises BuildError.
+    Without `sources`, the package sources and their keys are this machine's own. Raises BuildError.
     """
-    if is_native(architecture):
+    foreign = sources is not None and not sources.own
+    if is_native(architecture) and not foreign:
         return []
     for name in ("state/lists/partial", "cache/archives/partial"):
         (folder / name).mkdir(parents=True)
@@ -30,6 +32,11 @@ def options(architecture: Architecture, folder: Path) -> list[str]:
         "Dir::Cache": folder / "cache",
     }
     words = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
+    if sources is not None and foreign:
+        listing = folder / "sources.list"
+        listing.write_text(sources.listing(), encoding="utf-8")
+        own = [f"Dir::Etc::sourcelist={listing}", "Dir::Etc::sourceparts=-", *sources.options()]
+        words += [word for setting in own for word in ("-o", setting)]
     run(["apt-get", *words, "update", "-qq"])
     return words
 

@@ -1,95 +1,120 @@
-"""The Debian image: a root made by mmdebstrap, with GRUB for BIOS and UEFI, systemd-networkd and an SSH server."""
+"""Images of Debian and Ubuntu: a root made by mmdebstrap, with GRUB for BIOS and UEFI, networkd and an SSH server."""
 
 from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from images import store
-from images.build import disk, installer
+from images.build import apt, disk, installer
 from images.build.architecture import AMD64
-from images.build.host import EPOCH, BuildError, Steps, apt_sources, recipe, require, run
+from images.build.distributions import Distribution
+from images.build.host import EPOCH, BuildError, Steps, recipe, require, run
+from images.build.origins import Origins, Sources, apt_sources
 
-SLUG = "debian_12"
 _PACKAGES = (
-    AMD64.kernel_package,
     *("systemd-sysv", "udev", "dbus", "initramfs-tools", "zstd", "kmod", "e2fsprogs", "fdisk"),
     *("grub2-common", "grub-pc-bin", "grub-efi-amd64-bin"),
     *("openssh-server", "iproute2", "iputils-ping", "netbase", "ca-certificates", "curl", "sudo", "less", "nano"),
-    *("procps", "cloud-init", "systemd-timesyncd"),
+    *("procps", "cloud-init"),
 )
 # Read by nobody on a server, and half of the bytes that would go over the wire.
 _EXCLUDED = ("/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/lintian/*")
 _KEPT = ("/usr/share/locale/locale.alias",)
 _COMMAND_LINE = "console=tty0 console=ttyS0,115200"
 _HERE = Path(__file__).parent
-_SOURCES = ("debian.py", "disk.py")
+_SOURCES = ("debian.py", "disk.py", "distributions.py", "origins.py")
 _TOOLS = {"mmdebstrap": "mmdebstrap", "apt-get": "apt", "du": "coreutils", **disk.TOOLS}
 
 
-def build(out: Path) -> store.Artefact:
+def build(out: Path, distribution: Distribution, origins: Origins) -> store.Artefact:
     """Build the image into the store at `out`, or return it when nothing has changed. Raises BuildError.
 
-    It is installed by an installer with the image's own kernel, so that the machine can go on by switch_root. An
-    installer that changed while the image did not is exchanged alone.
+    It is installed by the in-RAM installer; where the two have the same kernel, the machine can go on by switch_root.
+    An installer that changed while the image did not is exchanged alone.
     """
     require(_TOOLS)
+    row = distribution
+    sources = apt_sources(origins, row.family, row.codename, row.components)
     base = installer.build(out)
-    wanted = recipe((_HERE / name for name in _SOURCES), _PACKAGES)
-    known = store.current(out, SLUG, wanted)
-    if known is None or known.kernel_release != base.kernel_release:
-        artefact = replace(base, slug=SLUG, recipe=wanted, image=_image(out, base.kernel_release))
-    else:
-        artefact = replace(known, kernel=base.kernel, initrd=base.initrd, toolbox=base.toolbox)
-    if artefact != known:
-        store.publish(out, artefact)
+    packages = sorted({row.kernel, *_PACKAGES, *row.packages, *origins.packages})
+    with tempfile.TemporaryDirectory(prefix=".build-", dir=out) as work:
+        scratch = Path(work)
+        options = apt.options(AMD64, scratch / "apt", sources)
+        wanted = recipe((_HERE / name for name in _SOURCES), packages, options, f"{row}{sources}")
+        known = store.current(out, row.slug, wanted)
+        if known is None or (row.shares_kernel and known.kernel_release != base.kernel_release):
+            image = _image(out, scratch, row, packages, sources, base.kernel_release)
+            artefact = replace(base, slug=row.slug, recipe=wanted, image=image)
+        else:
+            artefact = replace(
+                known, kernel_release=base.kernel_release, kernel=base.kernel, initrd=base.initrd, toolbox=base.toolbox
+            )
+        if artefact != known:
+            store.publish(out, artefact)
     return artefact
 
 
-def _image(out: Path, release: str) -> store.StoredImage:
-    steps = Steps(SLUG)
-    with tempfile.TemporaryDirectory(prefix=".build-", dir=out) as work:
-        scratch = Path(work)
-        tree = _bootstrap(scratch, steps)
-        if not (tree / "lib/modules" / release).is_dir():
-            raise BuildError(f"{AMD64.kernel_package} is no longer {release}: run the build again")
-        steps("configuring the system")
-        ids = disk.identity(SLUG)
-        _configure(tree, ids, release)
-        steps("assembling the disk image")
-        _clamp_dates(tree)
-        raw = disk.assemble(tree, ids, scratch)
-        steps("compressing")
-        packed = scratch / "disk.zst"
-        run(["zstd", "-q", "-6", "-T0", raw, "-o", packed])
-        image = store.put_image(out, packed, raw.stat().st_size)
+def _image(
+    out: Path, scratch: Path, row: Distribution, packages: Sequence[str], sources: Sources, installers: str
+) -> store.StoredImage:
+    steps = Steps(row.slug)
+    steps("installing packages (a minute or two)")
+    tree = _bootstrap(scratch, row, packages, sources)
+    release = _kernel(tree)
+    if row.shares_kernel and release != installers:
+        raise BuildError(f"{row.kernel} is no longer {installers}, which the installer has: run the build again")
+    steps("configuring the system")
+    ids = disk.identity(row.slug)
+    _configure(tree, row, ids, release)
+    _write(tree, "etc/apt/sources.list", sources.installed())
+    steps("assembling the disk image")
+    _clamp_dates(tree)
+    raw = disk.assemble(tree, ids, scratch)
+    steps("compressing")
+    packed = scratch / "disk.zst"
+    run(["zstd", "-q", "-6", "-T0", raw, "-o", packed])
+    image = store.put_image(out, packed, raw.stat().st_size)
     steps(f"done: image {image.bytes:,} bytes for {image.disk_bytes:,} on the disk")
     return image
 
 
-def _bootstrap(scratch: Path, steps: Steps) -> Path:
-    steps("installing Debian's packages (a minute or two)")
-    tree, sources = scratch / "debian", scratch / "sources.list"
-    sources.write_text(apt_sources(installer.CODENAME), encoding="utf-8")
-    filters = [f"--dpkgopt=path-exclude={path}" for path in _EXCLUDED]
-    filters += [f"--dpkgopt=path-include={path}" for path in _KEPT]
-    include = ",".join(_PACKAGES)
+def _bootstrap(scratch: Path, row: Distribution, packages: Sequence[str], sources: Sources) -> Path:
+    tree, listing = scratch / "root", scratch / "sources.list"
+    listing.write_text(sources.listing(), encoding="utf-8")
+    words = [f"--dpkgopt=path-exclude={path}" for path in _EXCLUDED]
+    words += [f"--dpkgopt=path-include={path}" for path in _KEPT]
+    for setting in sources.options():
+        name, _, value = setting.partition("=")
+        words.append(f'--aptopt={name} "{value}"')
+    include = ",".join(packages)
     run(
         [
-            *("mmdebstrap", "--mode=root", "--variant=minbase", f"--include={include}", *filters),
-            *(installer.CODENAME, tree, sources),
+            *("mmdebstrap", "--mode=root", "--variant=minbase", f"--include={include}", *words),
+            *(row.codename, tree, listing),
         ]
     )
+    # What mmdebstrap leaves names this machine's keyring and proxy.
+    for left in [*(tree / "etc/apt/sources.list.d").iterdir(), tree / "etc/apt/apt.conf.d/99mmdebstrap"]:
+        left.unlink(missing_ok=True)
     return tree
 
 
-def _configure(tree: Path, ids: disk.Identity, release: str) -> None:
+def _kernel(tree: Path) -> str:
+    releases = sorted(path.name for path in (tree / "lib/modules").iterdir())
+    if len(releases) != 1:
+        raise BuildError(f"the image has {len(releases)} kernels instead of one: {', '.join(releases)}")
+    return releases[0]
+
+
+def _configure(tree: Path, row: Distribution, ids: disk.Identity, release: str) -> None:
     """What every machine made from this image has in common; the installer's agent writes what differs."""
     _write(tree, "etc/fstab", f"UUID={ids.root} / ext4 errors=remount-ro 0 1\n{_esp_mount(ids)}\n")
     _write(tree, "etc/default/grub.d/roundhouse.cfg", _grub_defaults())
-    _write(tree, "boot/grub/grub.cfg", _grub_config(ids, release))
+    _write(tree, "boot/grub/grub.cfg", _grub_config(row.name, ids, release))
     _write(tree, "etc/machine-id", "")
     for path in [*(tree / "etc/ssh").glob("ssh_host_*"), tree / "var/lib/dbus/machine-id", tree / "etc/hostname"]:
         path.unlink(missing_ok=True)
@@ -114,14 +139,14 @@ GRUB_SERIAL_COMMAND="serial --unit=0 --speed=115200"
 """
 
 
-def _grub_config(ids: disk.Identity, release: str) -> str:
+def _grub_config(name: str, ids: disk.Identity, release: str) -> str:
     # grub-mkconfig needs the running system's disks; the first kernel update replaces this file by its output.
     return f"""\
 serial --unit=0 --speed=115200
 terminal_input console serial
 terminal_output console serial
 set timeout=1
-menuentry "Debian GNU/Linux" {{
+menuentry "{name}" {{
     linux /boot/vmlinuz-{release} root=UUID={ids.root} ro {_COMMAND_LINE}
     initrd /boot/initrd.img-{release}
 }}

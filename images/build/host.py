@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 # A fixed date on all that is built, so that the same packages give the same bytes.
@@ -76,28 +77,36 @@ class Steps:
         sys.stderr.flush()
 
 
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """One component of a suite that this machine's apt knows."""
+
+    uri: str
+    name: str  # as the package sources name it
+    component: str
+    codename: str  # "bookworm", "bookworm-updates"
+
+
+def debian_suites() -> list[Suite]:
+    """What this machine's own package sources have of Debian, whichever release.
+
+    Read with apt, so that a mirror or an offline archive configured here is used. Raises BuildError.
+    """
+    form = "$(REPO_URI)|$(RELEASE)|$(COMPONENT)|$(CODENAME)|$(ORIGIN)"
+    rows = run(["apt-get", "indextargets", "--format", form, "Created-By: Packages"]).splitlines()
+    split = [row.split("|", 4) for row in rows]
+    return [Suite(uri, name, part, codename) for uri, name, part, codename, origin in split if origin == "Debian"]
+
+
 def apt_sources(codename: str) -> str:
     """This machine's own Debian package sources of one release (with updates and security), as sources.list lines.
 
-    Read with apt, so that a mirror or an offline archive configured here is used. Raises BuildError when there is none.
+    Raises BuildError when there is none.
     """
-    listing = run(
-        [
-            "apt-get",
-            "indextargets",
-            "--format",
-            "$(REPO_URI)|$(RELEASE)|$(COMPONENT)|$(CODENAME)|$(ORIGIN)|$(SOURCESENTRY)",
-            "Created-By: Packages",
-        ]
-    )
-    lines = set()
-    for row in listing.splitlines():
-        uri, release, component, name, origin, _ = row.split("|", 5)
-        if origin == "Debian" and name.split("-")[0] == codename:
-            lines.add(f"deb {uri} {release} {component}")
-    if not lines:
+    suites = [suite for suite in debian_suites() if suite.codename.split("-")[0] == codename]
+    if not suites:
         raise BuildError(f"apt knows no Debian {codename} packages: configure a source and run apt-get update")
-    return "\n".join(sorted(lines)) + "\n"
+    return "\n".join(sorted({f"deb {suite.uri} {suite.name} {suite.component}" for suite in suites})) + "\n"
 
 
 def candidates(packages: Iterable[str], apt_options: Sequence[str] = ()) -> dict[str, str]:
@@ -116,10 +125,11 @@ def candidates(packages: Iterable[str], apt_options: Sequence[str] = ()) -> dict
     return versions
 
 
-def recipe(sources: Iterable[Path], packages: Iterable[str], apt_options: Sequence[str] = ()) -> str:
-    """One hash of what a build is made of: our own files, and the versions that apt has of the packages."""
+def recipe(sources: Iterable[Path], packages: Iterable[str], apt_options: Sequence[str] = (), more: str = "") -> str:
+    """One hash of what a build is made of: our own files, the versions that apt has of the packages, and `more`."""
     digest = hashlib.sha256()
     for path in sorted(sources):
         digest.update(f"{path.name}\0".encode() + path.read_bytes())
     digest.update(json.dumps(candidates(packages, apt_options), sort_keys=True).encode())
+    digest.update(more.encode())
     return digest.hexdigest()

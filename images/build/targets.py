@@ -8,21 +8,33 @@ from pathlib import Path
 
 from images import store
 from images.build import debian, installer
-from images.build.architecture import AMD64, ARM64
+from images.build.architecture import AMD64, ARM64, Architecture
+from images.build.distributions import DISTRIBUTIONS, Distribution
 from images.build.host import BuildError
+from images.build.origins import Origins
 
-_TARGETS: dict[tuple[str, str], Callable[[Path], store.Artefact]] = {
-    ("installer", AMD64.debian): installer.build,
-    ("installer", ARM64.debian): partial(installer.build, architecture=ARM64),
-    ("debian-12", AMD64.debian): debian.build,
+Build = Callable[[Path, Origins], store.Artefact]
+
+
+def _installer(out: Path, _: Origins, architecture: Architecture) -> store.Artefact:
+    return installer.build(out, architecture)
+
+
+def _debian(out: Path, origins: Origins, distribution: Distribution) -> store.Artefact:
+    return debian.build(out, distribution, origins)
+
+
+_TARGETS: dict[tuple[str, str], Build] = {
+    **{("installer", one.debian): partial(_installer, architecture=one) for one in (AMD64, ARM64)},
+    **{(row.target, AMD64.debian): partial(_debian, distribution=row) for row in DISTRIBUTIONS},
 }
 NAMES = sorted({name for name, _ in _TARGETS})
 ARCHITECTURES = sorted({architecture for _, architecture in _TARGETS})
 
 
-def build(name: str, architecture: str, out: Path) -> store.Artefact:
+def build(name: str, architecture: str, out: Path, origins: Origins) -> store.Artefact:
     """Build into the store at `out` what has changed. Raises BuildError."""
     if (chosen := _TARGETS.get((name, architecture))) is None:
         there = ", ".join(known for target, known in _TARGETS if target == name)
         raise BuildError(f"there is no {name} for {architecture!r}, only for {there}")
-    return chosen(out)
+    return chosen(out, origins)

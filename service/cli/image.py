@@ -9,7 +9,7 @@ from pathlib import Path
 from images.build import targets
 from images.build.host import BuildError
 from images.store import StoreError
-from service.settings import BadSetting, images_of, read_settings
+from service.settings import BadSetting, images_of, origins_of, read_settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         settings = read_settings()
         store = arguments.images or images_of(settings)
-        artefact = targets.build(arguments.what, arguments.arch, store.resolve())
+        artefact = targets.build(arguments.what, arguments.arch, store.resolve(), origins_of(settings))
     except (BadSetting, BuildError, StoreError) as err:
         print(f"roundhouse image build: {err}", file=sys.stderr)
         return 1

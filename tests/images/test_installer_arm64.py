@@ -13,6 +13,7 @@ import pytest
 from images.build import apt, first_stage, installer, targets
 from images.build.architecture import AMD64, ARM64, is_native
 from images.build.host import BuildError, candidates, which
+from images.build.origins import Origins
 from images.store import FIRST_STAGES, Artefact, load
 
 IMAGES = Path(os.environ.get("ROUNDHOUSE_TEST_IMAGES", Path(__file__).parents[2] / "var" / "images"))
@@ -124,7 +125,7 @@ def test_its_packages_are_found_without_changing_this_machines_apt(tmp_path: Pat
 
 def test_what_is_not_built_for_an_architecture_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match="there is no debian-12 for 'arm64', only for amd64"):
-        targets.build("debian-12", ARM64.debian, tmp_path)
+        targets.build("debian-12", ARM64.debian, tmp_path, Origins())
 
 
 def test_amd64_needs_no_first_stage_from_the_image_store(tmp_path: Path) -> None:
