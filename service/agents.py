@@ -22,9 +22,11 @@ from service.boot.decider import Saw
 from service.boot.feed import boot_link_query
 from service.boot.token import BadToken, digest, read
 from service.parts import Parts
+from service.secrets import open_sealed
+from service.stages import passed
 from service.store.events import add_event
 from service.store.notify import Hub
-from service.store.rows import Connection, Pool
+from service.store.rows import Pool
 from service.store.runs import signal_all
 from sql.loader import Q
 
@@ -32,18 +34,6 @@ log = structlog.get_logger()
 
 _LONGEST_WAIT_S = 60.0
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
-
-
-# The dialect's events that an install passes, each with the agent's stage that brings it.
-_PASSED = (
-    ("", "provisioning.104", "Connected to magic install system"),
-    ("writing", "provisioning.105", "Server partitions created"),
-    ("growing", "provisioning.106", "Operating system packages installed"),
-    ("configuring", "provisioning.107", "Server networking interfaces configured"),
-    ("handing-over", "provisioning.108", "Cloud-init packages installed and configured"),
-    ("done", "provisioning.109", "Installation finished, rebooting server"),
-)
-_STAGES = [stage for stage, _, _ in _PASSED]
 
 
 class Agents:
@@ -148,7 +138,10 @@ class Agents:
                 row = await self._next_work(machine_id)
         if row is None:
             return web.Response(status=204)
-        return web.json_response({"id": str(row["id"]), "kind": row["kind"], "spec": row["spec"]})
+        spec = row["spec"]
+        if sealed := spec.get("storage", {}).get("passphrase"):
+            spec["storage"]["passphrase"] = open_sealed(self._parts.key, bytes.fromhex(sealed))
+        return web.json_response({"id": str(row["id"]), "kind": row["kind"], "spec": spec})
 
     async def _nothing_to_do(self, port_id: UUID, session: bytes | None, wait: float) -> web.Response:
         """A machine that was discovered has no work; once it is enrolled it boots again, as who it is."""
@@ -162,7 +155,7 @@ class Agents:
     async def _next_work(self, machine_id: UUID) -> Any:
         row = await self._db.fetchrow(Q["next_work"], machine_id, self._parts.clock.now())
         if row is not None and row["kind"] == "install":
-            await self._passed(self._db, row["run_id"], "")
+            await passed(self._db, row["run_id"], "")
         return row
 
     async def _progress(self, request: web.Request) -> web.Response:
@@ -182,16 +175,8 @@ class Agents:
             )
             if run_id is None:
                 raise _problem(web.HTTPConflict, "this work is no longer yours")
-            await self._passed(conn, run_id, stage)
+            await passed(conn, run_id, stage)
         return web.Response(status=204)
-
-    async def _passed(self, conn: Connection, run_id: UUID, stage: str) -> None:
-        """Record the events up to a stage that the device does not have yet; the agent may have skipped some."""
-        if stage in _STAGES:
-            passed = _PASSED[: _STAGES.index(stage) + 1]
-            await conn.execute(
-                Q["add_missing_events"], run_id, [type_ for _, type_, _ in passed], [body for _, _, body in passed]
-            )
 
     async def _done(self, request: web.Request) -> web.Response:
         body = await _json(request)
@@ -217,7 +202,7 @@ class Agents:
             if row["kind"] == "install" and state == "done":
                 # From here on the disk may be started: the boot decision must say so before the machine asks.
                 await conn.execute(Q["set_installed"], machine_id, True)
-                await self._passed(conn, row["run_id"], "done")
+                await passed(conn, row["run_id"], "done")
             subject = await conn.fetchval(Q["subject_of_run"], row["run_id"])
         await signal_all(self._db, [subject], now=now)
         log.info("agent_work_finished", machine_id=str(machine_id), kind=row["kind"], state=state, reason=reason)

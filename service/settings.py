@@ -41,6 +41,11 @@ class Settings:
     trusted_proxies: str = ""  # addresses, separated by commas, whose X-Forwarded-For is believed (docs/nginx.md)
     nginx_images: int = 0  # 1: images are sent by the nginx in front
     mirrors: str = ""  # prefixes that a machine may reach while it is installed, separated by commas
+    # Upstream mirrors that installers fetch packages from by way of the boot nodes: NAME=URL, separated by commas. The
+    # name is a slug or a distribution of the catalogue, as debian, or one of these and -security.
+    package_mirrors: str = ""
+    package_proxy: str = ""  # http://HOST:PORT, by which the upstream mirrors are reached; empty: directly
+    package_cache_bytes: int = 20 << 30  # of packages kept in state_dir/packages
     nameservers: str = ""  # for installed systems, separated by commas
     ssh_port: int = 22  # where an installed system is seen from outside before it counts as active
     workers: int = 32  # runs carried out at once by one process
@@ -51,6 +56,7 @@ class Settings:
     place_limit_s: int = 240  # for a machine to become free
     port_limit_s: int = 240  # for the leaf to take an order's port; the order fails with the leaf's reason then
     install_limit_s: int = 240  # an image on the slowest known disks; then another machine is taken
+    native_limit_s: int = 2700  # for a distribution's own installer, from its start to its end
     netboot_limit_s: int = 600  # firmware self-test and network boot on the slowest known servers
     first_boot_limit_s: int = 240  # from the hand-over to the phone-home, a firmware self-test included
     prove_limit_s: int = 120  # from the phone-home until SSH shows the host key

@@ -263,7 +263,11 @@ CREATE TABLE public.device (
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     deadline timestamp with time zone NOT NULL,
     active_at timestamp with time zone,
-    deleted_at timestamp with time zone
+    deleted_at timestamp with time zone,
+    engine text,
+    storage jsonb DEFAULT '{"lvm": false, "raid": "none", "disks": []}'::jsonb NOT NULL,
+    storage_passphrase bytea,
+    CONSTRAINT device_engine_check CHECK ((engine = ANY (ARRAY['image'::text, 'native'::text])))
 );
 
 CREATE TABLE public.facility (
@@ -458,6 +462,25 @@ CREATE TABLE public.metro (
     code text NOT NULL,
     name text NOT NULL,
     country text NOT NULL
+);
+
+CREATE TABLE public.native_install (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    machine_id uuid NOT NULL,
+    run_id uuid NOT NULL,
+    slot text NOT NULL,
+    state text DEFAULT 'offered'::text NOT NULL,
+    token bytea,
+    issued_at timestamp with time zone,
+    boots integer DEFAULT 0 NOT NULL,
+    stage text DEFAULT ''::text NOT NULL,
+    missing text,
+    host_keys text[] DEFAULT '{}'::text[] NOT NULL,
+    reason text,
+    created_at timestamp with time zone NOT NULL,
+    seen_at timestamp with time zone,
+    finished_at timestamp with time zone,
+    CONSTRAINT native_install_state_check CHECK ((state = ANY (ARRAY['offered'::text, 'started'::text, 'done'::text, 'failed'::text, 'withdrawn'::text])))
 );
 
 CREATE TABLE public.operating_system (
@@ -743,6 +766,12 @@ ALTER TABLE ONLY public.metro
 ALTER TABLE ONLY public.metro
     ADD CONSTRAINT metro_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.native_install
+    ADD CONSTRAINT native_install_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.native_install
+    ADD CONSTRAINT native_install_run_id_slot_key UNIQUE (run_id, slot);
+
 ALTER TABLE ONLY public.operating_system
     ADD CONSTRAINT operating_system_id_key UNIQUE (id);
 
@@ -855,6 +884,8 @@ CREATE INDEX leaf_plan_of_leaf ON public.leaf_plan USING btree (leaf_id, planned
 CREATE INDEX leaf_port_booted ON public.leaf_port USING btree (booted_mac) WHERE (booted_mac IS NOT NULL);
 
 CREATE INDEX machine_in_pool ON public.machine USING btree (facility_id, plan_id, state_since) WHERE (state = 'ready'::text);
+
+CREATE UNIQUE INDEX native_install_open ON public.native_install USING btree (machine_id) WHERE (state = ANY (ARRAY['offered'::text, 'started'::text]));
 
 CREATE INDEX prefix_by_organization ON public.prefix USING btree (organization_id) WHERE (organization_id IS NOT NULL);
 
@@ -982,6 +1013,12 @@ ALTER TABLE ONLY public.machine
 
 ALTER TABLE ONLY public.machine
     ADD CONSTRAINT machine_port_id_fkey FOREIGN KEY (port_id) REFERENCES public.leaf_port(id);
+
+ALTER TABLE ONLY public.native_install
+    ADD CONSTRAINT native_install_machine_id_fkey FOREIGN KEY (machine_id) REFERENCES public.machine(id);
+
+ALTER TABLE ONLY public.native_install
+    ADD CONSTRAINT native_install_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.run(id);
 
 ALTER TABLE ONLY public.prefix_grant
     ADD CONSTRAINT prefix_grant_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES public.organization(id);

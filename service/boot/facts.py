@@ -31,6 +31,7 @@ class PortFacts:
     device_id: UUID | None = None
     operating_system: str | None = None
     always_pxe: bool = False
+    engine: str | None = None  # that the device asks for; None: as the catalogue says of its system
     # The host's sides of the boot links: the addresses after the leaf's. Made once, not with every request.
     host: IPv4Interface | None = field(init=False, compare=False)
     host6: IPv6Interface | None = field(init=False, compare=False)

@@ -25,6 +25,9 @@ class Device:
     plan_id: UUID
     plan: str
     operating_system: str
+    engine: str | None  # None: as the catalogue says of the system
+    storage: dict[str, Any]  # `images.protocol.Storage` without its passphrase
+    storage_passphrase: bytes | None  # sealed
     hostname: str
     userdata: str
     ipxe_script_url: str | None

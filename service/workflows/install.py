@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from images.protocol import InstallSpec, Network
+from images.catalogue import Engine
+from images.protocol import InstallSpec, Network, Storage, Wish
 from ipam.ledger import Tenure, held_by
+from service.parts import Parts
 from service.settings import listed
 from service.store.course import Device
 from service.store.hardware import Machine
+from service.store.rows import Connection
 from service.workflow import Job
 
 
@@ -26,27 +29,49 @@ def _network(links: list[Tenure], machine: Machine, nameservers: str) -> Network
     }
 
 
+def engine_of(parts: Parts, device: Device) -> Engine:
+    """How the device is to be installed: as its order says, else as the catalogue does."""
+    system = parts.catalogue.get(device.operating_system)
+    return next((engine for engine in system.engines if engine == device.engine), system.engine)
+
+
+async def wish_of(db: Connection, parts: Parts, device: Device, machine: Machine, *, passphrase: str) -> Wish:
+    """What the customer's system is to be on that machine. `passphrase`: of its disks, as it is to be told."""
+    storage: Storage = {
+        "disks": device.storage["disks"],
+        "raid": device.storage["raid"],
+        "lvm": device.storage["lvm"],
+        "passphrase": passphrase,
+    }
+    return {
+        "hostname": device.hostname,
+        "ssh_keys": device.ssh_keys,
+        "password_hash": device.password_hash,
+        "network": _network(await held_by(db, device.id), machine, parts.settings.nameservers),
+        "storage": storage,
+        "metadata_url": parts.boot_url,
+        "phone_home_url": f"{parts.boot_url}/phone-home",
+        "instance_id": str(device.id),
+        "userdata": device.userdata,
+    }
+
+
 async def install_spec(job: Job, device: Device, machine: Machine) -> dict[str, Any]:
-    """The work for the agent. It is the same each time it is made for one order and machine."""
+    """The work for the agent. It is the same each time it is made for one order and machine.
+
+    The passphrase of its disks stays sealed, in hex, until the agent asks for its work.
+    """
     image = job.parts.images.image(device.operating_system)
     system = job.parts.catalogue.get(device.operating_system)
-    base = job.parts.boot_url
+    sealed = device.storage_passphrase
     spec: InstallSpec = {
+        **await wish_of(job.db, job.parts, device, machine, passphrase="" if sealed is None else sealed.hex()),
         "image": {
-            "url": f"{base}/images/{image.sha256}",
+            "url": f"{job.parts.boot_url}/images/{image.sha256}",
             "sha256": image.sha256,
             "bytes": image.bytes,
             "disk_bytes": image.disk_bytes,
         },
-        "hostname": device.hostname,
-        "ssh_keys": device.ssh_keys,
-        "password_hash": device.password_hash,
-        "network": _network(await held_by(job.db, device.id), machine, job.parts.settings.nameservers),
-        "storage": {"disks": [], "raid": "none", "lvm": False, "passphrase": ""},
-        "metadata_url": base,
-        "phone_home_url": f"{base}/phone-home",
-        "instance_id": str(device.id),
-        "userdata": device.userdata,
         "user": system.default_user,
         "network_style": system.network,
         "handover": ["switch_root", "kexec", "reboot"],

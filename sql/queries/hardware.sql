@@ -126,6 +126,9 @@ INSERT INTO agent_work (machine_id, run_id, slot, kind, spec) VALUES ($1, $2, $3
 ON CONFLICT (run_id, slot) DO NOTHING
 
 -- name: withdraw_work
+WITH native AS (
+    UPDATE native_install SET state = 'withdrawn', finished_at = $2 WHERE machine_id = $1 AND state IN ('offered', 'started')
+)
 UPDATE agent_work SET state = 'withdrawn', finished_at = $2 WHERE machine_id = $1 AND state IN ('offered', 'taken')
 
 -- name: work_of_run
