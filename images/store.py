@@ -4,8 +4,9 @@
     sha256/HASH     the files; never changed once they are there, so any HTTP cache may keep them for ever
 
 RELEASE is {"recipe", "kernel_release", "kernel": FILE, "initrd": FILE, "image": IMAGE, …, "published", "tested",
-"signatures"}; FILE is {"file": "sha256/HASH", "sha256": HASH, "bytes": N}; IMAGE has "disk_bytes" besides. What a
-release has not is absent. A release's ID says what it is made of; `serial` rises with each change of the slug.
+"signatures"}; FILE is {"file": "sha256/HASH", "sha256": HASH, "bytes": N}; IMAGE is
+the chunked data file and has "disk_bytes" and "map", another FILE, besides (`images.chunks`). What a release has not
+is absent. A release's ID says what it is made of; `serial` rises with each change of the slug.
 A file is complete when its name exists: it is written under another name, synced, and renamed.
 """
 
@@ -42,9 +43,10 @@ class StoredFile:
 
 @dataclass(frozen=True, slots=True)
 class StoredImage(StoredFile):
-    """A compressed whole-disk image; `disk_bytes` is its size on the disk."""
+    """A whole-disk image: the data file with its chunks, and their map. `disk_bytes` is its size on the disk."""
 
     disk_bytes: int
+    map: StoredFile
 
 
 _ABOUT = ("slug", "published", "tested", "signatures")  # what is told about a release rather than what it is made of
@@ -139,13 +141,14 @@ def _releases(slug: str, entry: Mapping[str, Any]) -> Releases:
 
 def _artefact(slug: str, entry: Mapping[str, Any]) -> Artefact:
     image = entry.get("image")
+    # An index of old may name images without a map, which nobody can install any more: as if they were not built.
     return Artefact(
         slug=slug,
         recipe=entry["recipe"],
         kernel_release=entry["kernel_release"],
         kernel=StoredFile(**entry["kernel"]),
         initrd=StoredFile(**entry["initrd"]),
-        image=StoredImage(**image) if image else None,
+        image=_image(image) if image and "map" in image else None,
         toolbox=_optional(entry, "toolbox"),
         sbom=_optional(entry, "sbom"),
         published=entry.get("published", ""),
@@ -156,6 +159,10 @@ def _artefact(slug: str, entry: Mapping[str, Any]) -> Artefact:
 
 def _optional(entry: Mapping[str, Any], name: str) -> StoredFile | None:
     return StoredFile(**entry[name]) if name in entry else None
+
+
+def _image(entry: Mapping[str, Any]) -> StoredImage:
+    return StoredImage(**{**entry, "map": StoredFile(**entry["map"])})
 
 
 def put_file(store: Path, source: Path) -> StoredFile:
@@ -173,10 +180,10 @@ def put_file(store: Path, source: Path) -> StoredFile:
     return StoredFile(name, digest, size)
 
 
-def put_image(store: Path, source: Path, disk_bytes: int) -> StoredImage:
-    """As `put_file`, for a compressed disk image."""
-    stored = put_file(store, source)
-    return StoredImage(stored.file, stored.sha256, stored.bytes, disk_bytes)
+def put_image(store: Path, data: Path, map_: Path, disk_bytes: int) -> StoredImage:
+    """As `put_file`, for a disk image's data file and its map. The data file goes first: a map never leads nowhere."""
+    stored = put_file(store, data)
+    return StoredImage(stored.file, stored.sha256, stored.bytes, disk_bytes, put_file(store, map_))
 
 
 def publish(store: Path, artefact: Artefact, current: bool = True) -> Artefact:

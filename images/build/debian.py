@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from images import store
-from images.build import apt, disk, installer
+from images.build import apt, disk, installer, layout, pack
 from images.build.architecture import AMD64
 from images.build.distributions import Distribution
 from images.build.host import EPOCH, BuildError, Steps, recipe, require, run
@@ -26,8 +26,8 @@ _EXCLUDED = ("/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*", "/u
 _KEPT = ("/usr/share/locale/locale.alias",)
 _COMMAND_LINE = "console=tty0 console=ttyS0,115200"
 _HERE = Path(__file__).parent
-_SOURCES = ("debian.py", "disk.py", "distributions.py", "origins.py")
-_TOOLS = {"mmdebstrap": "mmdebstrap", "apt-get": "apt", "du": "coreutils", **disk.TOOLS}
+_SOURCES = ("debian.py", "disk.py", "distributions.py", "layout.py", "origins.py", "pack.py")
+_TOOLS = {"mmdebstrap": "mmdebstrap", "apt-get": "apt", "du": "coreutils", **disk.TOOLS, **layout.TOOLS}
 
 
 def build(out: Path, distribution: Distribution, origins: Origins) -> store.Artefact:
@@ -75,9 +75,9 @@ def _image(
     _clamp_dates(tree)
     raw = disk.assemble(tree, ids, scratch)
     steps("compressing")
-    packed = scratch / "disk.zst"
-    run(["zstd", "-q", "-6", "-T0", raw, "-o", packed])
-    image = store.put_image(out, packed, raw.stat().st_size)
+    data, map_ = scratch / "data", scratch / "map"
+    packed = pack.pack(raw, layout.partitions_of(raw), data, map_)
+    image = store.put_image(out, data, map_, packed.disk_bytes)
     steps(f"done: image {image.bytes:,} bytes for {image.disk_bytes:,} on the disk")
     return image
 

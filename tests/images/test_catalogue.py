@@ -81,7 +81,9 @@ def _artefact(root: Path, slug: str, text: str) -> store.Artefact:
     source.write_text(text)
     kernel = store.put_file(root, source)
     source.write_text(text)
-    return store.Artefact(slug, "recipe", "6.1", kernel, kernel, store.put_image(root, source, 4096))
+    map_ = root / "map"
+    map_.write_text(f"map of {text}")
+    return store.Artefact(slug, "recipe", "6.1", kernel, kernel, store.put_image(root, source, map_, 4096))
 
 
 def test_the_service_sees_what_is_published(tmp_path: Path) -> None:
@@ -91,6 +93,7 @@ def test_the_service_sees_what_is_published(tmp_path: Path) -> None:
     store.publish(tmp_path, _artefact(tmp_path, "debian_12", "one"))
     first = artefacts.image("debian_12")
     assert (artefacts.files / first.sha256).read_text() == "one"
+    assert (artefacts.files / first.map.sha256).read_text() == "map of one"
     store.publish(tmp_path, _artefact(tmp_path, "debian_12", "two"))
     assert artefacts.image("debian_12") != first
     store.publish(tmp_path, replace(_artefact(tmp_path, "installer", "i"), image=None))

@@ -16,13 +16,14 @@ def made(root: Path, text: str, slug: str = "debian_12") -> Artefact:
     """An artefact of small files, not yet published; another text gives another release."""
     root.mkdir(parents=True, exist_ok=True)
 
-    def written(content: str) -> Path:
-        source = root / ".draft"
+    def written(content: str, name: str = ".draft") -> Path:
+        source = root / name
         source.write_text(content)
         return source
 
     kernel, initrd = (store.put_file(root, written(name)) for name in ("kernel", "initrd"))
-    return Artefact(slug, "recipe", "6.1", kernel, initrd, store.put_image(root, written(text), 4096))
+    image = store.put_image(root, written(text), written(f"map of {text}", ".map"), 4096)
+    return Artefact(slug, "recipe", "6.1", kernel, initrd, image)
 
 
 def test_a_release_is_named_by_what_it_is_made_of(tmp_path: Path) -> None:
@@ -30,7 +31,7 @@ def test_a_release_is_named_by_what_it_is_made_of(tmp_path: Path) -> None:
     assert one.id == made(tmp_path, "one").id != two.id
     assert replace(one, tested={"bios": {"seconds": 9}}, published="2026-01-01", signatures={"k": "s"}).id == one.id
     assert replace(one, recipe="other").id != one.id
-    assert list(one.files) == ["kernel", "initrd", "image"]
+    assert list(one.files) == ["kernel", "initrd", "image", "image.map"]
 
 
 def test_the_current_release_is_the_one_that_was_promoted_last(tmp_path: Path) -> None:
@@ -73,12 +74,13 @@ def test_an_unknown_release_is_refused_with_those_that_there_are(tmp_path: Path)
         store.release(tmp_path, "flatcar")
 
 
-def test_an_index_from_before_there_were_releases_has_one_of_each(tmp_path: Path) -> None:
-    one = made(tmp_path, "one")
-    files = {name: {"file": f.file, "sha256": f.sha256, "bytes": f.bytes} for name, f in one.files.items()}
-    old = {"debian_12": {"recipe": "recipe", "release": "6.1", **files}}
-    old["debian_12"]["image"] = files["image"] | {"disk_bytes": 4096}
-    (tmp_path / store.INDEX).write_text(json.dumps(old))
+def test_an_index_from_before_there_were_releases_and_maps_has_one_of_each_without_its_image(tmp_path: Path) -> None:
+    whole = made(tmp_path, "one")
+    files = {name: {"file": f.file, "sha256": f.sha256, "bytes": f.bytes} for name, f in whole.files.items()}
+    image = files["image"] | {"disk_bytes": 4096}
+    old = {"recipe": "recipe", "release": "6.1", "kernel": files["kernel"], "initrd": files["initrd"], "image": image}
+    (tmp_path / store.INDEX).write_text(json.dumps({"debian_12": old}))
+    one = replace(whole, image=None)  # in one stream, which no agent takes any more
     assert store.load(tmp_path) == {"debian_12": one}
     two = store.publish(tmp_path, made(tmp_path, "two"))
     assert set(store.load_releases(tmp_path)["debian_12"].releases) == {one.id, two.id}
