@@ -16,6 +16,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
@@ -25,6 +26,9 @@ from typing import Any
 
 FIRST_STAGES = "first-stage"  # folder of the boot loaders that the builder makes; not named by their hashes
 INDEX = "index.json"
+FILES = "sha256"  # folder of the files
+HASH = re.compile(r"[0-9a-f]{64}")
+_SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _CHUNK = 1 << 20
 
 
@@ -34,11 +38,20 @@ class StoreError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """One file of the store. `file` is its path below the store's folder, with forward slashes."""
+    """One file of the store. `file` is its path below the store's folder, with forward slashes.
+
+    Raises ValueError for a file that is not named by its hash.
+    """
 
     file: str
     sha256: str
     bytes: int
+
+    def __post_init__(self) -> None:
+        if not HASH.fullmatch(self.sha256) or self.file != f"{FILES}/{self.sha256}":
+            raise ValueError(f"{self.file!r} is not {FILES}/ with the sha256 {self.sha256!r}")
+        if not isinstance(self.bytes, int) or self.bytes < 0:
+            raise ValueError(f"{self.file}: {self.bytes!r} is no size")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +88,7 @@ class Artefact:
     @property
     def id(self) -> str:
         """The release's name: the first digits of the sha256 of what it is made of."""
-        made_of = {name: value for name, value in _entry(self).items() if name not in _ABOUT}
+        made_of = {name: value for name, value in described(self).items() if name not in _ABOUT}
         return hashlib.sha256(canonical(made_of)).hexdigest()[:_ID_DIGITS]
 
     @property
@@ -119,12 +132,26 @@ def load(store: Path) -> dict[str, Artefact]:
 def load_releases(store: Path) -> dict[str, Releases]:
     """Every slug with all its releases. Raises StoreError."""
     try:
-        raw = json.loads((store / INDEX).read_text(encoding="utf-8"))
-        return {slug: _releases(slug, entry) for slug, entry in raw.items()}
+        return parse_index((store / INDEX).read_bytes())
     except FileNotFoundError:
         return {}
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as err:
-        raise StoreError(f"{store / INDEX}: {err!r}") from err
+    except (StoreError, OSError) as err:
+        raise StoreError(f"{store / INDEX}: {err}") from err
+
+
+def parse_index(content: bytes) -> dict[str, Releases]:
+    """An index from anywhere: no name in it leads out of the store. Raises StoreError."""
+    try:
+        raw = json.loads(content)
+        return {_slug(slug): _releases(slug, entry) for slug, entry in raw.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as err:
+        raise StoreError(f"{type(err).__name__}: {err}") from err
+
+
+def _slug(text: str) -> str:
+    if not _SLUG.fullmatch(text):
+        raise ValueError(f"{text!r} is no slug")
+    return text
 
 
 def _releases(slug: str, entry: Mapping[str, Any]) -> Releases:
@@ -168,15 +195,15 @@ def _image(entry: Mapping[str, Any]) -> StoredImage:
 def put_file(store: Path, source: Path) -> StoredFile:
     """Move a finished file into the store under its hash. `source` must be on the store's file system."""
     digest = hash_file(source)
-    name = f"sha256/{digest}"
+    name = f"{FILES}/{digest}"
     size = source.stat().st_size
     with source.open("rb") as file:
         os.fsync(file.fileno())
-    (store / "sha256").mkdir(parents=True, exist_ok=True)
+    (store / FILES).mkdir(parents=True, exist_ok=True)
     source.chmod(0o644)
-    with _locked(store):  # collection must not take an older file of the same content for this one
+    with locked(store):  # collection must not take an older file of the same content for this one
         source.replace(store / name)
-    _sync_folder(store / "sha256")
+    sync_folder(store / FILES)
     return StoredFile(name, digest, size)
 
 
@@ -192,7 +219,7 @@ def publish(store: Path, artefact: Artefact, current: bool = True) -> Artefact:
     Its time is now, unless it is there already; then it keeps time and signatures, and the newer test results count.
     Readers see the old index or the new one, never a part. Raises StoreError.
     """
-    with _locked(store):
+    with locked(store):
         index = load_releases(store)
         known = index.get(artefact.slug, _NONE)
         before = known.releases.get(artefact.id)
@@ -206,7 +233,7 @@ def publish(store: Path, artefact: Artefact, current: bool = True) -> Artefact:
         index[artefact.slug] = Releases(
             entered.id if current else known.current, known.serial + 1, {**known.releases, entered.id: entered}
         )
-        _write_index(store, index)
+        write_index(store, index)
     return entered
 
 
@@ -219,25 +246,25 @@ def annotate(
     signatures: Mapping[str, str] = _NOTHING,
 ) -> Artefact:
     """Write down about a release how test boots ended, or who has signed it. Raises StoreError."""
-    with _locked(store):
+    with locked(store):
         index = load_releases(store)
         known = index.get(slug, _NONE)
         before = _chosen(store, slug, known, release_id)
         after = replace(before, tested={**before.tested, **tested}, signatures={**before.signatures, **signatures})
         index[slug] = Releases(known.current, known.serial + 1, {**known.releases, release_id: after})
-        _write_index(store, index)
+        write_index(store, index)
     return after
 
 
 def promote(store: Path, slug: str, release_id: str) -> None:
     """Give out this release of the slug from now on. Raises StoreError where there is none such."""
-    with _locked(store):
+    with locked(store):
         index = load_releases(store)
         known = index.get(slug, _NONE)
         _chosen(store, slug, known, release_id)
         if known.current != release_id:
             index[slug] = Releases(release_id, known.serial + 1, known.releases)
-            _write_index(store, index)
+            write_index(store, index)
 
 
 def release(store: Path, slug: str, release_id: str | None = None) -> Artefact:
@@ -254,12 +281,13 @@ def _chosen(store: Path, slug: str, known: Releases, release_id: str) -> Artefac
     return found
 
 
-def _write_index(store: Path, index: Mapping[str, Releases]) -> None:
+def write_index(store: Path, index: Mapping[str, Releases]) -> None:
+    """Replace the index, by whoever has the store locked."""
     entries = {
         slug: {
             "current": known.current,
             "serial": known.serial,
-            "releases": {name: _entry(one) for name, one in known.releases.items()},
+            "releases": {name: described(one) for name, one in known.releases.items()},
         }
         for slug, known in index.items()
     }
@@ -270,10 +298,11 @@ def _write_index(store: Path, index: Mapping[str, Releases]) -> None:
         file.flush()
         os.fsync(file.fileno())
     draft.replace(store / INDEX)
-    _sync_folder(store)
+    sync_folder(store)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Return when the folder's names are on the disk."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
@@ -281,14 +310,16 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _entry(artefact: Artefact) -> dict[str, Any]:
+def described(artefact: Artefact) -> dict[str, Any]:
+    """A release as the index has it."""
     entry = {name: value for name, value in asdict(artefact).items() if value is not None and value != {}}
     del entry["slug"]
     return entry
 
 
 @contextmanager
-def _locked(store: Path) -> Iterator[None]:
+def locked(store: Path) -> Iterator[None]:
+    """The store to oneself, among all processes of this host, while the block runs; not to be nested."""
     store.mkdir(parents=True, exist_ok=True)
     with (store / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
