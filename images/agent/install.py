@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import time
 
-from images.agent import blockdev, configure, handover, partitions, stream
+from images.agent import accounts, blockdev, configure, handover, partitions, selinux, stream
 from images.agent.errors import WorkFailed
+from images.agent.file import File
 from images.agent.shell import CommandFailed, run
 
 TYPE_CHECKING = False
@@ -70,10 +71,13 @@ def apply(spec: InstallSpec, root: str) -> list[str]:
 
     Raises CommandFailed, OSError, ValueError.
     """
-    for file in configure.files(spec):
+    made = configure.files(spec, spec["user"], spec["network_style"])
+    if spec["user"] not in accounts.users(root):
+        run(["chroot", root, "/usr/sbin/useradd", "-m", "-s", "/bin/bash", spec["user"]])
+    for file in made:
         _place(root, file)
     shadow = f"{root}/etc/shadow"
-    text = configure.with_root_password(blockdev.read_text(shadow), spec["password_hash"])
+    text = accounts.with_root_password(blockdev.read_text(shadow), spec["password_hash"])
     _write(shadow, text, 0o640)
     # By the image's own ssh-keygen. Only ed25519: RSA costs seconds, and any older key would be every machine's.
     for name in os.listdir(f"{root}/etc/ssh"):
@@ -82,18 +86,24 @@ def apply(spec: InstallSpec, root: str) -> list[str]:
     key = "/etc/ssh/ssh_host_ed25519_key"
     comment = f"root@{spec['hostname']}"
     run(["chroot", root, "/usr/bin/ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", key])
+    selinux.relabel(root, [file.path for file in made] + ["/etc/shadow", key, f"{key}.pub"])
     return [blockdev.read_text(f"{root}{key}.pub")]
 
 
-def _place(root: str, file: configure.File) -> None:
+def _place(root: str, file: File) -> None:
     path = root + file.path
-    os.makedirs(os.path.dirname(path), mode=0o700 if "/.ssh/" in path else 0o755, exist_ok=True)
+    folder = os.path.dirname(path)
+    os.makedirs(folder, mode=0o700 if "/.ssh/" in path else 0o755, exist_ok=True)
     if os.path.lexists(path):
         os.unlink(path)  # never through a symbolic link: an absolute one would leave the new root
     if file.link:
         os.symlink(file.link, path)
     else:
         _write(path, file.text, file.mode)
+    if file.owner:
+        user, group = accounts.users(root)[file.owner]
+        os.chown(folder, user, group)
+        os.chown(path, user, group, follow_symlinks=False)
 
 
 def _write(path: str, text: str, mode: int) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from images.agent import configure
+from images.agent import accounts, configure, phone_home
 from images.agent.cmdline import boot_mac, parse
+from images.agent.file import File
 from images.protocol import InstallSpec
 
 
@@ -43,54 +44,49 @@ def spec() -> InstallSpec:
     }
 
 
-def routes(unit: str) -> dict[str, str]:
-    """Destination and gateway of each [Route] section."""
-    found = {}
-    for section in unit.split("[Route]\n")[1:]:
-        words = dict(line.split("=", 1) for line in section.strip().splitlines() if "=" in line)
-        assert words["GatewayOnLink"] == "yes"
-        found[words["Destination"]] = words["Gateway"]
-    return found
-
-
-def test_private_subnets_go_by_the_private_gateway_and_all_else_by_the_public_one() -> None:
-    unit = configure.network_unit(spec()["network"])
-    assert "MACAddress=52:54:00:00:01:01\n" in unit
-    assert {line for line in unit.splitlines() if line.startswith("Address=")} == {
-        "Address=198.51.100.5/31",
-        "Address=10.1.0.5/31",
-        "Address=2001:db8::3/127",
-    }
-    assert routes(unit) == {"0.0.0.0/0": "198.51.100.4", "10.0.0.0/8": "10.1.0.4", "::/0": "2001:db8::2"}
-
-
-def test_a_machine_without_a_public_address_uses_its_private_gateway() -> None:
-    network = spec()["network"]
-    network["addresses"] = [network["addresses"][1]]
-    assert routes(configure.network_unit(network)) == {"0.0.0.0/0": "10.1.0.4"}
+def made(wanted: InstallSpec) -> dict[str, File]:
+    """The files by path."""
+    return {file.path: file for file in configure.files(wanted, wanted["user"], wanted["network_style"])}
 
 
 def test_cloud_init_runs_only_for_user_data() -> None:
-    plain = {file.path: file for file in configure.files(spec())}
+    plain = made(spec())
     assert "/etc/cloud/cloud-init.disabled" in plain
     assert plain["/etc/machine-id"].text == ""
     assert plain["/root/.ssh/authorized_keys"].text == "ssh-ed25519 AAAA one\nssh-ed25519 BBBB two\n"
     assert plain["/root/.ssh/authorized_keys"].mode == 0o600
     asked = spec()
     asked["userdata"] = "#cloud-config\n{}"
-    seeded = {file.path: file for file in configure.files(asked)}
+    seeded = made(asked)
     assert "/etc/cloud/cloud-init.disabled" not in seeded
     assert seeded["/var/lib/cloud/seed/nocloud/user-data"].text == "#cloud-config\n{}"
     meta = json.loads(seeded["/var/lib/cloud/seed/nocloud/meta-data"].text)
     assert (meta["instance-id"], meta["local-hostname"]) == ("5f2c9a10", "web1.example.net")
 
 
+def test_the_keys_reach_the_user_that_the_system_has() -> None:
+    asked = spec()
+    asked["user"], asked["userdata"] = "ubuntu", "#cloud-config\n{}"
+    files = made(asked)
+    keys = files["/home/ubuntu/.ssh/authorized_keys"]
+    assert (keys.owner, keys.mode, keys.text) == ("ubuntu", 0o600, "ssh-ed25519 AAAA one\nssh-ed25519 BBBB two\n")
+    assert "/root/.ssh/authorized_keys" not in files
+    assert files["/etc/sudoers.d/90-roundhouse"].text == "ubuntu ALL=(ALL) NOPASSWD:ALL\n"
+    assert '{"default_user": {"name": "ubuntu"}}' in files["/etc/cloud/cloud.cfg.d/90-roundhouse.cfg"].text
+
+
+def test_users_are_read_from_the_system_that_is_installed(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/bash\n\nubuntu:x:1000:1001::/home/u:/bin/sh\n")
+    assert accounts.users(str(tmp_path)) == {"root": (0, 0), "ubuntu": (1000, 1001)}
+
+
 def test_the_root_password_is_replaced_and_nothing_else() -> None:
     shadow = "root:*:19723:0:99999:7:::\ndaemon:*:19723:0:99999:7:::\n"
-    assert configure.with_root_password(shadow, "$6$a$b") == (
+    assert accounts.with_root_password(shadow, "$6$a$b") == (
         "root:$6$a$b:19723:0:99999:7:::\ndaemon:*:19723:0:99999:7:::\n"
     )
-    assert configure.with_root_password(shadow, "") == shadow
+    assert accounts.with_root_password(shadow, "") == shadow
 
 
 def test_the_phone_home_script_repeats_its_call_until_it_is_heard(tmp_path: Path) -> None:
@@ -109,7 +105,7 @@ def test_the_phone_home_script_repeats_its_call_until_it_is_heard(tmp_path: Path
     server = HTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}/phone-home?a=%20'b"
-    text = configure.phone_home_script(url, "it's 100 %").replace("/var/lib/roundhouse", str(tmp_path / "state"))
+    text = phone_home.script(url, "it's 100 %").replace("/var/lib/roundhouse", str(tmp_path / "state"))
     script = tmp_path / "phone-home"
     script.write_text(text)
     subprocess.run(["bash", script], check=True, timeout=30)
@@ -122,7 +118,7 @@ def test_the_phone_home_script_repeats_its_call_until_it_is_heard(tmp_path: Path
 
 def test_phoning_home_needs_plain_http() -> None:
     with pytest.raises(ValueError, match="https"):
-        configure.phone_home_script("https://192.0.2.1/", "i")
+        phone_home.script("https://192.0.2.1/", "i")
 
 
 def test_the_command_line_names_service_token_card_and_console() -> None:
