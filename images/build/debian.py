@@ -46,7 +46,7 @@ def build(out: Path, distribution: Distribution, origins: Origins) -> store.Arte
         options = apt.options(AMD64, scratch / "apt", sources)
         wanted = recipe((_HERE / name for name in _SOURCES), packages, options, f"{row}{sources}")
         known = store.current(out, row.slug, wanted)
-        if known is None or (row.shares_kernel and known.kernel_release != base.kernel_release):
+        if known is None or known.image is None or (row.shares_kernel and known.kernel_release != base.kernel_release):
             image = _image(out, scratch, row, packages, sources, base.kernel_release)
             artefact = replace(base, slug=row.slug, recipe=wanted, image=image)
         else:

@@ -16,6 +16,9 @@ from pathlib import Path
 # A fixed date on all that is built, so that the same packages give the same bytes.
 EPOCH = 1_704_067_200  # 2024-01-01
 
+# How often a long step says how far it is: on a terminal, where one line is drawn again, and elsewhere.
+_REDRAWN_S, _SAID_S = 0.2, 10.0
+
 
 class BuildError(Exception):
     """The build cannot go on; the text says what to do about it."""
@@ -64,16 +67,31 @@ def run(argv: Sequence[str | Path], *, feed: str | None = None, cwd: Path | None
 
 
 class Steps:
-    """Says on standard error what is being built, and how long each step took."""
+    """Says on standard error what is being built, how long each step took, and how far a long one is."""
 
     def __init__(self, what: str) -> None:
         self._what = what
-        self._began = self._last = time.monotonic()
+        self._began = self._said = time.monotonic()
+        self._drawn = False
 
     def __call__(self, text: str) -> None:
         """Begin the next step."""
-        self._last = time.monotonic()
-        sys.stderr.write(f"{self._what} {self._last - self._began:6.1f} s  {text}\n")
+        self._say(text, "\n")
+        self._drawn = False
+
+    def so_far(self, done: int, total: int) -> None:
+        """How many bytes of the step are done, of how many in all (0: unknown). Call it as often as you like."""
+        terminal = sys.stderr.isatty()
+        if time.monotonic() - self._said < (_REDRAWN_S if terminal else _SAID_S):
+            return
+        text = f"{done >> 20:,} MiB" + (f" of {total >> 20:,} MiB" if total else "")
+        self._say(f"  {text}", "" if terminal else "\n")
+        self._drawn = terminal
+
+    def _say(self, text: str, end: str) -> None:
+        self._said = time.monotonic()
+        start = "\r\x1b[2K" if self._drawn else ""
+        sys.stderr.write(f"{start}{self._what} {self._said - self._began:6.1f} s  {text}{end}")
         sys.stderr.flush()
 
 
@@ -127,9 +145,14 @@ def candidates(packages: Iterable[str], apt_options: Sequence[str] = ()) -> dict
 
 def recipe(sources: Iterable[Path], packages: Iterable[str], apt_options: Sequence[str] = (), more: str = "") -> str:
     """One hash of what a build is made of: our own files, the versions that apt has of the packages, and `more`."""
+    return digest_of(sources, json.dumps(candidates(packages, apt_options), sort_keys=True), more)
+
+
+def digest_of(sources: Iterable[Path], *more: str) -> str:
+    """One hash of files and texts."""
     digest = hashlib.sha256()
     for path in sorted(sources):
         digest.update(f"{path.name}\0".encode() + path.read_bytes())
-    digest.update(json.dumps(candidates(packages, apt_options), sort_keys=True).encode())
-    digest.update(more.encode())
+    for text in more:
+        digest.update(text.encode())
     return digest.hexdigest()
