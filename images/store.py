@@ -330,14 +330,17 @@ def current(store: Path, slug: str, recipe: str) -> Artefact | None:
     """The slug's newest release that was built by this recipe and whose files are all there with the right sizes."""
     known = load_releases(store).get(slug, _NONE)
     for artefact in sorted(known.releases.values(), key=lambda one: one.published, reverse=True):
-        if artefact.recipe == recipe and all(_there(store, stored) for stored in artefact.files.values()):
+        if artefact.recipe == recipe and all(is_there(store, stored) for stored in artefact.files.values()):
             return artefact
     return None
 
 
-def _there(store: Path, stored: StoredFile) -> bool:
-    path = store / stored.file
-    return path.is_file() and path.stat().st_size == stored.bytes
+def is_there(store: Path, stored: StoredFile) -> bool:
+    """Whether the file is in the store with its size; its content is another matter (`verify`)."""
+    try:
+        return (store / stored.file).stat().st_size == stored.bytes
+    except OSError:
+        return False
 
 
 def hash_file(path: Path) -> str:

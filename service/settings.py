@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from images.build.origins import Origins
+from images.signing import BadKey, PublicKeys, public_keys
 
 
 class BadSetting(ValueError):
@@ -26,6 +27,12 @@ class Settings:
     api_host: str = "127.0.0.1"
     api_port: int = 8080
     api_url: str = ""  # how customers reach the API; empty: from api_host and api_port
+    image_keys: str = ""  # public keys in base64, separated by commas: releases must be signed by one; empty: need not
+    image_peers: str = ""  # URLs of stores, separated by commas, whose releases are taken over
+    image_sync_s: int = 300  # the peers are asked so often
+    image_check_s: int = 86400  # each file of the store is read whole, and its hash compared, so often
+    image_keep: int = 0  # releases of each slug that collection leaves; 0: only `roundhouse image collect` removes any
+    image_keep_days: int = 30  # and those that are younger
     boot_host: str = "127.0.0.1"  # DHCP, TFTP, HTTP boot, metadata and agents are answered here
     # Addresses of all boot nodes, which leaves relay to, separated by commas; empty: boot_host and boot_host6.
     boot_nodes: str = ""
@@ -83,6 +90,14 @@ class Settings:
     build_proxy: str = ""  # for the packages of images and for imported ones; empty: none of our own
     build_packages: str = ""  # that every image has beside its own, separated by commas
     log_level: str = "info"
+
+
+def image_keys_of(settings: Settings) -> PublicKeys:
+    """The keys that releases must be signed by; none: they need not be. Raises BadSetting."""
+    try:
+        return public_keys(settings.image_keys)
+    except BadKey as err:
+        raise BadSetting(f"image_keys: {err}") from None
 
 
 def images_of(settings: Settings) -> Path:

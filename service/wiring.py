@@ -26,7 +26,7 @@ from service.parts import Parts
 from service.power.redfish import Redfish
 from service.prove import see_host_key
 from service.secrets import load_key
-from service.settings import Settings, images_of
+from service.settings import Settings, image_keys_of, images_of
 from service.store.notify import Hub
 from service.store.rows import Pool, open_pool
 from service.worker import Worker
@@ -64,7 +64,7 @@ def make_parts(settings: Settings, *, boot_port: int) -> Parts:
         clock=WallClock(),
         jitter=Jitter(Random()),
         catalogue=load_catalogue(),
-        images=Artefacts(images_of(settings)),
+        images=Artefacts(images_of(settings), image_keys_of(settings)),
         boot_url=settings.boot_url.rstrip("/") or f"http://{settings.boot_host}:{boot_port}",
         boot_url6=f"http://[{settings.boot_host6}]:{boot_port}" if settings.boot_host6 else None,
         key=load_key(settings.state_dir),

@@ -267,6 +267,7 @@ CREATE TABLE public.device (
     engine text,
     storage jsonb DEFAULT '{"lvm": false, "raid": "none", "disks": []}'::jsonb NOT NULL,
     storage_passphrase bytea,
+    image_release text,
     CONSTRAINT device_engine_check CHECK ((engine = ANY (ARRAY['image'::text, 'native'::text])))
 );
 
@@ -433,6 +434,28 @@ CREATE TABLE public.idempotency (
     created_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
+CREATE TABLE public.image_install (
+    run_id uuid NOT NULL,
+    attempt integer NOT NULL,
+    device_id uuid NOT NULL,
+    machine_id uuid NOT NULL,
+    slug text NOT NULL,
+    release text NOT NULL,
+    plan text NOT NULL,
+    state text DEFAULT 'running'::text NOT NULL,
+    failure text,
+    reason text,
+    stages jsonb DEFAULT '{}'::jsonb NOT NULL,
+    started_at timestamp with time zone NOT NULL,
+    ended_at timestamp with time zone,
+    seconds double precision,
+    order_s double precision,
+    CONSTRAINT image_install_ended CHECK (((ended_at IS NOT NULL) = (state <> 'running'::text))),
+    CONSTRAINT image_install_failure CHECK (((failure IS NOT NULL) = (state = 'failed'::text))),
+    CONSTRAINT image_install_failure_check CHECK ((failure = ANY (ARRAY['start'::text, 'network'::text, 'install'::text, 'first_boot'::text, 'prove'::text]))),
+    CONSTRAINT image_install_state_check CHECK ((state = ANY (ARRAY['running'::text, 'active'::text, 'failed'::text])))
+);
+
 CREATE TABLE public.leaf_exemption (
     leaf_id uuid NOT NULL,
     object text[] NOT NULL,
@@ -545,6 +568,26 @@ CREATE TABLE public.ptr_pushed (
     source text NOT NULL,
     name text,
     confirmed_at timestamp with time zone NOT NULL
+);
+
+CREATE TABLE public.rollout (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    slug text NOT NULL,
+    release text NOT NULL,
+    baseline text NOT NULL,
+    plans text[] DEFAULT '{}'::text[] NOT NULL,
+    percent integer NOT NULL,
+    enough integer NOT NULL,
+    state text DEFAULT 'running'::text NOT NULL,
+    reason text DEFAULT ''::text NOT NULL,
+    started_at timestamp with time zone NOT NULL,
+    step_since timestamp with time zone NOT NULL,
+    ended_at timestamp with time zone,
+    CONSTRAINT rollout_ended CHECK (((ended_at IS NOT NULL) = (state <> 'running'::text))),
+    CONSTRAINT rollout_enough_check CHECK ((enough > 0)),
+    CONSTRAINT rollout_leads_somewhere CHECK ((release <> baseline)),
+    CONSTRAINT rollout_percent_check CHECK (((percent >= 1) AND (percent <= 100))),
+    CONSTRAINT rollout_state_check CHECK ((state = ANY (ARRAY['running'::text, 'complete'::text, 'rolled_back'::text, 'aborted'::text])))
 );
 
 CREATE TABLE public.route_withdrawal (
@@ -721,6 +764,9 @@ ALTER TABLE ONLY public.free_block
 ALTER TABLE ONLY public.idempotency
     ADD CONSTRAINT idempotency_pkey PRIMARY KEY (scope, key);
 
+ALTER TABLE ONLY public.image_install
+    ADD CONSTRAINT image_install_pkey PRIMARY KEY (run_id, attempt);
+
 ALTER TABLE ONLY public.ip_label
     ADD CONSTRAINT ip_label_pkey PRIMARY KEY (id);
 
@@ -814,6 +860,9 @@ ALTER TABLE ONLY public.ptr
 ALTER TABLE ONLY public.ptr_pushed
     ADD CONSTRAINT ptr_pushed_pkey PRIMARY KEY (zone, address);
 
+ALTER TABLE ONLY public.rollout
+    ADD CONSTRAINT rollout_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.route_withdrawal
     ADD CONSTRAINT route_withdrawal_pkey PRIMARY KEY (port_id, vrf_id, block);
 
@@ -877,6 +926,8 @@ CREATE INDEX free_asn_oldest ON public.free_asn USING btree (pool_id, free_since
 
 CREATE INDEX free_block_next ON public.free_block USING btree (prefix_id, masklen((block)::inet), free_since, block) WHERE (NOT tagged);
 
+CREATE INDEX image_install_of_release ON public.image_install USING btree (slug, release, started_at);
+
 CREATE INDEX ip_label_to_end ON public.ip_label USING btree (id) WHERE (released_at IS NOT NULL);
 
 CREATE INDEX leaf_plan_of_leaf ON public.leaf_plan USING btree (leaf_id, planned_at);
@@ -906,6 +957,8 @@ CREATE UNIQUE INDEX prefix_grant_once ON public.prefix_grant USING btree (prefix
 CREATE INDEX project_by_organization ON public.project USING btree (organization_id, created_at) WHERE (deleted_at IS NULL);
 
 CREATE INDEX ptr_by_address ON public.ptr USING gist (address inet_ops);
+
+CREATE UNIQUE INDEX rollout_one_per_slug ON public.rollout USING btree (slug) WHERE (state = 'running'::text);
 
 CREATE INDEX run_by_subject ON public.run USING btree (subject, created_at DESC);
 
@@ -984,6 +1037,15 @@ ALTER TABLE ONLY public.free_asn
 ALTER TABLE ONLY public.free_block
     ADD CONSTRAINT free_block_prefix_id_fkey FOREIGN KEY (prefix_id) REFERENCES public.prefix(id);
 
+ALTER TABLE ONLY public.image_install
+    ADD CONSTRAINT image_install_device_id_fkey FOREIGN KEY (device_id) REFERENCES public.device(id);
+
+ALTER TABLE ONLY public.image_install
+    ADD CONSTRAINT image_install_machine_id_fkey FOREIGN KEY (machine_id) REFERENCES public.machine(id);
+
+ALTER TABLE ONLY public.image_install
+    ADD CONSTRAINT image_install_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.run(id);
+
 ALTER TABLE ONLY public.ip_label
     ADD CONSTRAINT ip_label_id_fkey FOREIGN KEY (id) REFERENCES public.tenure(id);
 
@@ -1055,6 +1117,9 @@ ALTER TABLE ONLY public.ptr
 
 ALTER TABLE ONLY public.ptr
     ADD CONSTRAINT ptr_vrf_id_fkey FOREIGN KEY (vrf_id) REFERENCES public.vrf(id);
+
+ALTER TABLE ONLY public.rollout
+    ADD CONSTRAINT rollout_slug_fkey FOREIGN KEY (slug) REFERENCES public.operating_system(slug);
 
 ALTER TABLE ONLY public.route_withdrawal
     ADD CONSTRAINT route_withdrawal_port_id_fkey FOREIGN KEY (port_id) REFERENCES public.leaf_port(id);

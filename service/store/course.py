@@ -25,6 +25,7 @@ class Device:
     plan_id: UUID
     plan: str
     operating_system: str
+    image_release: str | None  # of its system, as it was placed last
     engine: str | None  # None: as the catalogue says of the system
     storage: dict[str, Any]  # `images.protocol.Storage` without its passphrase
     storage_passphrase: bytes | None  # sealed

@@ -61,7 +61,7 @@ async def install_spec(job: Job, device: Device, machine: Machine) -> dict[str, 
 
     The passphrase of its disks stays sealed, in hex, until the agent asks for its work.
     """
-    image = job.parts.images.image(device.operating_system)
+    image = job.parts.images.image(device.operating_system, device.image_release)
     system = job.parts.catalogue.get(device.operating_system)
     sealed = device.storage_passphrase
     spec: InstallSpec = {

@@ -16,6 +16,7 @@ from ipam.prefixes import prefixes_for
 from service.artefacts import NotBuilt
 from service.elastic import addresses_back, let_go, rehome, whereabouts
 from service.lifecycle import DeviceEvent, MachineEvent, MachineState
+from service.releases.course import give_release, keep_release, release_to_avoid
 from service.store.course import Device, device_by_id, move_device
 from service.store.events import add_event
 from service.store.hardware import (
@@ -27,6 +28,7 @@ from service.store.hardware import (
     pick_machine,
     set_port,
 )
+from service.store.releases import Stage, end_install
 from service.store.rows import Connection
 from service.workflow import Back, Done, Failed, Job, Outcome, Step, Wait, Workflow
 from service.workflows.common import netboot_step, port_step, work_step
@@ -90,6 +92,7 @@ async def _place(job: Job) -> Outcome:
             addresses = ", ".join(str(link.host.ip) for link in links)
             body = f"Network configured with addresses {addresses}"
             await add_event(conn, "provisioning.102", body, device_id=device.id)
+            await give_release(conn, job, device, machine)
     except IpamError as err:
         return Failed(f"{err.__doc__} {err}")
     return Done({"machine": str(machine.id), "generation": port["generation"]})
@@ -106,6 +109,7 @@ async def _give_up(job: Job) -> Outcome:
     device, now = await device_in(job), job.parts.clock.now()
     reason = await job.db.fetchval(Q["failure_of_run"], job.run_id)
     async with job.transaction() as conn:
+        await end_install(conn, job.run_id, now=now, failed=reason or "given up")
         machine = await machine_of_device(conn, device.id)
         if machine is not None and machine.state is MachineState.IN_USE and device.state == "reinstalling":
             # A reinstall that never began: the device runs on as it was.
@@ -126,21 +130,23 @@ async def _give_up(job: Job) -> Outcome:
     return Done()
 
 
-async def _replace(job: Job, reason: str, *, never_on_leaf: bool = False) -> Outcome:
+async def _replace(job: Job, reason: str, *, stage: Stage | None = None, never_on_leaf: bool = False) -> Outcome:
     """Another machine for the device. The old one keeps nothing: its port is closed and its addresses end with it; at
-    once when the leaf never had them."""
+    once when the leaf never had them. Whoever failed on a release that was being tried out gets the one before."""
     tried = [*job.data.get("tried", []), job.data["machine"]]
-    if len(tried) > _REPLACEMENTS:
+    avoid = await release_to_avoid(job, stage)
+    if len(tried) > _REPLACEMENTS + (avoid is not None):
         return Failed(f"{reason}; {len(tried)} machines were tried")
     now, machine = job.parts.clock.now(), await placed(job)
     async with job.transaction() as conn:
+        await end_install(conn, job.run_id, now=now, failed=reason, stage=stage)
         if machine.device_id == job.subject:
             limit = timedelta(seconds=job.parts.settings.erase_limit_s)
             await start_prepare(conn, machine.id, job.subject, reason, now=now, limit=limit)
             if never_on_leaf:
                 await addresses_back(conn, job.subject, now=now, by=f"run:{job.run_id}")
         await conn.execute(Q["forget_phone_home"], job.subject)
-    return Back("await_addresses", reason, {"tried": tried, "netboots": 0})
+    return Back("await_addresses", reason, {"tried": tried, "netboots": 0, "avoid": avoid})
 
 
 async def _await_addresses(job: Job) -> Outcome:
@@ -156,12 +162,12 @@ async def _addresses_stuck(job: Job) -> Outcome:
     return Failed("the leaf of the machine that failed does not let go of its addresses")
 
 
-def _image_missing(job: Job, slug: str) -> Failed | None:
+def _image_missing(job: Job, slug: str, release: str | None) -> Failed | None:
     """No machine is to blame, and none is tried, where the order's image was never built."""
     if job.parts.catalogue.get(slug).engine != "image":
         return None
     try:
-        job.parts.images.image(slug)
+        job.parts.images.image(slug, release)
     except NotBuilt as err:
         return Failed(str(err))
     return None
@@ -170,7 +176,7 @@ def _image_missing(job: Job, slug: str) -> Failed | None:
 async def _start(job: Job) -> Outcome:
     """A machine of the warm pool waits in the installer already; a cold one is started."""
     machine, device = await placed(job), await device_in(job)
-    if (missing := _image_missing(job, device.operating_system)) is not None:
+    if (missing := _image_missing(job, device.operating_system, device.image_release)) is not None:
         return missing
     entry = job.parts.catalogue.get(device.operating_system)
     warm = await agent_alive(job.db, machine.id, now=job.parts.clock.now())
@@ -188,7 +194,10 @@ async def _install_once(job: Job, slot: str) -> Outcome:
     machine, device = await placed(job), await device_in(job)
     if job.parts.catalogue.get(device.operating_system).engine == "ipxe":
         return Done()
-    spec = await install_spec(job, device, machine)
+    try:
+        spec = await install_spec(job, device, machine)
+    except NotBuilt as err:
+        return Wait(f"the image was taken out of service meanwhile: {err}")
     outcome = await work_step(job, machine, slot, "install", spec, reboot_step="start")
     if isinstance(outcome, Done):
         told = outcome.data[slot].get("host_keys", [])
@@ -222,7 +231,8 @@ async def _await_network(job: Job) -> Outcome:
     kin = await job.db.fetch(Q["machines_like"], device.facility_id, device.plan_id)
     if any(row["state"] == MachineState.READY for row in kin):
         # What was refused is not there; so was it never, if nothing has been taken since the machine was placed.
-        return await _replace(job, reason, never_on_leaf=port["applied"] < job.data.get("generation", 0))
+        never_on_leaf = port["applied"] < job.data.get("generation", 0)
+        return await _replace(job, reason, stage="network", never_on_leaf=never_on_leaf)
     return Failed(reason)
 
 
@@ -252,13 +262,16 @@ async def _prove(job: Job) -> Outcome:
         return Wait(f"{public.host.ip} does not answer SSH on port {port}", 0.5)
     expected = [key.split()[1] for key in device.host_keys]
     if seen.split()[1] not in expected:
-        return Failed(f"{public.host.ip} shows a host key that the install did not make")
+        reason = f"{public.host.ip} shows a host key that the install did not make"
+        tried_out = job.data.get("avoid") is None and await release_to_avoid(job, "prove") is not None
+        return await _replace(job, reason, stage="prove") if tried_out else Failed(reason)
     return Done()
 
 
 async def _activate(job: Job) -> Outcome:
     device, machine, now = await device_in(job), await placed(job), job.parts.clock.now()
     async with job.transaction() as conn:
+        await end_install(conn, job.run_id, now=now)
         if machine.state is MachineState.INSTALLING:
             await move_machine(conn, machine, MachineEvent.ACTIVATE, now=now)
         if device.state in ("provisioning", "reinstalling"):
@@ -274,10 +287,11 @@ async def _begin_reinstall(job: Job) -> Outcome:
     if machine is None:
         return Failed("the device has no machine")
     slug = str(job.data["operating_system"])
-    if (missing := _image_missing(job, slug)) is not None:
+    if (missing := _image_missing(job, slug, None)) is not None:
         return missing
     async with job.transaction() as conn:
         if machine.state is MachineState.IN_USE:
+            await keep_release(conn, job, await device_in(job), machine, slug)
             await move_machine(conn, machine, MachineEvent.REINSTALL, now=job.parts.clock.now())
             await conn.execute(Q["set_installed"], machine.id, False)
             await conn.execute(Q["forget_phone_home"], job.subject)
