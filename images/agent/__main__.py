@@ -20,7 +20,8 @@ def main() -> int:
     toolbox.offered(f"{arguments.url}/images/{arguments.toolbox}", arguments.toolbox)
     try:
         service = session.hello(arguments, inventory.take())
-        print("roundhouse: waiting for work", flush=True)
+        with open("/proc/uptime", encoding="ascii") as file:
+            print(f"roundhouse: waiting for work ({file.read().split()[0]} s after the kernel's start)", flush=True)
         while True:
             work = service.next_work()
             print(f"roundhouse: {work['kind']} {work['id']}", flush=True)

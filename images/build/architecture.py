@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from images.build.host import BuildError, run, which
@@ -12,7 +12,7 @@ from images.build.host import BuildError, run, which
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """One architecture. `loader` is the path of its program loader, as the programs themselves name it."""
+    """What an installer is built for. `loader` is the path of the program loader, as programs themselves name it."""
 
     debian: str  # what dpkg calls it
     slug: str  # the installer's in the store
@@ -21,12 +21,16 @@ class Architecture:
     emulator: str  # QEMU's user-mode emulator, statically linked
 
 
+# The cloud kernel has the drivers of virtual machines, of NVMe and AHCI and of some network cards, and starts in half
+# the time; servers want the whole kernel.
 AMD64 = Architecture(
     "amd64", "installer", "linux-image-cloud-amd64", "/lib64/ld-linux-x86-64.so.2", "qemu-x86_64-static"
 )
 ARM64 = Architecture(
     "arm64", "installer-arm64", "linux-image-cloud-arm64", "/lib/ld-linux-aarch64.so.1", "qemu-aarch64-static"
 )
+AMD64_METAL = replace(AMD64, slug="installer-metal", kernel_package="linux-image-amd64")
+ARM64_METAL = replace(ARM64, slug="installer-arm64-metal", kernel_package="linux-image-arm64")
 
 
 def is_native(architecture: Architecture) -> bool:

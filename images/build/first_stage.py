@@ -55,19 +55,23 @@ reboot
 """
 
 
+def _made_for(architecture: Architecture) -> bool:
+    return architecture.debian == ARM64.debian
+
+
 def packages(architecture: Architecture) -> set[str]:
     """Debian's packages that the files are made of; none where this machine's own packages have the files."""
-    return {_MODULES[0], *(package for package, _ in _PACKAGED.values())} if architecture is ARM64 else set()
+    return {_MODULES[0], *(package for package, _ in _PACKAGED.values())} if _made_for(architecture) else set()
 
 
 def complete(store: Path, architecture: Architecture) -> bool:
     """True when the store has them all."""
-    return architecture is not ARM64 or all((store / FIRST_STAGES / name).is_file() for name in (GRUB, *_PACKAGED))
+    return not _made_for(architecture) or all((store / FIRST_STAGES / name).is_file() for name in (GRUB, *_PACKAGED))
 
 
 def collect(store: Path, architecture: Architecture, apt_options: Sequence[str], scratch: Path) -> None:
     """Fetch and make them, and put them into the store's folder, each at once. Raises BuildError."""
-    if architecture is not ARM64:
+    if not _made_for(architecture):
         return
     require({"grub-mkimage": "grub-common", "dpkg-deb": "dpkg"})
     unpacked = scratch / "first-stage"

@@ -13,11 +13,20 @@ from images.build.host import BuildError
 WANTED = (
     # virtual machines
     *("virtio_pci", "virtio_mmio", "virtio_blk", "virtio_scsi", "virtio_net", "virtio_rng", "vmxnet3", "vmw_pvscsi"),
-    # disks
-    *("nvme", "ahci", "ata_piix", "sd_mod", "mpt3sas", "mpi3mr", "megaraid_sas", "smartpqi", "hpsa", "aacraid", "isci"),
+    *("hv_vmbus", "hv_storvsc", "hv_netvsc", "xen_blkfront", "xen_netfront"),
+    # disks and their controllers
+    *("nvme", "vmd", "ahci", "ata_piix", "ata_generic", "sd_mod", "mpt3sas", "mpi3mr", "megaraid_sas", "smartpqi"),
+    *("hpsa", "aacraid", "arcmsr", "isci", "mvsas", "pm80xx", "sata_mv", "3w_sas"),
+    *("ahci_platform", "ahci_xgene", "hisi_sas_v3_hw"),
     # network cards
-    *("e1000", "e1000e", "igb", "igc", "ixgbe", "ixgbevf", "i40e", "iavf", "ice", "tg3", "bnx2", "bnx2x", "bnxt_en"),
-    *("mlx4_en", "mlx5_core", "qede", "qlcnic", "be2net", "enic", "cxgb4", "sfc", "ena", "gve", "atlantic", "r8169"),
+    *("e1000", "e1000e", "igb", "igbvf", "igc", "ixgbe", "ixgbevf", "i40e", "iavf", "ice"),
+    *("tg3", "bnx2", "bnx2x", "bnxt_en", "mlx4_en", "mlx5_core", "qede", "qlcnic", "netxen_nic", "be2net", "enic"),
+    *("cxgb4", "cxgb4vf", "sfc", "sfc_falcon", "nfp", "ionic", "hinic", "liquidio", "amd_xgbe", "atlantic", "r8169"),
+    *("ena", "gve", "mana", "forcedeth", "sky2", "alx", "atl1c"),
+    *("nicvf", "thunder_bgx", "nicpf", "thunder_xcv", "xgene_enet", "xgene_enet_v2", "hns3", "hclge", "rvu_nicpf"),
+    # the BMC, and an operator's keyboard, which the BMC's console shows as one on USB
+    *("ipmi_si", "ipmi_ssif", "ipmi_devintf", "tpm_tis", "tpm_crb"),
+    *("xhci_pci", "ehci_pci", "uhci_hcd", "ohci_pci", "usbhid", "hid_generic", "i2c_i801"),
     # file systems, and the checksum that ext4 asks the kernel's crypto for by name
     *("ext4", "crc32c_generic", "crc32c_intel"),
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from images import store
 from images.build import debian, installer
-from images.build.architecture import AMD64, ARM64, Architecture
+from images.build.architecture import AMD64, AMD64_METAL, ARM64, ARM64_METAL, Architecture
 from images.build.distributions import DISTRIBUTIONS, Distribution
 from images.build.host import BuildError
 from images.build.origins import Origins
@@ -26,6 +26,7 @@ def _debian(out: Path, origins: Origins, distribution: Distribution) -> store.Ar
 
 _TARGETS: dict[tuple[str, str], Build] = {
     **{("installer", one.debian): partial(_installer, architecture=one) for one in (AMD64, ARM64)},
+    **{("installer-metal", one.debian): partial(_installer, architecture=one) for one in (AMD64_METAL, ARM64_METAL)},
     **{(row.target, AMD64.debian): partial(_debian, distribution=row) for row in DISTRIBUTIONS},
 }
 NAMES = sorted({name for name, _ in _TARGETS})

@@ -9,7 +9,7 @@ from pathlib import Path
 import structlog
 
 from service.log import configure_log
-from tests.bench import boot, dhcp, firmware, http, ipam, leaves, netconf, tftp
+from tests.bench import boot, dhcp, firmware, http, installer, ipam, leaves, netconf, tftp
 from tests.bench.result import Result, keep, shown
 
 PARTS = {
@@ -21,6 +21,7 @@ PARTS = {
     **tftp.PARTS,
     **boot.PARTS,
     **firmware.PARTS,
+    **installer.PARTS,
 }
 
 

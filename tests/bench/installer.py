@@ -1,0 +1,69 @@
+"""How large the in-RAM installers are, and how long they take from their kernel's start until they wait for work."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from images.store import Artefact, load
+from pxe.decide import Script, Target
+from service.lab.qemu import Firmware
+from tests.bench.result import Result
+from tests.firmware.scene import IMAGES, TOKEN, URL, leaf, scene, why_not
+from tests.lab.namespace import in_namespace
+
+_RUNS = 3
+_INIT = re.compile(r"roundhouse: init \(([\d.]+) s")
+_WAITING = re.compile(r"roundhouse: waiting for work \(([\d.]+) s")
+
+
+def _script(installer: Artefact) -> Script:
+    return Script(
+        Target.INSTALLER,
+        kernel_url=f"{URL}/images/{installer.kernel.sha256}",
+        initrd_urls=(f"{URL}/images/{installer.initrd.sha256}",),
+        cmdline=f"console=ttyS0,115200 roundhouse.url={URL} roundhouse.token={TOKEN}",
+    )
+
+
+def _run(installer: Artefact, firmware: Firmware) -> tuple[float, float]:
+    """Seconds from the kernel's start to the first program, and to the wait for work."""
+
+    async def course(folder: Path) -> tuple[float, float]:
+        async with scene(folder, firmware, _script(installer)) as here:
+            await here.power_on()
+            await here.until(lambda: _WAITING.search(here.console()) is not None)
+            init, waiting = _INIT.search(here.console()), _WAITING.search(here.console())
+            return float(init[1]) if init else 0.0, float(waiting[1]) if waiting else 0.0
+
+    with leaf() as namespace, tempfile.TemporaryDirectory() as folder:
+        return in_namespace(namespace, lambda: asyncio.run(course(Path(folder))))
+
+
+def _measure(slug: str, firmware: Firmware) -> Callable[[], list[Result]]:
+    def measured() -> list[Result]:
+        name = f"images.{slug}.{firmware}"
+        installer = load(IMAGES).get(slug)
+        if (why := why_not(firmware)) or installer is None:
+            print(f"{name} is left out: {why or f'{slug} is not in {IMAGES}'}", file=sys.stderr)
+            return []
+        runs = [_run(installer, firmware) for _ in range(_RUNS)]
+        init, waiting = (statistics.median(times) for times in zip(*runs, strict=True))
+        sizes = ", ".join(f"{part} {stored.bytes / 1e6:.1f} MB" for part, stored in installer.files.items())
+        note = f"kernel's start to waiting for work, median of {_RUNS}; {init:.1f} s of it the kernel; {sizes}"
+        return [Result(name, waiting, "s", note=note)]
+
+    return measured
+
+
+_MEASURED: tuple[tuple[str, Firmware], ...] = (
+    ("installer", "bios"),
+    ("installer", "uefi"),
+    ("installer-metal", "bios"),
+)
+PARTS = {f"images.{slug}.{firmware}": _measure(slug, firmware) for slug, firmware in _MEASURED}
