@@ -25,11 +25,14 @@ _MII_MS = 100
 class Leg:
     """One address, and what is reached by its gateway."""
 
-    __slots__ = ("address", "destinations", "gateway", "six")
+    __slots__ = ("address", "destinations", "gateway", "six", "source")
 
     def __init__(self, address: str, gateway: str, destinations: list[str]) -> None:
         self.address, self.gateway, self.destinations = address, gateway, destinations
         self.six = ":" in address
+        # A /32 has no subnet that its gateway is in, by which the kernel would find the right one of two sources.
+        # Of IPv6 the kernel compares source and destination itself (RFC 6724 §5, rule 8).
+        self.source = "" if self.six else address.partition("/")[0]
 
 
 def legs(network: Network) -> list[Leg]:
@@ -77,6 +80,7 @@ def _networkd(network: Network, bonded: bool) -> list[File]:
         for destination in leg.destinations:
             addressed += ["", "[Route]", f"Destination={destination}"]
             addressed += [f"Gateway={leg.gateway}", "GatewayOnLink=yes"]
+            addressed += [f"PreferredSource={leg.source}"] if leg.source else []
     folder = "/etc/systemd/network"
     if not bonded:
         return [_lines(f"{folder}/10-roundhouse.network", [*cards, *neighbours, *addressed]), _resolver(network)]
@@ -99,7 +103,7 @@ def _netplan(network: Network, bonded: bool) -> list[File]:
         "accept-ra": False,
         "addresses": [leg.address for leg in legs(network)],
         "routes": [
-            {"to": destination, "via": leg.gateway, "on-link": True}
+            {"to": destination, "via": leg.gateway, "on-link": True, **({"from": leg.source} if leg.source else {})}
             for leg in legs(network)
             for destination in leg.destinations
         ],
@@ -145,8 +149,8 @@ def _ifupdown(network: Network, bonded: bool) -> list[File]:
         if leg.six:
             lines += ["    accept_ra 0", "    autoconf 0", "    dad-attempts 0"]
         for to in leg.destinations:
-            via = f"via {leg.gateway} dev $IFACE onlink"
-            lines += [f"    up ip {'-6 ' if leg.six else ''}route replace {to} {via}"]
+            family, source = ("-6 ", "") if leg.six else ("", f" src {leg.source}")
+            lines += [f"    up ip {family}route replace {to} via {leg.gateway} dev $IFACE onlink{source}"]
     return [_lines("/etc/network/interfaces", lines), _resolver(network)]
 
 
@@ -161,9 +165,10 @@ def _networkmanager(network: Network, bonded: bool) -> list[File]:
             continue
         addressed += ["method=manual", "may-fail=false"]
         addressed += [f"address{number}={leg.address}" for number, leg in enumerate(family, 1)]
-        routes = [(to, leg.gateway) for leg in family for to in leg.destinations]
-        for number, (to, gateway) in enumerate(routes, 1):
-            addressed += [f"route{number}={to},{gateway}", f"route{number}_options=onlink=true"]
+        routes = [(to, leg) for leg in family for to in leg.destinations]
+        for number, (to, leg) in enumerate(routes, 1):
+            options = f"onlink=true,src={leg.source}" if leg.source else "onlink=true"
+            addressed += [f"route{number}={to},{leg.gateway}", f"route{number}_options={options}"]
         if servers := [server for server in network["nameservers"] if (":" in server) is six]:
             addressed += [f"dns={';'.join(servers)};"]
         if six:
