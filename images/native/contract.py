@@ -20,9 +20,15 @@ class Sources:
     installed_url: str
     # A POST there says that the installer has given up; its body is the reason as text, 2,000 characters at most.
     failed_url: str
-    mirror: str  # of the distribution: for Debian the folder that has dists/ and pool/
+    # Of the distribution. Debian and Ubuntu: the folder that has dists/ and pool/; CentOS Stream: the one that has
+    # BaseOS/ and AppStream/, CentOS 7: the one that has os/ and updates/; Flatcar: the one whose folders are named by
+    # version or "current". Fedora CoreOS takes the whole system from its RAM disk.
+    mirror: str
     security_mirror: str  # empty: none
     proxy: str  # for the packages, http://host:port; empty: none
+    # What the installer's kernel fetches beside its RAM disks. Ubuntu: the live server's ISO; Fedora CoreOS: the live
+    # system's rootfs; CentOS: the tree that has images/install.img, where it is not the mirror's. Others: empty.
+    live_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
