@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from images.build.netboot import name_of
 from images.signing import NotSigned, PublicKeys, check
 from images.store import FIRST_STAGES, INDEX, Artefact, Releases, StoredImage, StoreError, is_there, load_releases
 
@@ -44,6 +45,10 @@ class Artefacts:
     def installer(self, arch: str = "amd64") -> Artefact:
         """Kernel and initrd of the in-RAM installer for machines of that architecture. Raises NotBuilt."""
         return self.release(_INSTALLER if arch == "amd64" else f"{_INSTALLER}-{arch}")
+
+    def netboot(self, slug: str, arch: str = "amd64") -> Artefact:
+        """Kernel and initrd of the installer that the operating system brings itself. Raises NotBuilt."""
+        return self.release(name_of(slug, arch))
 
     def image(self, slug: str, release: str | None = None) -> StoredImage:
         """The disk image of an operating system, of that release or of the current one. Raises NotBuilt."""

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Literal, Protocol
 
+from aiohttp import BaseConnector, TCPConnector
+
 from images.catalogue import Catalogue
 from service.artefacts import Artefacts
 from service.clock import Clock, Jitter
@@ -31,6 +33,7 @@ class Bmc(Protocol):
 
 
 OpenBmc = Callable[[str, str, str], AbstractAsyncContextManager[Bmc]]  # url, username, password
+OpenUpstream = Callable[[], BaseConnector]  # connections to package mirrors
 SeeHostKey = Callable[[str, int], Awaitable[str | None]]  # address and port → the ed25519 key shown, or None
 
 
@@ -48,6 +51,7 @@ class Parts:
     key: bytes  # seals BMC and switch secrets, signs erase certificates
     open_bmc: OpenBmc
     see_host_key: SeeHostKey
+    upstream: OpenUpstream = TCPConnector
 
     def boot_url_for(self, client: IPv4Address | IPv6Address) -> str:
         """The boot URL that a client with that address can reach."""

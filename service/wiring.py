@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+import aiohttp
 import asyncpg
 import structlog
 from aiohttp import web
@@ -22,10 +23,9 @@ from service.artefacts import Artefacts
 from service.boot.serving import boot_node
 from service.clock import Jitter, WallClock
 from service.leaves.actor import run_leaf_actors
-from service.parts import Parts
+from service.parts import OpenUpstream, Parts
 from service.power.redfish import Redfish
 from service.prove import see_host_key
-from service.releases.rollouts import run_rollouts
 from service.secrets import load_key
 from service.settings import Settings, image_keys_of, images_of
 from service.store.notify import Hub
@@ -58,7 +58,7 @@ class Service:
     boot_port: int
 
 
-def make_parts(settings: Settings, *, boot_port: int) -> Parts:
+def make_parts(settings: Settings, *, boot_port: int, upstream: OpenUpstream = aiohttp.TCPConnector) -> Parts:
     """The process's share of the outside world."""
     return Parts(
         settings=settings,
@@ -71,6 +71,7 @@ def make_parts(settings: Settings, *, boot_port: int) -> Parts:
         key=load_key(settings.state_dir),
         open_bmc=Redfish,
         see_host_key=see_host_key,
+        upstream=upstream,
     )
 
 
@@ -100,10 +101,11 @@ async def service(
     api_sockets: Sequence[socket.socket] = (),
     workflows: Mapping[str, Workflow] = WORKFLOWS,
     roles: Collection[str] = ROLES,
+    upstream: OpenUpstream = aiohttp.TCPConnector,
 ) -> AsyncIterator[Service]:
     """Run these roles while the block runs; an essential task that dies ends the block with its error."""
     try:
-        async with _service(settings, database_url, api_sockets, workflows, roles) as running:
+        async with _service(settings, database_url, api_sockets, workflows, roles, upstream) as running:
             yield running
     except BaseExceptionGroup as group:
         if len(group.exceptions) == 1:
@@ -129,6 +131,7 @@ async def _service(
     api_sockets: Sequence[socket.socket],
     workflows: Mapping[str, Workflow],
     roles: Collection[str],
+    upstream: OpenUpstream,
 ) -> AsyncIterator[Service]:
     async with AsyncExitStack() as stack:
         if "api" in roles and not api_sockets:
@@ -141,7 +144,7 @@ async def _service(
         db = await open_pool(database_url, size=_POOL)
         stack.callback(db.terminate)
         hub = Hub(database_url)
-        parts = make_parts(settings, boot_port=boot_port)
+        parts = make_parts(settings, boot_port=boot_port, upstream=upstream)
         worker = Worker(db, parts, workflows)
         api_port = api_sockets[0].getsockname()[1] if api_sockets else 0
         running = Service(db, parts, hub, worker, api_port, boot_port)
@@ -177,5 +180,4 @@ def _work(running: Service, hub: Hub) -> Iterator[tuple[str, Coroutine[Any, Any,
     """What a worker does, by name."""
     yield "worker", running.worker.run()
     yield "leaves", run_leaf_actors(running.db, running.parts, hub)
-    yield "rollouts", run_rollouts(running.db, running.parts)
     yield "reverse dns", run_reverse_dns(running.db, running.parts)

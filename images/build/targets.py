@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from images import store
-from images.build import debian, installer
+from images.build import debian, installer, netboot
 from images.build.architecture import AMD64, AMD64_METAL, ARM64, ARM64_METAL, Architecture
 from images.build.distributions import DISTRIBUTIONS, Distribution
 from images.build.host import BuildError
@@ -24,10 +24,15 @@ def _debian(out: Path, origins: Origins, distribution: Distribution) -> store.Ar
     return debian.build(out, distribution, origins)
 
 
+def _netboot(out: Path, _: Origins, row: netboot.Netboot, architecture: str) -> store.Artefact:
+    return netboot.build(out, row, architecture)
+
+
 _TARGETS: dict[tuple[str, str], Build] = {
     **{("installer", one.debian): partial(_installer, architecture=one) for one in (AMD64, ARM64)},
     **{("installer-metal", one.debian): partial(_installer, architecture=one) for one in (AMD64_METAL, ARM64_METAL)},
     **{(row.target, AMD64.debian): partial(_debian, distribution=row) for row in DISTRIBUTIONS},
+    **{key: partial(_netboot, row=row, architecture=key[1]) for key, row in netboot.INSTALLERS.items()},
 }
 NAMES = sorted({name for name, _ in _TARGETS})
 ARCHITECTURES = sorted({architecture for _, architecture in _TARGETS})

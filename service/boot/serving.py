@@ -38,6 +38,8 @@ from service.boot.node import run_boot_node
 from service.boot.scripts import BootScripts
 from service.boot.sightings import Sightings
 from service.metadata.routes import Metadata
+from service.mirror.routes import Mirror, open_mirror
+from service.native.heard import InstallersHeard
 from service.parts import Parts
 from service.settings import BadSetting, listed
 from service.store.notify import Hub
@@ -94,7 +96,9 @@ async def boot_node(
     try:
         async with AsyncExitStack() as stack:
             await asyncio.wait_for(feed.ready.wait(), _INDEX_PATIENCE_S)
-            await stack.enter_async_context(serve_http(_application(node, hub), sockets))
+            heard = InstallersHeard(db, parts, feed.index).asked
+            mirror = await stack.enter_async_context(open_mirror(parts, node.counters, heard))
+            await stack.enter_async_context(serve_http(_application(node, hub, mirror), sockets))
             await _serve_protocols(stack, node)
             yield
     finally:
@@ -102,7 +106,7 @@ async def boot_node(
             task.cancel()
 
 
-def _application(node: _Node, hub: Hub) -> web.Application:
+def _application(node: _Node, hub: Hub, mirror: Mirror) -> web.Application:
     parts, settings = node.parts, node.parts.settings
     app = web.Application(client_max_size=1 << 20, middlewares=[_without_database])
     app[TRUSTED_PROXIES] = frozenset(ip_address(name) for name in listed(settings.trusted_proxies))
@@ -116,6 +120,7 @@ def _application(node: _Node, hub: Hub) -> web.Application:
     )
     app.add_routes(Agents(node.db, parts, hub, node.sightings.saw).routes())
     app.add_routes(Metadata(node.db, parts).routes())
+    app.add_routes(mirror.routes())
     return app
 
 

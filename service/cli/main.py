@@ -54,6 +54,7 @@ LOCAL: dict[tuple[str, ...], tuple[str, str]] = {
     ("migrate",): ("service.cli.migrate", "Bring the database to this program's schema."),
     ("boot-node", "nginx"): ("service.cli.nginx", "Print a configuration for nginx in front of a boot node."),
     ("image", "build"): ("service.cli.image", "Build an operating system's image."),
+    ("image", "import-netboot"): ("service.cli.image_netboot", "Take over a distribution's own installer."),
 }
 
 _NOUNS = {

@@ -1,0 +1,1 @@
+"""Installations by a distribution's own installer, as the service conducts them."""
