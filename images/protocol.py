@@ -97,7 +97,8 @@ class EraseSpec(TypedDict):
     """Which disks to erase: all of them as a rule."""
 
     disks: list[str]  # empty: all
-    sample_count: int  # blocks read back from each disk
+    sample_count: int  # random places read back from each disk, besides those where something is expected
+    limit_s: float  # for all of it; no method is begun that would end later by its own estimate
 
 
 class Work(TypedDict):
@@ -118,16 +119,32 @@ class InstallResult(TypedDict):
     handover: Handover
 
 
+class EraseAttempt(TypedDict):
+    """One method on one disk, and what came of it."""
+
+    method: str  # "nvme-sanitize-block", "ata-security-enhanced", "discard-zeroes", "overwrite-zeros", …
+    outcome: Literal["done", "refused", "failed", "too slow"]
+    reason: str  # why it did not serve; empty when it did
+    seconds: float
+
+
 class DiskErasure(TypedDict):
     """Evidence for one disk."""
 
     path: str
     serial: str
     bytes: int
-    method: str  # "sanitize", "discard-zeroes", "overwrite", …
-    seconds: float
+    controller: str  # "nvme", "ata", "scsi", "block": the language in which the disk was asked
+    model: str
+    firmware: str
+    method: str  # the one that served
+    seconds: float  # all attempts and the samples
+    attempts: list[EraseAttempt]  # in order; the last one is done
+    hidden: list[str]  # areas that no read reaches, and what was done about each
     samples_read: int
     samples_clean: int
+    samples_old: int  # of those read, how many held data before
+    verdict: Literal["zeros", "pattern", "changed"]  # what the samples show: zeros, what was written, nothing of before
 
 
 class EraseResult(TypedDict):

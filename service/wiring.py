@@ -26,6 +26,7 @@ from service.leaves.actor import run_leaf_actors
 from service.parts import OpenUpstream, Parts
 from service.power.redfish import Redfish
 from service.prove import see_host_key
+from service.releases.rollouts import run_rollouts
 from service.secrets import load_key
 from service.settings import Settings, image_keys_of, images_of
 from service.store.notify import Hub
@@ -180,4 +181,5 @@ def _work(running: Service, hub: Hub) -> Iterator[tuple[str, Coroutine[Any, Any,
     """What a worker does, by name."""
     yield "worker", running.worker.run()
     yield "leaves", run_leaf_actors(running.db, running.parts, hub)
+    yield "rollouts", run_rollouts(running.db, running.parts)
     yield "reverse dns", run_reverse_dns(running.db, running.parts)

@@ -21,3 +21,7 @@ class WorkFailed(Exception):
     def __init__(self, stage: str, reason: str) -> None:
         super().__init__(reason)
         self.stage = stage
+
+
+class Malformed(Exception):
+    """What a device answered does not have the form that its standard prescribes."""

@@ -78,6 +78,7 @@ class Faults:
         self.hang_at: Stage | None = None  # stop for good on entering this stage, until the power is cut
         self.lose_dhcp = 0.0  # the share of DHCP messages lost, either way
         self.never_phones_home = False
+        self.mute_images: set[str] = set()  # hashes of images whose systems never phone home
 
     @property
     def dead_nic(self) -> bool:

@@ -41,11 +41,16 @@ def publish_light_images(root: Path, slugs: Iterable[str], *, image_bytes: int) 
     kernel, initrd = (
         store.put_file(root, _written(root, _filler(name, _KERNEL_BYTES))) for name in ("kernel", "initrd")
     )
-    data, map_ = packed(_filler("image", -(-image_bytes // chunks.SECTOR) * chunks.SECTOR))
-    image = store.put_image(root, _written(root, data), _written(root, chunks.encode(map_)), map_.disk_bytes)
+    image = light_image(root, "image", image_bytes)
     for slug in missing:
         whole = None if slug == "installer" else image
         store.publish(root, store.Artefact(slug, "light", "light", kernel, initrd, whole))
+
+
+def light_image(root: Path, name: str, image_bytes: int) -> store.StoredImage:
+    """Put an image into the store at `root`; another name gives another content."""
+    data, map_ = packed(_filler(name, -(-image_bytes // chunks.SECTOR) * chunks.SECTOR))
+    return store.put_image(root, _written(root, data), _written(root, chunks.encode(map_)), map_.disk_bytes)
 
 
 def packed(disk: bytes) -> tuple[bytes, chunks.Map]:

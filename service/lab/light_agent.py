@@ -183,10 +183,24 @@ class _Agent:
                     path=disk.path,
                     serial=disk.serial,
                     bytes=disk.bytes,
+                    controller="block",
+                    model="",
+                    firmware="",
                     method="discard-zeroes",
                     seconds=board.settings.erase_s,
+                    attempts=[
+                        {
+                            "method": "discard-zeroes",
+                            "outcome": "done",
+                            "reason": "",
+                            "seconds": board.settings.erase_s,
+                        }
+                    ],
+                    hidden=[],
                     samples_read=spec["sample_count"],
                     samples_clean=spec["sample_count"],
+                    samples_old=0,
+                    verdict="zeros",
                 )
             )
         missing = set(spec["disks"]) - {erasure["path"] for erasure in found}

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, comb
+from math import ceil, exp, lgamma, log, log1p
 from typing import Literal
 
 MARGIN = 0.05
@@ -55,8 +55,8 @@ class Verdict:
 def judge(new: Results, old: Results, *, percent: int, enough: int, at_this_step: int) -> Verdict:
     """The next move of a rollout at `percent`, where `at_this_step` installs of the new release have succeeded."""
     told = f"{new.failed} of {new.installs} installs failed, {old.failed} of {old.installs} of the release before"
-    chance = by_chance(new.failed, new.installs, old.failed + 1, old.installs + PRIOR)
     if new.failure_rate > old.failure_rate + MARGIN:
+        chance = by_chance(new.failed, new.installs, old.failed + 1, old.installs + PRIOR)
         if chance < CHANCE:
             why = f"{told}; chance would explain that in {100 * chance:.2g} of 100 cases"
             return Verdict("roll_back", percent, why)
@@ -92,12 +92,22 @@ def by_chance(failed: int, installs: int, failed_before: int, installs_before: i
     """Fisher's exact test, one-sided: how probable so many failures, or more, are among the first if both are alike."""
     every, broken = installs + installs_before, failed + failed_before
     most = min(installs, broken)
-    ways = sum(comb(broken, one) * comb(every - broken, installs - one) for one in range(failed, most + 1))
-    return ways / comb(every, installs)
+    # Logarithms: with tens of thousands of installs the numbers of ways have tens of thousands of digits.
+    all_ways = _log_ways(every, installs)
+    return sum(
+        exp(_log_ways(broken, one) + _log_ways(every - broken, installs - one) - all_ways)
+        for one in range(max(failed, installs - (every - broken)), most + 1)
+    )
+
+
+def _log_ways(of: int, so_many: int) -> float:
+    """The logarithm of the number of ways to choose so many of them."""
+    return lgamma(of + 1) - lgamma(so_many + 1) - lgamma(of - so_many + 1)
 
 
 def at_least(hits: int, tries: int, probability: float) -> float:
     """How probable so many hits, or more, are in so many tries (the binomial distribution's upper tail)."""
     return sum(
-        comb(tries, one) * probability**one * (1 - probability) ** (tries - one) for one in range(hits, tries + 1)
+        exp(_log_ways(tries, one) + one * log(probability) + (tries - one) * log1p(-probability))
+        for one in range(hits, tries + 1)
     )

@@ -25,7 +25,8 @@ from service.workflow import Done, Failed, Job, Outcome, Step, Workflow
 from service.workflows.common import agent_step, machine_in, netboot_again, netboot_step, port_step, work_step
 from sql.loader import Q
 
-_SAMPLES = 64  # blocks read back from each disk
+_SAMPLES = 64  # random places read back from each disk
+_ERASING = 0.9  # of the step's time is the agent's; the rest is for its start, and its last word
 
 
 async def start_prepare(
@@ -91,25 +92,33 @@ async def _no_agent(job: Job) -> Outcome:
 
 
 async def _erase(job: Job) -> Outcome:
-    spec = {"disks": [], "sample_count": _SAMPLES}
+    spec = {"disks": [], "sample_count": _SAMPLES, "limit_s": _ERASING * job.parts.settings.erase_limit_s}
     return await work_step(job, await machine_in(job), "erase", "erase", spec, reboot_step="netboot")
 
 
-def _unclean(evidence: dict[str, Any]) -> str | None:
-    """Why the evidence of an erase is not good enough; None when it is."""
+def unclean(evidence: dict[str, Any], inventory: dict[str, Any]) -> str | None:
+    """Why the evidence of an erase is not good enough for this machine; None when it is."""
     disks = evidence.get("disks") or []
     if not disks:
         return "the agent named no disk"
     for disk in disks:
         if disk["samples_read"] < 1 or disk["samples_clean"] != disk["samples_read"]:
             return f"{disk['path']}: {disk['samples_clean']} of {disk['samples_read']} samples were clean"
+        if not disk["attempts"] or disk["attempts"][-1]["outcome"] != "done":
+            return f"{disk['path']}: no method came to its end"
+        if disk["verdict"] not in ("zeros", "pattern", "changed"):
+            return f"{disk['path']}: the samples showed {disk['verdict']!r}"
+    erased = {disk["path"] for disk in disks}
+    if missing := sorted(disk["path"] for disk in inventory.get("disks", []) if disk["path"] not in erased):
+        return f"{', '.join(missing)}: in the machine and not erased"
     return None
 
 
 async def _certify(job: Job) -> Outcome:
     machine = await machine_in(job)
     evidence = job.data["erase"]
-    if why := _unclean(evidence):
+    inventory = await job.db.fetchval(Q["inventory_of_machine"], machine.id)
+    if why := unclean(evidence, inventory):
         return Failed(f"the erase is not proved: {why}")
     text = json.dumps({"machine": str(machine.id), "run": str(job.run_id), "evidence": evidence}, sort_keys=True)
     signature = hmac.digest(job.parts.key, text.encode(), hashlib.sha256)

@@ -136,6 +136,9 @@ SELECT id, kind, state, result, reason, stage, percent, bytes_done, bytes_total,
        finished_at
 FROM agent_work WHERE run_id = $1 AND slot = $2
 
+-- name: inventory_of_machine
+SELECT inventory FROM machine WHERE id = $1
+
 -- name: certify_erase
 INSERT INTO erase_certificate (machine_id, run_id, evidence, signature) VALUES ($1, $2, $3, $4)
 ON CONFLICT (run_id) DO NOTHING

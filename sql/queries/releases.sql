@@ -19,6 +19,9 @@ INSERT INTO rollout (slug, release, baseline, plans, percent, enough, reason, st
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)
 RETURNING id, slug, release, baseline, plans, percent, enough, state, reason, started_at, step_since, ended_at
 
+-- name: plan_slugs
+SELECT slug FROM plan
+
 -- name: claim_rollouts
 SELECT id, slug, release, baseline, plans, percent, enough, state, reason, started_at, step_since, ended_at
 FROM rollout WHERE state = 'running' ORDER BY started_at FOR UPDATE SKIP LOCKED

@@ -124,7 +124,7 @@ def test_a_reboot_is_told_as_done_before_it_happens(service: Service) -> None:
 
 
 def test_what_cannot_be_done_is_told_as_failed_and_the_agent_stays(service: Service) -> None:
-    spec = {"disks": ["/dev/no-such-disk"], "sample_count": 1}
+    spec = {"disks": ["/dev/no-such-disk"], "sample_count": 1, "limit_s": 60}
     work: Work = {"id": "w1", "kind": "erase", "spec": spec}  # type: ignore[typeddict-item]
     assert carry_out(greeted(service), work, ()) is None
     [failure] = service.bodies("/agent/v1/work/w1/failed")

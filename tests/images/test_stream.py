@@ -13,8 +13,7 @@ from typing import ClassVar
 
 import pytest
 
-from images.agent import blockdev, stream
-from images.agent.erase import erase_disk
+from images.agent import stream
 from images.protocol import Image
 
 MIB = 1 << 20
@@ -125,11 +124,3 @@ def test_what_is_not_the_image_is_refused_and_does_not_boot(
     with pytest.raises(stream.ImageRefused):
         stream.write_image(image, str(disk), lambda done, total: None)
     assert disk.read_bytes()[:512] in (bytes(512), before)
-
-
-def test_an_erased_disk_reads_as_zeros_and_the_evidence_says_how(disk: Path) -> None:
-    size = disk.stat().st_size
-    evidence = erase_disk(blockdev.Disk(str(disk), size, "SERIAL", "model", False), 16, lambda done: None)
-    assert disk.read_bytes() == bytes(size)
-    assert (evidence["samples_read"], evidence["samples_clean"]) == (18, 18)
-    assert evidence["serial"] == "SERIAL"

@@ -151,7 +151,7 @@ async def test_an_empty_disk_falls_through_to_the_network(service: SmallService,
 
 async def test_erase_leaves_evidence_and_an_empty_disk(service: SmallService, machine: LightMachine) -> None:
     machine.disks[0].installed = Installed(service.spec(NUMBER, []), *_key_pair())
-    service.work.append({"id": "w2", "kind": "erase", "spec": EraseSpec(disks=[], sample_count=64)})
+    service.work.append({"id": "w2", "kind": "erase", "spec": EraseSpec(disks=[], sample_count=64, limit_s=3600)})
     await machine.power_on("pxe")
     await service.until(lambda: "w2" in service.done)
     assert service.done["w2"]["result"]["disks"] == [
@@ -159,10 +159,17 @@ async def test_erase_leaves_evidence_and_an_empty_disk(service: SmallService, ma
             "path": "/dev/vda",
             "serial": "LIGHT-m1",
             "bytes": 480 * 10**9,
+            "controller": "block",
+            "model": "",
+            "firmware": "",
             "method": "discard-zeroes",
             "seconds": 0.0,
+            "attempts": [{"method": "discard-zeroes", "outcome": "done", "reason": "", "seconds": 0.0}],
+            "hidden": [],
             "samples_read": 64,
             "samples_clean": 64,
+            "samples_old": 0,
+            "verdict": "zeros",
         }
     ]
     assert machine.disks[0].installed is None
