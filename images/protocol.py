@@ -4,6 +4,7 @@ Every call comes from the machine's boot link; the service checks the source add
 session that `hello` gave. All bodies are JSON objects.
 
     POST /agent/v1/hello              {"token", "mac", "inventory"}  200 {"session", "machine"}  403: used or foreign
+    POST /agent/v1/inventory          {"inventory"}                   204                           401: session ended
     GET  /agent/v1/work?wait=SECONDS                                  200 Work | 204 nothing yet    401: session ended
     POST /agent/v1/work/{id}/progress {"stage", "percent", "bytes_done", "bytes_total", "message"}   204
     POST /agent/v1/work/{id}/done     {"result"}                      204, also when told before
@@ -12,6 +13,7 @@ session that `hello` gave. All bodies are JSON objects.
 `hello` is the only call without `Authorization: Bearer SESSION`. The token comes on the kernel's command line
 (`roundhouse.token=`, `roundhouse.url=`) and is good for one `hello`; a repeat of the same hello from the same port
 within the session's life gets the same answer, so a lost reply does no harm. 401 means: reboot into the network.
+The inventory of `hello` is what costs no time to find; the rest follows, and what is told twice counts as told last.
 404 or 409 on a piece of work means: drop it and ask for work again. Everything else is retried with back-off.
 """
 

@@ -25,6 +25,7 @@ from service.parts import Parts
 from service.secrets import open_sealed
 from service.stages import passed
 from service.store.events import add_event
+from service.store.inventories import told_inventory
 from service.store.notify import Hub
 from service.store.rows import Pool
 from service.store.runs import signal_all
@@ -50,6 +51,7 @@ class Agents:
         """For the boot application."""
         return [
             web.post("/agent/v1/hello", self._hello),
+            web.post("/agent/v1/inventory", self._inventory),
             web.get("/agent/v1/work", self._work),
             web.post("/agent/v1/work/{id}/progress", self._progress),
             web.post("/agent/v1/work/{id}/done", self._done),
@@ -88,7 +90,7 @@ class Agents:
             if macs:  # the machine itself is at its port: whatever was seen of its cable before is settled
                 await conn.execute(Q["card_settled"], at["port_id"], at["mac"], now)
             if isinstance(inventory, dict):
-                await conn.execute(Q["set_inventory"], machine_id, inventory)
+                await told_inventory(conn, machine_id, inventory)
         device_id = await self._db.fetchval(Q["device_on_machine"], machine_id)
         await signal_all(self._db, [machine_id, device_id], now=now)
         log.info("agent_hello", machine_id=str(machine_id))
@@ -109,6 +111,24 @@ class Agents:
                 await add_event(conn, "machine.discovered", body, private=True, data={"mac": macs[0]})
         log.info("machine_discovered", port_id=str(port_id), mac=macs[0])
         return web.json_response({"session": session, "machine": None})
+
+    async def _inventory(self, request: web.Request) -> web.Response:
+        """More than the hello told: what takes time to find out."""
+        body = await _json(request)
+        inventory = body.get("inventory")
+        if not isinstance(inventory, dict):
+            raise _problem(web.HTTPBadRequest, "inventory: an object is missing")
+        at = await self._boot_link_at(request)
+        if at is not None and at["machine_id"] is None:
+            now = self._parts.clock.now()
+            if await self._db.fetchval(Q["discovery_session"], at["port_id"], _session(request), now) is None:
+                raise _problem(web.HTTPUnauthorized, "the session has ended: boot again")
+            await self._db.execute(Q["discovery_inventory"], at["port_id"], inventory)
+            return web.Response(status=204)
+        machine_id = await self._agent(request)
+        async with self._db.acquire() as conn, conn.transaction():
+            await told_inventory(conn, machine_id, inventory)
+        return web.Response(status=204)
 
     async def _boot_link_at(self, request: web.Request) -> Any:
         """Port and machine of the boot link that the call comes from; None where it is none."""

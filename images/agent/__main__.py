@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from images.agent import cmdline, inventory, session, toolbox
+from images.agent import cmdline, details, inventory, session, toolbox
 from images.agent.errors import HelloRefused, SessionEnded, WorkDropped
 from images.agent.handover import EXIT_CODES
 from images.agent.worker import carry_out
@@ -22,6 +22,7 @@ def main() -> int:
         service = session.hello(arguments, inventory.take())
         with open("/proc/uptime", encoding="ascii") as file:
             print(f"roundhouse: waiting for work ({file.read().split()[0]} s after the kernel's start)", flush=True)
+        details.start(service)
         while True:
             work = service.next_work()
             print(f"roundhouse: {work['kind']} {work['id']}", flush=True)

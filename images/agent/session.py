@@ -40,6 +40,12 @@ class Session:
             if time.monotonic() - asked < 1:
                 self._sleep(1)  # a service that does not hold the poll is not to be hammered
 
+    def inventory(self, inventory: Mapping[str, Any]) -> None:
+        """Tell more than the hello did, until it is heard. Raises SessionEnded; WorkDropped by a service of old."""
+        url = f"{self._url}/agent/v1/inventory"
+        body = {"inventory": inventory}
+        _insist("POST", url, self._headers, body, self._sleep, droppable=True)
+
     def progress(self, work: str, report: Mapping[str, Any]) -> None:
         """Tell how far it is: once, for the next report will say more. Raises SessionEnded, WorkDropped, WireError."""
         url = f"{self._url}/agent/v1/work/{work}/progress"

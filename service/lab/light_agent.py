@@ -274,7 +274,7 @@ def inventory(board: Board) -> dict[str, Any]:
                 "carrier": True,
                 "speed_mbps": 10_000,
                 "driver": "light",
-                "lldp": {"system": port.leaf, "port": port.name},
             }
         ],
+        "lldp": [{"nic": "eth0", "mac": board.nic.mac, "system": port.leaf, "port": port.name}],
     }

@@ -127,6 +127,12 @@ ORDER BY host, address, started_at
 -- name: end_other_sessions
 UPDATE agent_session SET ended_at = $3 WHERE machine_id = $1 AND id <> $2 AND ended_at IS NULL
 
+-- name: discovery_inventory
+UPDATE discovery SET inventory = inventory || $2 WHERE port_id = $1
+
+-- name: inventory_locked
+SELECT inventory FROM machine WHERE id = $1 FOR NO KEY UPDATE
+
 -- name: set_inventory
 UPDATE machine SET inventory = $2 WHERE id = $1
 
