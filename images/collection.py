@@ -13,9 +13,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from images.checking import CORRUPT
+from images.fetching import INCOMING
 from images.store import FILES, HASH, INDEX, Releases, load_releases, locked, write_index
-
-INCOMING, CORRUPT = "incoming", "corrupt"  # folders of half a transfer, and of files that were taken out of service
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

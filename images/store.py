@@ -223,7 +223,7 @@ def publish(store: Path, artefact: Artefact, current: bool = True) -> Artefact:
         index = load_releases(store)
         known = index.get(artefact.slug, _NONE)
         before = known.releases.get(artefact.id)
-        published = before.published if before else datetime.now(UTC).isoformat(timespec="seconds")
+        published = before.published if before else datetime.now(UTC).isoformat(timespec="microseconds")
         entered = replace(
             artefact,
             published=published,

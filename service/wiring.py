@@ -27,6 +27,7 @@ from service.parts import OpenUpstream, Parts
 from service.power.redfish import Redfish
 from service.prove import see_host_key
 from service.releases.rollouts import run_rollouts
+from service.releases.upkeep import run_upkeep
 from service.secrets import load_key
 from service.settings import Settings, image_keys_of, images_of
 from service.store.notify import Hub
@@ -153,6 +154,8 @@ async def _service(
         background = [tasks.create_task(hub.run(), name="hub")]
         if "worker" in roles:
             background += [tasks.create_task(work, name=name) for name, work in _work(running, hub)]
+        if {"worker", "boot"} & set(roles):
+            background.append(tasks.create_task(run_upkeep(db, parts), name="image store"))
         if "api" in roles:
             api = make_api(db, settings, parts.catalogue, parts.clock, hub)
             Operations(db, parts).add_routes(api)

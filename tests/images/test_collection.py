@@ -53,7 +53,7 @@ def test_old_releases_go_with_the_files_that_only_they_had(tmp_path: Path) -> No
     old, now, new = three(tmp_path)
     found = collect(tmp_path, Keep(newest=1), now=LATER)
     assert found.releases == (("debian_12", old),)
-    assert (len(found.files), found.bytes) == (1, len("one"))
+    assert (len(found.files), found.bytes) == (2, len("one") + len("map of one"))
     assert set(store.load_releases(tmp_path)["debian_12"].releases) == {now, new}
     assert there(tmp_path) == referred(tmp_path)
     assert collect(tmp_path, Keep(newest=1), now=LATER) == Collected((), (), 0)
