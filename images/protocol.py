@@ -27,12 +27,13 @@ NetworkStyle = Literal["networkd", "netplan", "ifupdown", "networkmanager"]
 
 
 class Image(TypedDict):
-    """A whole-disk image, zstd-compressed, addressed by the sha256 of its compressed bytes."""
+    """A whole-disk image in chunks (`images.chunks`). The map tells each chunk's sha256, and the work the map's."""
 
-    url: str
-    sha256: str
-    bytes: int  # compressed
-    disk_bytes: int  # decompressed
+    url: str  # of the data file; the server must know ranges (RFC 9110 §14)
+    bytes: int
+    map_url: str
+    map_sha256: str
+    disk_bytes: int
 
 
 class Address(TypedDict):

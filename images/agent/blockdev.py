@@ -121,17 +121,18 @@ class Buffer:
     __slots__ = ("_map", "_zeros", "address", "view")
 
     _zero_map = mmap.mmap(-1, 4 << 20)
+    zeros = memoryview(_zero_map)  # only to be read
 
     def __init__(self, size: int) -> None:
         self._map = mmap.mmap(-1, size)
         self.view = memoryview(self._map)
         self.address = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
         self._zeros = ctypes.addressof(ctypes.c_char.from_buffer(Buffer._zero_map))
-        if size > len(Buffer._zero_map):
-            raise ValueError("buffers are compared with 4 MiB of zeros")
 
     def is_zero(self, start: int, length: int) -> bool:
-        """True where all of `length` bytes from `start` are zero."""
+        """True where all of `length` bytes from `start` are zero; 4 MiB at most."""
+        if length > len(Buffer._zero_map):
+            raise ValueError("buffers are compared with 4 MiB of zeros")
         return bool(_libc.memcmp(self.address + start, self._zeros, length) == 0)
 
 

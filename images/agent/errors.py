@@ -25,3 +25,7 @@ class WorkFailed(Exception):
 
 class Malformed(Exception):
     """What a device answered does not have the form that its standard prescribes."""
+
+
+class ImageRefused(Exception):
+    """The image is not what was promised, cannot be had, or does not fit; what it was written to does not boot."""

@@ -32,7 +32,8 @@ def install(spec: InstallSpec, report: Report, console: Sequence[str]) -> Instal
         handover.unmount(ROOT)  # left by an attempt that failed half-way
         disk = choose_disk(blockdev.disks(), spec["storage"]["disks"], spec["image"]["disk_bytes"])
         report(stage, 0, spec["image"]["disk_bytes"])
-        written = stream.write_image(spec["image"], disk, lambda done, total: report("writing", done, total))
+        whole = stream.Target(0, spec["image"]["disk_bytes"], disk, 0)
+        written = stream.write_image(spec["image"], [whole], lambda done, total: report("writing", done, total))
         stage = "growing"
         report(stage, 0, 0)
         blockdev.reread_partitions(disk)

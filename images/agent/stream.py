@@ -1,208 +1,269 @@
-"""Streaming a compressed disk image from HTTP to a disk: fetch and hash in one thread, decode and write in another.
+"""An image from HTTP to disks: lanes that each fetch ranges of it, check, decode and write chunk after chunk.
 
-The first block, which holds the boot code and the partition table, is kept back until the hash of everything has been
-compared. Until then the disk is not bootable, whatever breaks or loses power.
+A lane is a thread with one connection and two buffers. There are more lanes than cores: while some wait for the
+network or a disk, others decode. Memory is bounded by the lanes: each has room for the largest chunk as it is fetched
+and as it is written, 34 MiB at the very most.
+
+What lies outside the partitions (boot code, partition table and its copy) is blanked first and written last, when all
+else is on the medium. Until then the disk is not bootable, whatever breaks or loses power.
 """
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import os
-import queue
 import threading
 import time
 
-from images.agent import blockdev, wire, zstd
+from images.agent import blockdev, zstd
+from images.agent.errors import ImageRefused
+from images.agent.fetch import Line, fetch_map
+from images.agent.landing import BLOCK, DiskFailed, Landing, Target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from typing import TypeVar
 
+    from images.chunks import Chunk, Map
     from images.protocol import Image
 
     Progress = Callable[[int, int], None]  # bytes done, bytes in all; may raise to end the work
+    _T = TypeVar("_T")
 
-_CHUNK = 1 << 20  # compressed bytes that pass between the threads at a time
-_BLOCK = 4 << 20  # decoded bytes a round
-_PIECE = 256 << 10  # what is not written when it is all zeros
-_SECTOR = 4096  # O_DIRECT's alignment on any disk
-_FETCH_TRIES = 8  # in a row without a byte: about a minute of back-off
+__all__ = ["DiskFailed", "ImageRefused", "Target", "fetch_map", "write_image"]
+
+_LANES_A_CORE = 2
+_MOST_LANES = 8
+_RANGE = 24 << 20  # compressed bytes of one request, as long as there is much to do
+_SMALLEST_RANGE = 1 << 20
+_TELL_S = 1.0
+_SAMPLES = 32  # blocks of data that are read back, and as many of holes
 
 
-class ImageRefused(Exception):
-    """The image is not what was promised, or does not fit; the disk was left unbootable."""
+class _Course:
+    """What the lanes share: the chunks that are still to do, how far all are, and the first error."""
+
+    def __init__(self, wanted: Sequence[Chunk]) -> None:
+        self.wanted = wanted
+        self._next = 0
+        self._left = sum(chunk.frame_bytes for chunk in wanted)
+        self._lanes = self._running = 0
+        self._changed = threading.Condition()
+        self.may_write = threading.Event()
+        self.error: BaseException | None = None
+        self.done = 0  # bytes of the image
+        self.written = 0  # bytes on disks, more than `done` where a range goes to several
+        self.samples: dict[int, bytes] = {}  # blocks to be read back, by their offset on the image
+        self._sampled = {chunk.offset for chunk in _some([one for one in wanted if one.raw_bytes >= BLOCK])}
+
+    def begin(self, lanes: int) -> None:
+        """So many lanes are about to start."""
+        self._lanes = self._running = lanes
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until all lanes have ended or one has failed, at most so long; whether that is so."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self.error is not None or not self._running, seconds)
+
+    def take(self) -> Sequence[Chunk]:
+        """The next chunks that follow each other in the data file: fewer towards the end, that all lanes end at once.
+
+        Empty when there are none, or something has failed.
+        """
+        with self._changed:
+            if self.error is not None:
+                return ()
+            size = min(_RANGE, max(_SMALLEST_RANGE, self._left // (2 * self._lanes)))
+            first = self._next
+            taken = 0
+            while self._next < len(self.wanted) and taken < size:
+                chunk = self.wanted[self._next]
+                before = self.wanted[self._next - 1]
+                if self._next > first and before.position + before.frame_bytes != chunk.position:
+                    break
+                taken += chunk.frame_bytes
+                self._next += 1
+            self._left -= taken
+            return self.wanted[first : self._next]
+
+    def landed(self, chunk: Chunk, view: memoryview, written: int) -> None:
+        """A chunk is on its disks."""
+        with self._changed:
+            self.done += len(view)
+            self.written += written
+            if chunk.offset in self._sampled:
+                start = _below(len(view) // BLOCK) * BLOCK
+                self.samples[chunk.offset + start] = view[start : start + BLOCK].tobytes()
+
+    def fail(self, error: BaseException) -> None:
+        """Let all lanes end; the first error is the one that counts."""
+        with self._changed:
+            self.error = self.error or error
+            self._changed.notify_all()
+        self.may_write.set()
+
+    def leave(self) -> None:
+        """A lane has ended."""
+        with self._changed:
+            self._running -= 1
+            self._changed.notify_all()
 
 
-class _Fetcher(threading.Thread):
-    """Downloads, hashes and passes on chunks; goes on where it was when the connection breaks."""
+class _Lane(threading.Thread):
+    """Does one range after another until none is left."""
 
-    def __init__(self, image: Image) -> None:
-        super().__init__(name="fetch", daemon=True)
-        self._image = image
-        self.chunks: queue.Queue[tuple[bytearray, int] | BaseException | None] = queue.Queue(8)
-        self.digest = hashlib.sha256()
-        self._got = 0
-        self._stop = threading.Event()
+    def __init__(self, course: _Course, image: Image, landings: Sequence[Landing], frame: int, raw: int) -> None:
+        super().__init__(name="lane", daemon=True)
+        self._course, self._landings = course, landings
+        self._total = image["bytes"]
+        self._sizes = frame, raw
+        self.line = Line(image["url"])
 
     def run(self) -> None:
+        decoder = zstd.FrameDecoder()
+        frame, raw = (blockdev.Buffer(size) for size in self._sizes)
         try:
-            self._fetch()
+            while wanted := self._course.take():
+                for chunk in self.line.frames(wanted, self._total, frame.view):
+                    self._land(chunk, decoder, frame, raw)
         except BaseException as err:
-            self._put(err)
-        else:
-            self._put(None)
+            self._course.fail(err)
+        finally:
+            decoder.close()
+            self._course.leave()
 
-    def stop(self) -> None:
-        """Give up; unblocks the thread."""
-        self._stop.set()
-
-    def _put(self, item: tuple[bytearray, int] | BaseException | None) -> None:
-        while not self._stop.is_set():
-            try:
-                return self.chunks.put(item, timeout=0.5)
-            except queue.Full:
-                continue
-        return None
-
-    def _fetch(self) -> None:
-        failures = 0
-        while self._got < self._image["bytes"] and not self._stop.is_set():
-            before = self._got
-            try:
-                self._fetch_on()
-            except wire.WireError as err:
-                failures = failures + 1 if self._got == before else 1
-                if failures >= _FETCH_TRIES:
-                    raise ImageRefused(f"cannot fetch {self._image['url']}: {err}") from err
-                self._stop.wait(min(0.2 * 2**failures, 15))
-
-    def _fetch_on(self) -> None:
-        ranges = {"Range": f"bytes={self._got}-"} if self._got else {}
-        with wire.request("GET", self._image["url"], headers=ranges) as response:
-            if response.status != (206 if self._got else 200):
-                raise wire.WireError(f"the image server answered {response.status}")
-            while not self._stop.is_set():
-                data = bytearray(_CHUNK)
-                count = response.readinto(memoryview(data))
-                if count == 0:
-                    break
-                self._got += count
-                if self._got > self._image["bytes"]:
-                    raise ImageRefused(f"more than the {self._image['bytes']} bytes that were announced")
-                self.digest.update(memoryview(data)[:count])
-                self._put((data, count))
-        if self._got < self._image["bytes"]:
-            raise wire.WireError(f"{self._got} of {self._image['bytes']} bytes came")
+    def _land(self, chunk: Chunk, decoder: zstd.FrameDecoder, frame: blockdev.Buffer, raw: blockdev.Buffer) -> None:
+        try:
+            size = decoder.decode(frame.address, chunk.frame_bytes, raw.address, chunk.raw_bytes)
+        except zstd.CorruptStream as err:
+            raise ImageRefused(f"cannot decode the chunk for byte {chunk.offset} of the disk: {err}") from err
+        if size != chunk.raw_bytes:
+            raise ImageRefused(f"the chunk for byte {chunk.offset} of the disk has {size} bytes, not {chunk.raw_bytes}")
+        self._course.may_write.wait()
+        if self._course.error is None:
+            view = raw.view[:size]
+            self._course.landed(chunk, view, sum([landing.put(view, chunk.offset) for landing in self._landings]))
 
 
-class _Writer:
-    """Takes decoded blocks to the disk, leaving out zeros where the disk has them already."""
+def write_image(image: Image, targets: Sequence[Target], progress: Progress) -> int:
+    """Put an image where the targets say; how many bytes of it were written, holes not counted.
 
-    def __init__(self, fd: int, disk_bytes: int, zeroed: bool) -> None:
-        self._fd, self._size, self._zeroed = fd, disk_bytes, zeroed
-        self.block = blockdev.Buffer(_BLOCK)
-        self._first: blockdev.Buffer | None = None
-        self._first_length = 0
-        self.offset = 0
-        self.written = 0
-
-    def flush(self, length: int) -> None:
-        """Write the first `length` bytes of `block` at the current offset. Raises ImageRefused beyond the image."""
-        if self.offset + length > self._size:
-            raise ImageRefused(f"the image is larger than the {self._size} bytes that were announced")
-        if self.offset == 0:
-            self._first, self._first_length = self.block, length
-            self.block = blockdev.Buffer(_BLOCK)
-        else:
-            self._write(self.block, self.offset, length)
-        self.offset += length
-
-    def commit(self) -> None:
-        """Write the first block after everything else is on the disk: this makes it bootable."""
-        os.fsync(self._fd)
-        if self._first is not None:
-            self._write(self._first, 0, self._first_length)
-            os.fsync(self._fd)
-
-    def _write(self, block: blockdev.Buffer, offset: int, length: int) -> None:
-        padded = -(-length // _SECTOR) * _SECTOR
-        block.view[length:padded] = bytes(padded - length)
-        run = 0
-        for start in range(0, padded, _PIECE):
-            size = min(_PIECE, padded - start)
-            if self._zeroed and block.is_zero(start, size):
-                self._put(block, offset, run, start)
-                run = start + size
-        self._put(block, offset, run, padded)
-
-    def _put(self, block: blockdev.Buffer, offset: int, start: int, end: int) -> None:
-        if end > start:
-            blockdev.write_all(self._fd, block.view[start:end], offset + start)
-            self.written += end - start
-
-
-def write_image(image: Image, path: str, progress: Progress) -> int:
-    """Put the image on the disk at `path`; the count of bytes that were written (zeros left out).
-
-    Raises ImageRefused (wrong hash, wrong size, no zstd stream, cannot be fetched, disk too small), OSError from the
-    disk, and whatever `progress` raises. After any of them the disk does not boot.
+    What no target covers is not fetched. `progress` is told bytes of the image, about once a second.
+    Raises ImageRefused, DiskFailed or another OSError from a disk, and whatever `progress` raises. After any of them
+    no target that takes the image's partition table boots.
     """
-    fd = blockdev.open_direct(path, os.O_RDWR)
-    fetcher = _Fetcher(image)
+    map_ = fetch_map(image)
+    landings: list[Landing] = []
     try:
-        room = blockdev.size_of(fd)
-        if room < image["disk_bytes"]:
-            raise ImageRefused(f"{path} has {room} bytes, the image needs {image['disk_bytes']}")
-        fetcher.start()  # before the discard: the first chunks arrive meanwhile
-        zeroed = _prepare(fd, image["disk_bytes"])
-        writer = _Writer(fd, image["disk_bytes"], zeroed)
-        _decode(fetcher, writer, image["disk_bytes"], progress)
-        if (digest := fetcher.digest.hexdigest()) != image["sha256"]:
-            raise ImageRefused(f"sha256 is {digest}, expected {image['sha256']}")
-        writer.commit()
-        return writer.written
-    except zstd.CorruptStream as err:
-        raise ImageRefused(f"cannot decode the image: {err}") from err
+        for target in targets:
+            landings.append(Landing(target))
+        wanted = [c for c in map_.chunks if any(c.offset < one.end and one.start < c.end for one in landings)]
+        last = [chunk for chunk in wanted if _makes_bootable(chunk, map_)]
+        course = _Course([chunk for chunk in wanted if chunk not in last])
+        total = sum(chunk.raw_bytes for chunk in wanted)
+        _run(
+            course,
+            image,
+            landings,
+            _clear(landings, map_, last, course.may_write),
+            lambda: progress(course.done, total),
+        )
+        _flush(landings)
+        _read_back(landings, map_, course.samples)
+        ending = _Course(last)
+        ending.may_write.set()
+        _run(ending, image, landings, iter(()), lambda: None)
+        _flush(landings)
+        progress(total, total)
+        return course.written + ending.written
     finally:
-        fetcher.stop()
-        os.close(fd)
+        for landing in landings:
+            landing.close()
 
 
-def _prepare(fd: int, disk_bytes: int) -> bool:
-    """Discard where the image will be; True when it then reads as zeros. The old boot sector goes in any case."""
-    blank = blockdev.Buffer(_BLOCK)
-    blockdev.write_all(fd, blank.view[: min(_BLOCK, disk_bytes // _SECTOR * _SECTOR)], 0)
+def _makes_bootable(chunk: Chunk, map_: Map) -> bool:
+    """True for what lies outside the partitions; on a disk without any, for its beginning."""
+    if map_.partitions:
+        return all(chunk.end <= one.start or one.end <= chunk.offset for one in map_.partitions)
+    return chunk.offset == 0
+
+
+def _clear(
+    landings: Sequence[Landing], map_: Map, last: Sequence[Chunk], may_write: threading.Event
+) -> Iterator[object]:
+    """Make the targets unbootable, then their holes zeros; `may_write` is set when data may be written, too."""
+    for landing in landings:
+        for chunk in last:
+            landing.blank(chunk.offset, chunk.end)
+        if landing.is_disk:
+            landing.blank_end()
+    _flush(landings)
+    unpromised = [landing for landing in landings if not landing.punch()]
+    may_write.set()
+    for landing in unpromised:
+        yield from landing.fill_holes(map_)
+
+
+def _run(
+    course: _Course, image: Image, landings: Sequence[Landing], beside: Iterator[object], tell: Callable[[], None]
+) -> None:
+    """Have the course done by as many lanes as are useful while this thread does what is `beside` it."""
+    wanted = course.wanted
+    cores = len(os.sched_getaffinity(0))
+    frame = max((chunk.frame_bytes for chunk in wanted), default=0)
+    raw = max((chunk.raw_bytes for chunk in wanted), default=0)
+    count = min(len(wanted), _MOST_LANES, _LANES_A_CORE * cores)
+    lanes = [_Lane(course, image, landings, frame, raw) for _ in range(count)]
+    course.begin(count)
+    for lane in lanes:
+        lane.start()
     try:
-        for _ in blockdev.punch(fd, 0, disk_bytes // _SECTOR * _SECTOR):
-            pass
-    except OSError as err:
-        if err.errno not in (errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL):
-            raise
-        return False
-    return disk_bytes % _SECTOR == 0
+        told = time.monotonic()
+        for _ in beside:
+            if course.error is not None:
+                break
+            if time.monotonic() - told > _TELL_S:
+                told = time.monotonic()
+                tell()
+        while not course.wait(_TELL_S):
+            tell()
+    except BaseException as err:
+        course.fail(err)
+    if course.error is not None:
+        for lane in lanes:
+            lane.line.stop()
+    for lane in lanes:
+        lane.join()
+    if course.error is not None:
+        raise course.error
 
 
-def _decode(fetcher: _Fetcher, writer: _Writer, disk_bytes: int, progress: Progress) -> None:
-    decoder = zstd.Decoder()
-    filled = 0
-    told = 0.0
-    try:
-        while (item := fetcher.chunks.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            decoder.feed(*item)
-            while (filled := decoder.fill(writer.block.address, _BLOCK, filled)) == _BLOCK:
-                writer.flush(_BLOCK)
-                filled = 0
-                if time.monotonic() - told > 1:
-                    told = time.monotonic()
-                    progress(writer.offset, disk_bytes)
-        decoder.finish()
-        if filled:
-            writer.flush(filled)
-        if writer.offset != disk_bytes:
-            raise ImageRefused(f"the image has {writer.offset} bytes, {disk_bytes} were announced")
-        progress(disk_bytes, disk_bytes)
-    finally:
-        decoder.close()
+def _flush(landings: Sequence[Landing]) -> None:
+    for landing in landings:
+        landing.flush()
+
+
+def _read_back(landings: Sequence[Landing], map_: Map, samples: Mapping[int, bytes]) -> None:
+    """Compare some blocks, which the disk could not know before, with what it has: data and holes.
+
+    It costs some milliseconds, and finds disks that have not the size that they say, drop writes, or do not keep the
+    promise of zeros.
+    """
+    expected = dict(samples)
+    holes = [(low, high) for low, high in map_.holes(0, map_.disk_bytes) if high - low >= BLOCK]
+    for low, high in _some(holes):
+        expected[low + _below((high - low) // BLOCK) * BLOCK] = bytes(BLOCK)
+    for offset in sorted(expected):
+        for landing in landings:
+            landing.compare(offset, expected[offset])
+
+
+def _some(all_: Sequence[_T]) -> list[_T]:
+    """At most `_SAMPLES` of them, by chance."""
+    if len(all_) <= _SAMPLES:
+        return list(all_)
+    return [all_[_below(len(all_))] for _ in range(_SAMPLES)]
+
+
+def _below(limit: int) -> int:
+    return int.from_bytes(os.urandom(8), "little") % limit

@@ -6,6 +6,7 @@ is enough: one request a connection, and no server may answer it with a chunked 
 
 from __future__ import annotations
 
+import contextlib
 import socket
 
 TYPE_CHECKING = False
@@ -33,12 +34,13 @@ class Response:
         """Fill `buffer` as far as the body goes; the count is short only at its end. WireError: it ended early."""
         filled = 0
         while filled < len(buffer) and self._left != 0:
-            filled += self._some(buffer[filled:])
+            filled += self.read_some(buffer[filled:])
             if self._left is None and not self._rest and filled == 0:
                 break
         return filled
 
-    def _some(self, room: memoryview) -> int:
+    def read_some(self, room: memoryview) -> int:
+        """Read what is there, at least one byte, into `room`; 0 at the body's end. WireError: it ended early."""
         if self._left is not None:
             room = room[: self._left]
         if self._rest:
@@ -65,6 +67,11 @@ class Response:
         while count := self.readinto(buffer):
             chunks.append(bytes(buffer[:count]))
         return b"".join(chunks)
+
+    def abort(self) -> None:
+        """Make a thread that reads the body stop waiting: it gets a WireError."""
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """End the connection."""

@@ -8,6 +8,10 @@ _lib = ctypes.CDLL("libzstd.so.1")
 _lib.ZSTD_createDCtx.restype = ctypes.c_void_p
 _lib.ZSTD_freeDCtx.argtypes = (ctypes.c_void_p,)
 _lib.ZSTD_decompressStream.restype = ctypes.c_size_t
+_lib.ZSTD_decompressDCtx.argtypes = (
+    *(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_size_t),
+)
+_lib.ZSTD_decompressDCtx.restype = ctypes.c_size_t
 _lib.ZSTD_isError.argtypes = (ctypes.c_size_t,)
 _lib.ZSTD_getErrorName.argtypes = (ctypes.c_size_t,)
 _lib.ZSTD_getErrorName.restype = ctypes.c_char_p
@@ -21,6 +25,29 @@ class _Span(ctypes.Structure):
     """ZSTD_inBuffer and ZSTD_outBuffer, which have the same shape (zstd.h)."""
 
     _fields_ = (("address", ctypes.c_void_p), ("size", ctypes.c_size_t), ("position", ctypes.c_size_t))
+
+
+class FrameDecoder:
+    """Whole frames from memory to memory, in one step each: what streams need a window and a copy for."""
+
+    def __init__(self) -> None:
+        self._context = ctypes.c_void_p(_lib.ZSTD_createDCtx())
+        if not self._context:
+            raise MemoryError("no memory for a zstd context")
+
+    def decode(self, source: int, length: int, target: int, room: int) -> int:
+        """Decode the `length` bytes at address `source` to `target`, where `room` bytes are; the decoded size.
+
+        Other threads run meanwhile. Raises CorruptStream.
+        """
+        size: int = _lib.ZSTD_decompressDCtx(self._context, target, room, source, length)
+        if _lib.ZSTD_isError(size):
+            raise CorruptStream(_lib.ZSTD_getErrorName(size).decode())
+        return size
+
+    def close(self) -> None:
+        """Free the context."""
+        _lib.ZSTD_freeDCtx(self._context)
 
 
 class Decoder:

@@ -26,6 +26,7 @@ _TOOLS = {
 
 _HERE = Path(__file__).parent
 _AGENT = _HERE.parent / "agent"
+_CHUNKS = _HERE.parent / "chunks.py"  # which the agent reads, too
 _SOURCES = (
     *("architecture.py", "cpio.py", "first_stage.py", "init.sh", "installer.py", "modules.py", "toolbox.py"),
     "udhcpc.sh",
@@ -69,7 +70,7 @@ def build(out: Path, architecture: Architecture = AMD64) -> store.Artefact:
     With it come the first-stage files that this machine's packages have not.
     """
     require(_TOOLS)
-    sources = [*_AGENT.glob("*.py"), *(_HERE / name for name in _SOURCES)]
+    sources = [*_AGENT.glob("*.py"), _CHUNKS, *(_HERE / name for name in _SOURCES)]
     packages = {*_PACKAGES, *toolbox.PACKAGES, architecture.kernel_package, *first_stage.packages(architecture)}
     steps = Steps(architecture.slug)
     with tempfile.TemporaryDirectory(prefix=".build-", dir=_made(out)) as work:
@@ -161,7 +162,8 @@ def _python(system: Root, root: Path) -> set[str]:
     """Put the agent and the modules that it imports, compiled, below `root`; the extension modules among them."""
     tree = system.tree
     package = tree / _PYTHON / "images"
-    place(_AGENT.parent / "__init__.py", package / "__init__.py")
+    for source in (_AGENT.parent / "__init__.py", _CHUNKS):
+        place(source, package / source.name)
     for source in sorted(_AGENT.glob("*.py")):
         place(source, package / "agent" / source.name)
     python = ("/usr/bin/python3.11", "-I", "-S", "-E")

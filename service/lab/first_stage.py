@@ -16,7 +16,7 @@ from pxe.first_stage import collect_first_stages
 
 _FIRST_STAGE_BYTES = 100_000
 _KERNEL_BYTES = 64 * 1024
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 256 << 10
 _MAGIC = 0xFD2FB528
 _BLOCK_BYTES = 128 << 10  # the most that a block of a frame may have
 

@@ -15,8 +15,9 @@ import asyncssh
 import structlog
 from aiohttp import ClientError
 
+from images import chunks
 from images.agent.cmdline import Arguments
-from images.protocol import DiskErasure, EraseResult, EraseSpec, Handover, InstallResult, InstallSpec, Work
+from images.protocol import DiskErasure, EraseResult, EraseSpec, Handover, Image, InstallResult, InstallSpec, Work
 from pxe.decide import Stage
 from service.lab.board import Board, Http, Installed, NoBoot, VirtualDisk
 from service.lab.firmware import acquire
@@ -25,7 +26,7 @@ log = structlog.get_logger()
 
 _POLL_S = 25
 _DOWNLOADS = 5
-_BROKEN = (ClientError, OSError, TimeoutError)
+_BROKEN = (ClientError, OSError, TimeoutError, EOFError)
 
 
 class _BootAgain(Exception):
@@ -148,26 +149,40 @@ class _Agent:
         raise _WorkFailed("disk", f"no disk {wanted or ''} of {needed} bytes or more")
 
     async def _write_image(self, work: str, spec: InstallSpec) -> None:
-        """Stream the image past its hash; at most a report a second goes out, and one at the end."""
+        """Stream the image's chunks past their hashes; at most a report a second goes out, and one at the end."""
         image, clock = spec["image"], self.board.clock
         speed = self.board.settings.disk_bytes_per_s
-        digest = hashlib.sha256()
         reported = clock.now()
-        await self._progress(work, 0, image["bytes"])
-        received = 0
+        map_ = await self._map(image)
+        total = sum(chunk.raw_bytes for chunk in map_.chunks)
+        await self._progress(work, 0, total)
+        written = 0
         async with await self.http.stream(image["url"]) as response:
             response.raise_for_status()
-            async for piece in response.content.iter_chunked(1 << 18):
-                digest.update(piece)
-                received += len(piece)
-                if speed is not None:  # the disk's time: what a piece of the compressed image grows to
-                    await clock.sleep(len(piece) * image["disk_bytes"] / max(image["bytes"], 1) / speed)
+            for chunk in map_.chunks:
+                frame = await response.content.readexactly(chunk.frame_bytes)
+                if hashlib.sha256(frame).hexdigest() != chunk.sha256:
+                    raise _WorkFailed(
+                        "image", f"the chunk for byte {chunk.offset} has not the sha256 that the map tells"
+                    )
+                written += chunk.raw_bytes
+                if speed is not None:  # the disk's time
+                    await clock.sleep(chunk.raw_bytes / speed)
                 if (clock.now() - reported).total_seconds() >= 1:
                     reported = clock.now()
-                    await self._progress(work, received, image["bytes"])
-        if digest.hexdigest() != image["sha256"]:
-            raise _WorkFailed("image", "the image does not have the sha256 that was ordered")
-        await self._progress(work, received, image["bytes"])
+                    await self._progress(work, written, total)
+        await self._progress(work, written, total)
+
+    async def _map(self, image: Image) -> chunks.Map:
+        status, text = await self.http.call("GET", image["map_url"])
+        if status != 200:
+            raise OSError(f"{image['map_url']}: the answer was {status}")
+        if hashlib.sha256(text).hexdigest() != image["map_sha256"]:
+            raise _WorkFailed("image", "the image's map does not have the sha256 that was ordered")
+        try:
+            return chunks.decode(text)
+        except chunks.BadMap as err:
+            raise _WorkFailed("image", str(err)) from err
 
     async def _erase(self, work: str, spec: EraseSpec) -> None:
         board = self.board

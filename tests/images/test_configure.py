@@ -18,7 +18,13 @@ from images.protocol import InstallSpec
 
 def spec() -> InstallSpec:
     return {
-        "image": {"url": "http://192.0.2.1/i", "sha256": "0" * 64, "bytes": 1, "disk_bytes": 1},
+        "image": {
+            "url": "http://192.0.2.1/i",
+            "bytes": 1,
+            "map_url": "http://192.0.2.1/m",
+            "map_sha256": "0" * 64,
+            "disk_bytes": 1,
+        },
         "hostname": "web1.example.net",
         "ssh_keys": ["ssh-ed25519 AAAA one\n", "ssh-ed25519 BBBB two"],
         "password_hash": "$6$salt$hash",

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from aiohttp import web
 
+from images import chunks
 from images.protocol import InstallSpec, Work
 from netconf.desired import Link, LinkRole
 from pxe.decide import BootDecision, BootRequest, Lease, Script, Target
@@ -22,9 +23,15 @@ from pxe.http import boot_routes
 from pxe.tftp.files import load_files
 from pxe.tftp.server import TftpSettings, serve_tftp
 from service.lab.board import LightSettings
+from service.lab.first_stage import packed
 
-IMAGE = bytes(range(256)) * 4096
+DATA, MAP = packed(bytes(range(256)) * 4096)
+MAP_TEXT = chunks.encode(MAP)
 FIRST_STAGES = {"undionly.kpxe": b"u" * 70_000, "snponly.efi": b"s" * 174_000}
+
+
+def _named(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 @dataclass(slots=True, eq=False)
@@ -112,10 +119,11 @@ class SmallService:
         link = public_link(number)
         spec = InstallSpec(
             image={
-                "url": f"{self.url}/images/{hashlib.sha256(IMAGE).hexdigest()}",
-                "sha256": hashlib.sha256(IMAGE).hexdigest(),
-                "bytes": len(IMAGE),
-                "disk_bytes": 10 * len(IMAGE),
+                "url": f"{self.url}/images/{_named(DATA)}",
+                "bytes": len(DATA),
+                "map_url": f"{self.url}/images/{_named(MAP_TEXT)}",
+                "map_sha256": _named(MAP_TEXT),
+                "disk_bytes": MAP.disk_bytes,
             },
             hostname=f"n{number}",
             ssh_keys=ssh_keys,
@@ -204,7 +212,8 @@ async def small_service(folder: Path, server: str = "127.78.255.1", **settings: 
     (folder / "images").mkdir()
     (folder / "files" / "vmlinuz").write_bytes(b"k" * 100_000)
     (folder / "files" / "initrd").write_bytes(b"i" * 100_000)
-    (folder / "images" / hashlib.sha256(IMAGE).hexdigest()).write_bytes(IMAGE)
+    for content in (DATA, MAP_TEXT):
+        (folder / "images" / _named(content)).write_bytes(content)
     light = LightSettings(
         dhcp_port=free_port(server),
         relay_port=free_port("0.0.0.0"),

@@ -15,7 +15,7 @@ from pxe.decide import Arch, Stage, Target
 from service.lab.board import Installed, VirtualDisk
 from service.lab.light import LightMachine
 from service.lab.parts import Nic, PowerTarget
-from tests.lab.small_service import IMAGE, Port, SmallService, boot_port, public_link, small_service
+from tests.lab.small_service import MAP, Port, SmallService, boot_port, public_link, small_service
 
 NUMBER = 12
 
@@ -76,7 +76,7 @@ async def test_power_on_to_login(service: SmallService, port: Port, machine: Lig
     await service.until(lambda: "w1" in service.done)
     result = service.done["w1"]["result"]
     assert result["handover"] == "switch_root"
-    assert result["bytes_written"] == 10 * len(IMAGE)
+    assert result["bytes_written"] == MAP.disk_bytes
     assert service.progress[-1]["percent"] == 100
 
     # The leaf does not carry the public link yet: nobody gets in, and nothing comes out.
@@ -182,7 +182,7 @@ async def test_erase_leaves_evidence_and_an_empty_disk(service: SmallService, ma
     ("changes", "stage"),
     [
         ({"storage": {"disks": [{"path": "/dev/nvme7n1"}], "raid": "none", "lvm": False, "passphrase": ""}}, "disk"),
-        ({"image": {"url": "", "sha256": "0" * 64, "bytes": 1, "disk_bytes": 10**15}}, "disk"),
+        ({"image": {"url": "", "bytes": 1, "map_url": "", "map_sha256": "0" * 64, "disk_bytes": 10**15}}, "disk"),
         ("wrong hash", "image"),
     ],
 )
@@ -190,7 +190,7 @@ async def test_an_install_that_cannot_be_done_is_reported(
     service: SmallService, machine: LightMachine, changes: object, stage: str
 ) -> None:
     if not isinstance(changes, dict):
-        changes = {"image": service.spec(NUMBER, [])["image"] | {"sha256": "0" * 64}}
+        changes = {"image": service.spec(NUMBER, [])["image"] | {"map_sha256": "0" * 64}}
     service.work.append(install(service, **changes))
     await machine.power_on("pxe")
     await service.until(lambda: "w1" in service.failed)
