@@ -63,7 +63,7 @@ class Line:
             try:
                 with wire.request("GET", self._url, timeout_s=_TIMEOUT_S) as response:
                     if response.status != 200:
-                        raise wire.WireError(f"the server answered {response.status}")
+                        raise self._refusal(response.status)
                     if int(response.headers.get("content-length") or 0) > limit:
                         raise ImageRefused(f"{self._url} has more than {limit} bytes")
                     return response.body()
@@ -118,10 +118,16 @@ class Line:
             return response
         response.close()
         if response.status == 206:
-            raise wire.WireError(f"asked for the bytes {start}-{end - 1} of {total}, the server answered {said!r}")
+            raise ImageRefused(f"{self._url}: asked for bytes {start}-{end - 1}/{total}, the answer has {said!r}")
         if response.status == 200:
-            raise wire.WireError("the server ignores Range")
-        raise wire.WireError(f"the server answered {response.status}")
+            raise ImageRefused(f"{self._url}: the server does not know ranges")
+        raise self._refusal(response.status)
+
+    def _refusal(self, status: int) -> Exception:
+        """What a status means that is none of success: it may pass, or nothing will change it (RFC 9110 §15.5)."""
+        if 400 <= status < 500 and status not in (408, 429):
+            return ImageRefused(f"{self._url}: the server answered {status}")
+        return wire.WireError(f"the server answered {status}")
 
     def _hang_up(self) -> None:
         if self._response is not None:

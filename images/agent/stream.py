@@ -150,7 +150,7 @@ def write_image(image: Image, targets: Sequence[Target], progress: Progress) -> 
 
     What no target covers is not fetched. `progress` is told bytes of the image, about once a second.
     Raises ImageRefused, DiskFailed or another OSError from a disk, and whatever `progress` raises. After any of them
-    no target that takes the image's partition table boots.
+    a target that takes the image's partition table is as it was, or does not boot.
     """
     map_ = fetch_map(image)
     landings: list[Landing] = []
@@ -161,18 +161,14 @@ def write_image(image: Image, targets: Sequence[Target], progress: Progress) -> 
         last = [chunk for chunk in wanted if _makes_bootable(chunk, map_)]
         course = _Course([chunk for chunk in wanted if chunk not in last])
         total = sum(chunk.raw_bytes for chunk in wanted)
-        _run(
-            course,
-            image,
-            landings,
-            _clear(landings, map_, last, course.may_write),
-            lambda: progress(course.done, total),
-        )
+        lanes = min(_MOST_LANES, _LANES_A_CORE * len(os.sched_getaffinity(0)))
+        clear = _clear(landings, map_, last, course.may_write)
+        _run(course, lanes, image, landings, clear, lambda: progress(course.done, total))
         _flush(landings)
         _read_back(landings, map_, course.samples)
-        ending = _Course(last)
+        ending = _Course(last[::-1])  # one by one, the boot code last of all
         ending.may_write.set()
-        _run(ending, image, landings, iter(()), lambda: None)
+        _run(ending, 1, image, landings, iter(()), lambda: None)
         _flush(landings)
         progress(total, total)
         return course.written + ending.written
@@ -205,16 +201,19 @@ def _clear(
 
 
 def _run(
-    course: _Course, image: Image, landings: Sequence[Landing], beside: Iterator[object], tell: Callable[[], None]
+    course: _Course,
+    count: int,
+    image: Image,
+    landings: Sequence[Landing],
+    beside: Iterator[object],
+    tell: Callable[[], None],
 ) -> None:
-    """Have the course done by as many lanes as are useful while this thread does what is `beside` it."""
+    """Have the course done by at most `count` lanes while this thread does what is `beside` it."""
     wanted = course.wanted
-    cores = len(os.sched_getaffinity(0))
     frame = max((chunk.frame_bytes for chunk in wanted), default=0)
     raw = max((chunk.raw_bytes for chunk in wanted), default=0)
-    count = min(len(wanted), _MOST_LANES, _LANES_A_CORE * cores)
-    lanes = [_Lane(course, image, landings, frame, raw) for _ in range(count)]
-    course.begin(count)
+    lanes = [_Lane(course, image, landings, frame, raw) for _ in range(min(count, len(wanted)))]
+    course.begin(len(lanes))
     for lane in lanes:
         lane.start()
     try:

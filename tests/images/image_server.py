@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import random
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -48,7 +49,10 @@ class ImageServer:
     url: str = ""
     cuts: list[int] = field(default_factory=list)  # bytes of the data after which a connection breaks, one for each
     dead_after: int | None = None  # so many more requests are answered, then none
+    broken_after: int | None = None  # so many more requests are answered, then each by 500
     status: list[int] = field(default_factory=list)  # of the next replies, in place of the content
+    missing: bool = False  # of the data
+    stall: bool = False  # what is asked of the data does not come for two seconds
     ignores_range: bool = False
     wrong_range: bool = False
     flips: list[int] = field(default_factory=list)  # a bit here is wrong, once for each entry
@@ -68,7 +72,7 @@ class ImageServer:
     def take_flips(self, start: int, part: bytes) -> bytes:
         """The part of the data that begins at `start`, with the bits wrong that are due."""
         flipped = bytearray(part)
-        for place in list(self.flips):
+        for place in sorted(set(self.flips)):
             if start <= place < start + len(part):
                 self.flips.remove(place)
                 flipped[place - start] ^= 1
@@ -83,6 +87,16 @@ class _Handler(BaseHTTPRequestHandler):
             if told.dead_after < 0:
                 self.connection.close()
                 return
+        if told.broken_after is not None:
+            told.broken_after -= 1
+            if told.broken_after < 0:
+                self.send_error(500)
+                return
+        if told.missing and self.path == "/data":
+            self.send_error(404)
+            return
+        if told.stall and self.path == "/data":
+            time.sleep(2)
         if told.status:
             self.send_error(told.status.pop(0))
             return
