@@ -6,14 +6,18 @@ session that `hello` gave. All bodies are JSON objects.
     POST /agent/v1/hello              {"token", "mac", "inventory"}  200 {"session", "machine"}  403: used or foreign
     POST /agent/v1/inventory          {"inventory"}                   204                           401: session ended
     GET  /agent/v1/work?wait=SECONDS                                  200 Work | 204 nothing yet    401: session ended
-    POST /agent/v1/work/{id}/progress {"stage", "percent", "bytes_done", "bytes_total", "message"}   204
+    POST /agent/v1/work/{id}/progress {"stage", "percent", "bytes_done", "bytes_total",
+                                       "bytes_per_s", "message", "result"}                           204
     POST /agent/v1/work/{id}/done     {"result"}                      204, also when told before
     POST /agent/v1/work/{id}/failed   {"reason", "stage"}             204, also when told before
+    POST /agent/v1/sink               anything, which is counted      200 {"bytes"}
+    GET  /agent/v1/bundles/{sha256}   a firmware bundle
 
 `hello` is the only call without `Authorization: Bearer SESSION`. The token comes on the kernel's command line
 (`roundhouse.token=`, `roundhouse.url=`) and is good for one `hello`; a repeat of the same hello from the same port
 within the session's life gets the same answer, so a lost reply does no harm. 401 means: reboot into the network.
 The inventory of `hello` is what costs no time to find; the rest follows, and what is told twice counts as told last.
+`result` in a progress is what can be told already; it is kept until the end tells more.
 404 or 409 on a piece of work means: drop it and ask for work again. Everything else is retried with back-off.
 """
 
@@ -21,7 +25,7 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
-WorkKind = Literal["install", "erase", "reboot"]
+WorkKind = Literal["install", "erase", "reboot", "burn_in", "rescue", "firmware"]
 Handover = Literal["switch_root", "kexec", "reboot"]
 NetworkStyle = Literal["networkd", "netplan", "ifupdown", "networkmanager"]
 
@@ -104,12 +108,78 @@ class EraseSpec(TypedDict):
     limit_s: float  # for all of it; no method is begun that would end later by its own estimate
 
 
+class BurnInSpec(TypedDict):
+    """How hard a machine is tried. What is on its disks is lost."""
+
+    seconds: int  # for all parts together; each takes a little at least
+    parts: list[Literal["cpu", "memory", "disk", "network"]]
+    download_url: str  # something large, again and again
+    upload_url: str  # takes what is sent
+    memory_bytes: int  # at most; 0: all that is free
+
+
+class DiskBurnIn(TypedDict):
+    """How one disk fared. Rates are 0 where nothing went through."""
+
+    path: str
+    serial: str
+    written_bytes: int
+    verified_bytes: int
+    write_bytes_per_s: float
+    read_bytes_per_s: float
+    errors: int  # runs of blocks that could not be written, or came back otherwise
+    first_error: str
+
+
+class BurnInResult(TypedDict, total=False):
+    """What was measured; a part that was not asked for is absent."""
+
+    cpu: dict[str, float]  # threads, rounds, wrong, slowest_rounds_per_s, temperature_c
+    memory: dict[str, float]  # bytes, passes, errors, bytes_per_s, corrected, uncorrected
+    disks: list[DiskBurnIn]
+    network: dict[str, float]  # download_bytes_per_s, upload_bytes_per_s, errors, retransmitted, link_errors
+
+
+class RescueSpec(TypedDict):
+    """A login for people. It ends when the work is withdrawn, or the machine is restarted."""
+
+    ssh_keys: list[str]
+    port: int
+    addresses: list[Address]  # taken beside the boot link's
+
+
+class RescueResult(TypedDict):
+    """What progress tells as soon as one can log in."""
+
+    host_keys: list[str]  # public, OpenSSH form; made for this once
+    port: int
+
+
+class FirmwareSpec(TypedDict):
+    """A bundle of the operator's: a tar archive, and the program in it to run."""
+
+    url: str
+    sha256: str
+    program: str  # its path in the archive
+    arguments: list[str]
+    limit_s: int
+
+
+class FirmwareResult(TypedDict):
+    """What came of it. `told` is the JSON object that the program printed last, if it did."""
+
+    exit_code: int
+    seconds: float
+    told: dict[str, object]
+    output: str  # the end of what it printed
+
+
 class Work(TypedDict):
     """One piece of work. The same id is handed out again after a reboot until it is done or failed."""
 
     id: str
     kind: WorkKind
-    spec: InstallSpec | EraseSpec | dict[str, str]
+    spec: InstallSpec | EraseSpec | BurnInSpec | RescueSpec | FirmwareSpec | dict[str, str]
 
 
 class InstallResult(TypedDict):

@@ -9,13 +9,14 @@ import ctypes
 import fcntl
 import os
 
+from images.agent import nvme as nvme_codec
+from images.agent import scsi
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_NVME_ADMIN = 0xC0484E41  # NVME_IOCTL_ADMIN_CMD, linux/nvme_ioctl.h
 _GET_LOG_PAGE, _HEALTH, _ALL_NAMESPACES = 0x02, 0x02, 0xFFFFFFFF
-_SG_IO, _FROM_DEVICE = 0x2285, -3  # scsi/sg.h
 _LIMIT_MS = 5000
 _PAGE = 512
 _UNIT = 512_000  # NVMe counts data in thousands of 512 bytes
@@ -36,60 +37,6 @@ _TEMPERATURES = (194, 190)
 
 class Malformed(ValueError):
     """The page is none, or of the wrong length."""
-
-
-class _NvmeCommand(ctypes.Structure):
-    """struct nvme_passthru_cmd."""
-
-    _fields_ = (
-        ("opcode", ctypes.c_uint8),
-        ("flags", ctypes.c_uint8),
-        ("rsvd1", ctypes.c_uint16),
-        ("nsid", ctypes.c_uint32),
-        ("cdw2", ctypes.c_uint32),
-        ("cdw3", ctypes.c_uint32),
-        ("metadata", ctypes.c_uint64),
-        ("addr", ctypes.c_uint64),
-        ("metadata_len", ctypes.c_uint32),
-        ("data_len", ctypes.c_uint32),
-        ("cdw10", ctypes.c_uint32),
-        ("cdw11", ctypes.c_uint32),
-        ("cdw12", ctypes.c_uint32),
-        ("cdw13", ctypes.c_uint32),
-        ("cdw14", ctypes.c_uint32),
-        ("cdw15", ctypes.c_uint32),
-        ("timeout_ms", ctypes.c_uint32),
-        ("result", ctypes.c_uint32),
-    )
-
-
-class _ScsiCommand(ctypes.Structure):
-    """struct sg_io_hdr."""
-
-    _fields_ = (
-        ("interface_id", ctypes.c_int),
-        ("dxfer_direction", ctypes.c_int),
-        ("cmd_len", ctypes.c_uint8),
-        ("mx_sb_len", ctypes.c_uint8),
-        ("iovec_count", ctypes.c_uint16),
-        ("dxfer_len", ctypes.c_uint32),
-        ("dxferp", ctypes.c_void_p),
-        ("cmdp", ctypes.c_void_p),
-        ("sbp", ctypes.c_void_p),
-        ("timeout", ctypes.c_uint32),
-        ("flags", ctypes.c_uint32),
-        ("pack_id", ctypes.c_int),
-        ("usr_ptr", ctypes.c_void_p),
-        ("status", ctypes.c_uint8),
-        ("masked_status", ctypes.c_uint8),
-        ("msg_status", ctypes.c_uint8),
-        ("sb_len_wr", ctypes.c_uint8),
-        ("host_status", ctypes.c_uint16),
-        ("driver_status", ctypes.c_uint16),
-        ("resid", ctypes.c_int),
-        ("duration", ctypes.c_uint32),
-        ("info", ctypes.c_uint32),
-    )
 
 
 def of_disk(path: str) -> dict[str, Any]:
@@ -148,37 +95,24 @@ def ata(page: bytes) -> dict[str, Any]:
 
 
 def _nvme_page(fd: int) -> bytes:
+    command = nvme_codec.Command(_GET_LOG_PAGE, _ALL_NAMESPACES, (_PAGE // 4 - 1) << 16 | _HEALTH, data_bytes=_PAGE)
     page = ctypes.create_string_buffer(_PAGE)
-    command = _NvmeCommand(
-        opcode=_GET_LOG_PAGE,
-        nsid=_ALL_NAMESPACES,
-        addr=ctypes.addressof(page),
-        data_len=_PAGE,
-        cdw10=(_PAGE // 4 - 1) << 16 | _HEALTH,
-        timeout_ms=_LIMIT_MS,
-    )
-    if status := fcntl.ioctl(fd, _NVME_ADMIN, command):
-        raise Malformed(f"NVMe status {status:#x}")
+    argument = bytearray(command.encode(ctypes.addressof(page), _LIMIT_MS))
+    if status := fcntl.ioctl(fd, nvme_codec.IOCTL_ADMIN, argument, True):
+        raise Malformed(nvme_codec.status_text(status))
     return page.raw
 
 
 def _ata_page(fd: int) -> bytes:
-    page, sense = ctypes.create_string_buffer(_PAGE), ctypes.create_string_buffer(64)
     # ATA PASS-THROUGH (16), PIO data-in, one block: SMART (B0h), READ DATA (D0h), with its signature in the LBA.
-    words = (0x85, 4 << 1, 0x0E, 0, 0xD0, 0, 1, 0, 0, 0, 0x4F, 0, 0xC2, 0, 0xB0, 0)
-    order = ctypes.create_string_buffer(bytes(words), len(words))
-    command = _ScsiCommand(
-        interface_id=ord("S"),
-        dxfer_direction=_FROM_DEVICE,
-        cmd_len=len(words),
-        mx_sb_len=len(sense),
-        dxfer_len=_PAGE,
-        dxferp=ctypes.addressof(page),
-        cmdp=ctypes.addressof(order),
-        sbp=ctypes.addressof(sense),
-        timeout=_LIMIT_MS,
-    )
-    fcntl.ioctl(fd, _SG_IO, command)
-    if command.status or command.host_status or command.driver_status:
-        raise Malformed(f"SCSI status {command.status:#x}")
+    words = bytes((0x85, 4 << 1, 0x0E, 0, 0xD0, 0, 1, 0, 0, 0, 0x4F, 0, 0xC2, 0, 0xB0, 0))
+    command = scsi.Command(words, data_in_bytes=_PAGE)
+    page, order = ctypes.create_string_buffer(_PAGE), ctypes.create_string_buffer(words, len(words))
+    sense = ctypes.create_string_buffer(scsi.SENSE_BYTES)
+    where = (ctypes.addressof(page), ctypes.addressof(order), ctypes.addressof(sense))
+    header = bytearray(command.encode(*where, _LIMIT_MS))
+    fcntl.ioctl(fd, scsi.IOCTL_SG_IO, header, True)
+    ended = scsi.Completion(bytes(header))
+    if ended.status or ended.host_status:
+        raise Malformed(f"SCSI status {ended.status:#x}")
     return page.raw

@@ -18,6 +18,11 @@ _TRIES = 8
 _MOST = 256 << 20
 _STAGE = "toolbox"
 
+
+class Gone(Exception):
+    """There is no such archive any more."""
+
+
 _lock = threading.Lock()
 _where = {"url": "", "sha256": "", "unpacked": ""}
 
@@ -41,7 +46,10 @@ def need(*programs: str) -> None:
             wanted = ", ".join(name for name in programs if not _found(name)) or "more kernel modules"
             raise WorkFailed(_STAGE, f"this installer was booted without a toolbox, which would have {wanted}")
         if not _where["unpacked"]:
-            unpack(fetch(_where["url"], _where["sha256"]), "/")
+            try:
+                unpack(fetch(_where["url"], _where["sha256"]), "/")
+            except Gone:
+                raise SessionEnded("this installer's toolbox is no longer published: a newer installer is") from None
             _where["unpacked"] = "yes"
         if missing := [name for name in programs if not _found(name)]:
             raise WorkFailed(_STAGE, f"the toolbox has no {', '.join(missing)}")
@@ -52,7 +60,7 @@ def _found(program: str) -> bool:
 
 
 def fetch(url: str, sha256: str) -> bytearray:
-    """Download the archive into memory and compare its hash. Raises WorkFailed, SessionEnded."""
+    """Download an archive into memory and compare its hash. Raises WorkFailed, Gone."""
     import time
 
     reason = ""
@@ -72,7 +80,7 @@ def _fetch_once(url: str, sha256: str) -> bytearray:
 
     with wire.request("GET", url) as response:
         if response.status == 404:
-            raise SessionEnded("this installer's toolbox is no longer published: a newer installer is")
+            raise Gone(url)
         if response.status != 200:
             raise wire.WireError(f"the server answered {response.status}")
         packed = bytearray()

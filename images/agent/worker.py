@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import traceback
 
 from images.agent import wire
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from images.agent.session import Session
-    from images.protocol import EraseSpec, Handover, InstallSpec, Work
+    from images.protocol import BurnInSpec, EraseSpec, FirmwareSpec, Handover, InstallSpec, RescueSpec, Work
 
 
 class Reporter:
@@ -26,20 +27,53 @@ class Reporter:
         self._ended: Exception | None = None
         self._news = threading.Condition()
         self._open = True
+        self._stage, self._since, self._first, self._said = "", 0.0, 0, ""
         self._thread = threading.Thread(target=self._send, name="report", daemon=True)
         self._thread.start()
 
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        """Note where the work is. Raises SessionEnded or WorkDropped when the service has said so meanwhile."""
-        percent = round(100 * done / total, 1) if total else 0.0
-        message = f"{stage}: {percent} %" if total else stage
-        print(f"roundhouse: {message}", flush=True)
-        report = {"stage": stage, "percent": percent, "bytes_done": done, "bytes_total": total, "message": message}
+    def __call__(
+        self,
+        stage: str,
+        done: int,
+        total: int,
+        *,
+        percent: float | None = None,
+        result: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Note where the work is, in bytes; `percent` where that is no matter of bytes, `result` what is known already.
+
+        Raises SessionEnded or WorkDropped when the service has said so meanwhile.
+        """
+        if percent is None:
+            percent = round(100 * done / total, 1) if total else 0.0
+        rate = self._rate(stage, done)
+        message = f"{stage}: {percent} %" if total or percent else stage
+        message += f", {rate / 1e6:.1f} MB/s" if rate else ""
+        if message != self._said:
+            self._said = message
+            print(f"roundhouse: {message}", flush=True)
+        report = {
+            "stage": stage,
+            "percent": percent,
+            "bytes_done": done,
+            "bytes_total": total,
+            "bytes_per_s": rate,
+            "message": message,
+        }
+        if result is not None:
+            report["result"] = result
         with self._news:
             if self._ended is not None:
                 raise self._ended
             self._latest = report
             self._news.notify()
+
+    def _rate(self, stage: str, done: int) -> int:
+        """Bytes a second since this stage began; 0 where it has just done so."""
+        now = time.monotonic()
+        if stage != self._stage or done < self._first:
+            self._stage, self._since, self._first = stage, now, done
+        return round((done - self._first) / (now - self._since)) if now - self._since > 0.5 else 0
 
     def close(self) -> None:
         """Send what is left and stop."""
@@ -102,6 +136,21 @@ def _do(work: Work, report: Reporter, console: Sequence[str]) -> tuple[Mapping[s
 
         erase_spec: EraseSpec = work["spec"]  # type: ignore[assignment]
         return erase(erase_spec, report), None
+    if work["kind"] == "burn_in":
+        from images.agent.burn import burn_in
+
+        burn_spec: BurnInSpec = work["spec"]  # type: ignore[assignment]
+        return burn_in(burn_spec, report), None
+    if work["kind"] == "rescue":
+        from images.agent.rescue import rescue
+
+        rescue_spec: RescueSpec = work["spec"]  # type: ignore[assignment]
+        return rescue(rescue_spec, report), None
+    if work["kind"] == "firmware":
+        from images.agent.firmware import run_bundle
+
+        firmware_spec: FirmwareSpec = work["spec"]  # type: ignore[assignment]
+        return run_bundle(firmware_spec, report), None
     if work["kind"] == "reboot":
         return {}, "reboot"
     raise WorkFailed("choosing", f"this installer knows no work of the kind {work['kind']!r}")

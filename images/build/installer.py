@@ -38,8 +38,8 @@ _PROGRAMS = {
     "python3": "usr/bin/python3.11",
 }
 _APPLETS = (
-    *("sh", "cat", "chroot", "cpio", "dmesg", "env", "find", "ip", "kill", "ls", "mkdir", "modprobe"),
-    *("mount", "poweroff", "ps", "reboot", "sleep", "sort", "switch_root", "sync", "tr", "udhcpc", "umount"),
+    *("sh", "cat", "chroot", "cpio", "dmesg", "env", "find", "ip", "kill", "ls", "mkdir", "modprobe", "rm"),
+    *("mount", "poweroff", "ps", "reboot", "sleep", "sort", "switch_root", "sync", "tar", "tr", "udhcpc", "umount"),
 )
 _LIBRARIES = ("libzstd.so.1",)  # opened by the agent at run time
 _PYTHON = "usr/lib/python3.11"

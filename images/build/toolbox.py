@@ -57,8 +57,8 @@ LINKS = {
             *("df", "dirname", "du", "echo", "egrep", "expr", "false", "fgrep", "free", "grep", "gunzip", "gzip"),
             *("head", "hexdump", "hostname", "id", "insmod", "killall", "less", "ln", "login", "losetup", "lsmod"),
             *("mkfifo", "mknod", "mktemp", "more", "mv", "nc", "netstat", "nslookup", "od", "partprobe", "pidof"),
-            *("ping", "ping6", "printf", "pwd", "readlink", "realpath", "rm", "rmdir", "rmmod", "route", "sed"),
-            *("seq", "setsid", "sha256sum", "stat", "strings", "stty", "su", "tail", "tar", "tee", "test", "tftp"),
+            *("ping", "ping6", "printf", "pwd", "readlink", "realpath", "rmdir", "rmmod", "route", "sed"),
+            *("seq", "setsid", "sha256sum", "stat", "strings", "stty", "su", "tail", "tee", "test", "tftp"),
             *("time", "timeout", "top", "touch", "traceroute", "true", "tty", "uname", "unxz", "uptime", "vi"),
             *("watch", "wc", "wget", "which", "xargs", "xxd", "xzcat", "yes", "zcat"),
         ),
@@ -73,6 +73,9 @@ MODULES = (
     *("raid0", "raid1", "raid10", "raid456", "dm_mod", "dm_crypt", "dm_raid", "dm_mirror", "dm_snapshot"),
     *("aesni_intel", "aes_generic", "aes_ce_blk", "xts", "cbc", "essiv", "sha256_generic", "sha512_generic"),
     *("algif_skcipher", "algif_hash"),
+    # errors that the memory controller counts, and temperatures
+    *("skx_edac", "i10nm_edac", "sb_edac", "ie31200_edac", "igen6_edac", "pnd2_edac", "amd64_edac", "ghes_edac"),
+    *("coretemp", "k10temp", "drivetemp"),
     *("xfs", "vfat", "nls_cp437", "nls_ascii", "nls_iso8859_1", "btrfs", "iso9660", "loop", "bonding", "8021q"),
 )
 

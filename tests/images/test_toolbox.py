@@ -90,8 +90,9 @@ def test_what_has_another_hash_or_breaks_is_fetched_again(archive: bytes, server
 
 def test_an_archive_that_was_replaced_means_a_newer_installer(server: _Server) -> None:
     server.answers = [(404, b"")]
-    with pytest.raises(SessionEnded):
-        toolbox.fetch(server.url, "0" * 64)
+    toolbox.offered(server.url, "0" * 64)
+    with pytest.raises(SessionEnded, match="a newer installer is"):
+        toolbox.need("no-such-program")
 
 
 def test_what_is_no_archive_is_a_failure(tmp_path: Path) -> None:
