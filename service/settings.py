@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from images.build.architecture import KERNELS, Kernel
 from images.build.origins import Origins
 from images.signing import BadKey, PublicKeys, public_keys
 
@@ -88,6 +89,8 @@ class Settings:
     build_centos_mirror: str = ""  # folder that has BaseOS and AppStream; empty: CentOS cannot be built
     build_centos_key: str = ""  # file of the key that CentOS's packages are signed with
     build_proxy: str = ""  # for the packages of images and for imported ones; empty: none of our own
+    # Of the in-RAM installer and the images that share it: "server", or "cloud" for racks of virtual machines.
+    build_kernel: str = "server"
     build_packages: str = ""  # that every image has beside its own, separated by commas
     log_level: str = "info"
 
@@ -106,7 +109,7 @@ def images_of(settings: Settings) -> Path:
 
 
 def origins_of(settings: Settings) -> Origins:
-    """Where the packages of images come from."""
+    """Where the packages of images come from. Raises BadSetting."""
     return Origins(
         debian_mirror=settings.build_debian_mirror,
         debian_security_mirror=settings.build_debian_security_mirror,
@@ -116,8 +119,16 @@ def origins_of(settings: Settings) -> Origins:
         centos_mirror=settings.build_centos_mirror,
         centos_key=settings.build_centos_key,
         proxy=settings.build_proxy,
+        kernel=_kernel(settings.build_kernel),
         packages=tuple(listed(settings.build_packages)),
     )
+
+
+def _kernel(name: str) -> Kernel:
+    for known in KERNELS:
+        if name == known:
+            return known
+    raise BadSetting(f"build_kernel: {name!r} is not one of {', '.join(KERNELS)}")
 
 
 def _parsed(name: str, kind: Any, value: object) -> object:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from images import store
 from images.build import apt, disk, installer, layout, pack
-from images.build.architecture import AMD64
+from images.build.architecture import AMD64, with_kernel
 from images.build.distributions import Distribution
 from images.build.host import EPOCH, BuildError, Steps, recipe, require, run
 from images.build.origins import Origins, Sources, apt_sources
@@ -37,9 +37,11 @@ def build(out: Path, distribution: Distribution, origins: Origins) -> store.Arte
     An installer that changed while the image did not is exchanged alone.
     """
     require(_TOOLS)
-    row = distribution
+    row, architecture = distribution, with_kernel(AMD64, origins.kernel)
+    if row.shares_kernel:
+        row = replace(row, kernel=architecture.kernel_package)
     sources = apt_sources(origins, row.family, row.codename, row.components)
-    base = installer.build(out)
+    base = installer.build(out, architecture)
     packages = sorted({row.kernel, *_PACKAGES, *row.packages, *origins.packages})
     with tempfile.TemporaryDirectory(prefix=".build-", dir=out) as work:
         scratch = Path(work)

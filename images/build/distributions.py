@@ -20,7 +20,8 @@ class Distribution:
     components: tuple[str, ...]
     kernel: str  # the package
     packages: tuple[str, ...]  # beside those that all have
-    shares_kernel: bool = False  # with the in-RAM installer: a machine goes on by switch_root
+    # With the in-RAM installer, whichever that has: a machine goes on by switch_root.
+    shares_kernel: bool = False
 
 
 _DEBIAN = ("systemd-timesyncd",)

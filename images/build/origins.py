@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from images.build.architecture import Kernel
 from images.build.host import BuildError, debian_suites
 
 Family = Literal["debian", "ubuntu", "centos"]
@@ -27,6 +28,7 @@ class Origins:
     centos_mirror: str = ""  # has BaseOS and AppStream of one release
     centos_key: str = ""  # the file of the key that its packages are signed with
     proxy: str = ""  # for all of them, as URL; empty: what the package manager uses by itself
+    kernel: Kernel = "server"  # of the in-RAM installer, and of the images that share it
     packages: tuple[str, ...] = ()  # in every image beside its own
 
 

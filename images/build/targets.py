@@ -8,7 +8,7 @@ from pathlib import Path
 
 from images import store
 from images.build import debian, installer, netboot
-from images.build.architecture import AMD64, AMD64_METAL, ARM64, ARM64_METAL, Architecture
+from images.build.architecture import AMD64, ARM64, Architecture, with_kernel
 from images.build.distributions import DISTRIBUTIONS, Distribution
 from images.build.host import BuildError
 from images.build.origins import Origins
@@ -16,8 +16,8 @@ from images.build.origins import Origins
 Build = Callable[[Path, Origins], store.Artefact]
 
 
-def _installer(out: Path, _: Origins, architecture: Architecture) -> store.Artefact:
-    return installer.build(out, architecture)
+def _installer(out: Path, origins: Origins, architecture: Architecture) -> store.Artefact:
+    return installer.build(out, with_kernel(architecture, origins.kernel))
 
 
 def _debian(out: Path, origins: Origins, distribution: Distribution) -> store.Artefact:
@@ -30,7 +30,6 @@ def _netboot(out: Path, _: Origins, row: netboot.Netboot, architecture: str) -> 
 
 _TARGETS: dict[tuple[str, str], Build] = {
     **{("installer", one.debian): partial(_installer, architecture=one) for one in (AMD64, ARM64)},
-    **{("installer-metal", one.debian): partial(_installer, architecture=one) for one in (AMD64_METAL, ARM64_METAL)},
     **{(row.target, AMD64.debian): partial(_debian, distribution=row) for row in DISTRIBUTIONS},
     **{key: partial(_netboot, row=row, architecture=key[1]) for key, row in netboot.INSTALLERS.items()},
 }
