@@ -68,11 +68,11 @@ class Artefacts:
     def current_image(self, slug: str) -> str:
         """The id of the current release, which has an image. Raises NotBuilt."""
         self.image(slug)
-        return self._index()[slug].current
+        return self.index()[slug].current
 
     def release(self, slug: str, release: str | None = None) -> Artefact:
         """That release, or the current one, with all its files there and signed as it must be. Raises NotBuilt."""
-        known = self._index().get(slug)
+        known = self.index().get(slug)
         name = known.current if known is not None and release is None else release
         found = known.releases.get(name) if known is not None and name else None
         if found is None or name is None:
@@ -87,10 +87,11 @@ class Artefacts:
 
     def refused(self) -> Mapping[tuple[str, str], str]:
         """Releases by slug and id that are not signed as they must be, each with what is wrong."""
-        self._index()
+        self.index()
         return self._refused
 
-    def _index(self) -> Mapping[str, Releases]:
+    def index(self) -> Mapping[str, Releases]:
+        """Every slug with its releases, whether they may be given out or not. Raises NotBuilt."""
         try:
             stat = (self.root / INDEX).stat()
             if (seen := (stat.st_mtime_ns, stat.st_ino)) != self._seen:

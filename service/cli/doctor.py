@@ -10,11 +10,12 @@ from collections.abc import Callable
 
 import asyncpg
 
+from images.checking import set_aside
 from pxe.first_stage import collect_first_stages
-from service.artefacts import Artefacts
+from service.artefacts import Artefacts, NotBuilt
 from service.cli.client import CallFailed, Client, environment
 from service.cli.output import Output
-from service.settings import BadSetting, Settings, images_of, read_settings
+from service.settings import BadSetting, Settings, image_keys_of, images_of, read_settings
 from sql.migrate import migrations
 
 _ROOM_BYTES = 2 << 30  # images and the embedded database need this much at least
@@ -89,6 +90,21 @@ def _first_stages(settings: Settings) -> str:
     return f"{folder}, without {lacking}" if lacking else f"all in {folder}"
 
 
+def _images(settings: Settings) -> str:
+    images = Artefacts(images_of(settings), image_keys_of(settings))
+    current = {slug: known.current for slug, known in images.index().items() if known.current}
+    aside = [path for path in set_aside(images.root) if not (images.files / path.name.partition(".")[0]).exists()]
+    ill = [f"{path} was moved aside as its content was wrong" for path in aside]
+    for slug in current:
+        try:
+            images.release(slug)
+        except NotBuilt as err:
+            ill.append(str(err))
+    if ill:
+        raise Ill("; ".join(ill))
+    return f"{len(current)} slugs in {images.root}"
+
+
 def _boot_nodes(client: Client) -> str:
     nodes = client.get("/admin/v1/boot-nodes")["boot_nodes"]
     alive = [one for one in nodes if one["state"] == "alive"]
@@ -146,6 +162,7 @@ def _checks(client: Client) -> list[Check]:
     checks += [
         ("state folder", lambda: _state_dir(settings)),
         ("database", lambda: _check_database(settings)),
+        ("images", lambda: _images(settings)),
         ("first-stage files", lambda: _first_stages(settings)),
         ("api", lambda: _api(client)),
     ]
@@ -166,7 +183,7 @@ def run(args: Namespace, client: Client, out: Output) -> int:
     for name, check in _checks(client):
         try:
             found.append({"check": name, "ok": True, "detail": check()})
-        except (Ill, CallFailed) as err:
+        except (Ill, CallFailed, NotBuilt) as err:
             found.append({"check": name, "ok": False, "detail": str(err)})
     out.rows(found, [("CHECK", "check"), ("", lambda one: "ok" if one["ok"] else "ILL"), ("", "detail")])
     return 0 if all(one["ok"] for one in found) else 1

@@ -22,6 +22,7 @@ from service.cli import (
     ledger,
     prefixes,
     racks,
+    releases,
     reports,
     reverse_dns,
 )
@@ -42,6 +43,7 @@ COMMANDS: tuple[Command, ...] = (
     *elastic.COMMANDS,
     *bgp.COMMANDS,
     *reverse_dns.COMMANDS,
+    *releases.COMMANDS,
 )
 DEFAULT_API = "http://127.0.0.1:8080"
 
@@ -54,6 +56,12 @@ LOCAL: dict[tuple[str, ...], tuple[str, str]] = {
     ("migrate",): ("service.cli.migrate", "Bring the database to this program's schema."),
     ("boot-node", "nginx"): ("service.cli.nginx", "Print a configuration for nginx in front of a boot node."),
     ("image", "build"): ("service.cli.image", "Build an operating system's image."),
+    ("image", "keygen"): ("service.cli.image_store", "Make a key that releases are signed with."),
+    ("image", "sign"): ("service.cli.image_store", "Sign a release."),
+    ("image", "verify"): ("service.cli.image_store", "Read every file of the store, and check signatures."),
+    ("image", "promote"): ("service.cli.image_store", "Give a release to all orders from now on."),
+    ("image", "sync"): ("service.cli.image_store", "Take over the releases of another store."),
+    ("image", "collect"): ("service.cli.image_store", "Remove old releases, and files that none refers to."),
     ("image", "import-netboot"): ("service.cli.image_netboot", "Take over a distribution's own installer."),
 }
 

@@ -11,6 +11,7 @@ from uuid import UUID
 from service.api.waterfall import WORKFLOWS, stages_of
 from service.console.address_views import address, prefix, prefix_list
 from service.console.boot_views import boot
+from service.console.image_views import images
 from service.console.leaf_views import leaf, leaf_list, plan
 from service.console.look import Look, Page, View
 from service.lifecycle import DeviceState, MachineState
@@ -162,6 +163,7 @@ VIEWS: Mapping[str, tuple[str, View]] = {
     "/leaves/{leaf}": ("leaf.html", leaf),
     "/leaves/{leaf}/plans/{plan}": ("plan.html", plan),
     "/boot": ("boot.html", boot),
+    "/images": ("images.html", images),
     "/prefixes": ("prefixes.html", prefix_list),
     "/prefixes/{prefix}": ("prefix.html", prefix),
     "/addresses": ("address.html", address),

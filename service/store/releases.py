@@ -42,11 +42,11 @@ class Rollout:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How the installs of one release went on machines of one plan. Times are seconds of those that succeeded."""
+    """How the installs of one release went, of all plans or of one. Times are seconds of those that succeeded."""
 
     slug: str
     release: str
-    plan: str
+    plan: str | None  # None: of all plans
     active: int
     failed: int  # while or after they were installed
     not_begun: int  # before that: no fault of the image
@@ -122,7 +122,7 @@ async def end_install(
 
 
 async def tallies(db: Connection, since: datetime) -> list[Tally]:
-    """How installs went that began since then."""
+    """How installs went that began since then: for each release first those of all plans, then of each."""
     return [Tally(**row) for row in await db.fetch(Q["install_results"], since)]
 
 

@@ -71,7 +71,7 @@ SELECT i.slug, i.release, i.plan, count(*) FILTER (WHERE i.state = 'active') AS 
        percentile_disc(0.99) WITHIN GROUP (ORDER BY i.order_s) FILTER (WHERE i.state = 'active') AS order_p99_s
 FROM image_install AS i JOIN run AS r ON r.id = i.run_id
 WHERE i.started_at >= $1
-GROUP BY i.slug, i.release, i.plan ORDER BY i.slug, i.release, i.plan
+GROUP BY GROUPING SETS ((i.slug, i.release), (i.slug, i.release, i.plan)) ORDER BY i.slug, i.release, i.plan NULLS FIRST
 
 -- name: stage_results
 SELECT i.slug, i.release, s.key AS step, percentile_disc(0.5) WITHIN GROUP (ORDER BY s.value::float) AS p50_s,

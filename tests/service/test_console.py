@@ -10,7 +10,7 @@ from aiohttp import ClientSession, CookieJar
 
 from tests.service.api_world import TOKEN, World
 
-PAGES = ("/", "/devices", "/machines", "/leaves", "/prefixes", "/addresses")
+PAGES = ("/", "/devices", "/machines", "/leaves", "/images", "/prefixes", "/addresses")
 
 
 @pytest.fixture

@@ -1,0 +1,174 @@
+"""Releases of images for operators: how installs of each go, and rollouts, which they begin and stop."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from service.api.call import Body, Call, Route
+from service.api.links import stamp
+from service.api.problems import Invalid, Refused, not_found, reasons
+from service.artefacts import NotBuilt
+from service.releases.judge import STEPS
+from service.releases.overview import ReleaseSeen, SlugSeen, images_seen, overview
+from service.releases.rollouts import ENOUGH, RolloutRefused, end_rollout, start_rollout
+from service.store.releases import Rollout, Tally, releases_referred_to, rollout_by_id, rollouts
+
+Name = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class RolloutEntry(BaseModel):
+    """What a rollout is begun with."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    slug: Name
+    release: Name
+    plans: list[Name] = []
+    percent: Annotated[int, Field(ge=1, le=100)] = STEPS[0]
+    enough: Annotated[int, Field(ge=1, le=100_000)] = ENOUGH
+
+
+class StopEntry(BaseModel):
+    """Why a rollout is stopped."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: Annotated[str, Field(max_length=500)] = ""
+
+
+def _tally(one: Tally) -> Body:
+    return {
+        "plan": one.plan,
+        "active": one.active,
+        "failed": one.failed,
+        "not_begun": one.not_begun,
+        "running": one.running,
+        "p50_s": one.p50_s,
+        "p99_s": one.p99_s,
+        "order_p99_s": one.order_p99_s,
+    }
+
+
+def _release(one: ReleaseSeen) -> Body:
+    return {
+        "id": one.id,
+        "current": one.current,
+        "fault": one.fault,
+        "recipe": one.artefact.recipe,
+        "kernel_release": one.artefact.kernel_release,
+        "published_at": None if one.published_at is None else stamp(one.published_at),
+        "bytes": one.bytes,
+        "files": {name: {"sha256": file.sha256, "bytes": file.bytes} for name, file in one.artefact.files.items()},
+        "tested": one.artefact.tested,
+        "signed_by": list(one.artefact.signatures),
+        "installs": None if one.total is None else _tally(one.total),
+        "by_plan": [_tally(tally) for tally in one.by_plan],
+        "stages": [{"step": stage.step, "p50_s": stage.p50_s, "p99_s": stage.p99_s} for stage in one.stages],
+    }
+
+
+def _rollout(one: Rollout) -> Body:
+    return {
+        "id": str(one.id),
+        "slug": one.slug,
+        "release": one.release,
+        "baseline": one.baseline,
+        "plans": one.plans,
+        "percent": one.percent,
+        "enough": one.enough,
+        "state": one.state,
+        "reason": one.reason,
+        "started_at": stamp(one.started_at),
+        "step_since": stamp(one.step_since),
+        "ended_at": None if one.ended_at is None else stamp(one.ended_at),
+    }
+
+
+def _slug(one: SlugSeen) -> Body:
+    return {
+        "slug": one.slug,
+        "releases": [_release(release) for release in one.releases],
+        "rollout": None if one.running is None else _rollout(one.running),
+        "failures": [
+            {
+                "release": failure.release,
+                "plan": failure.plan,
+                "stage": failure.failure,
+                "reason": failure.reason,
+                "machine": failure.machine,
+                "device": str(failure.device_id),
+                "at": stamp(failure.ended_at),
+            }
+            for failure in one.failures
+        ],
+    }
+
+
+async def list_releases(call: Call) -> Body:
+    """GET /admin/v1/releases: those of the store, with how their installs of the last thirty days went"""
+    try:
+        found = await overview(call.db, images_seen(call.api.settings), call.api.clock.now())
+    except NotBuilt as err:
+        raise Refused(503, str(err)) from None
+    return {"slugs": [_slug(one) for one in found]}
+
+
+async def list_referred_to(call: Call) -> Body:
+    """GET /admin/v1/releases/referred-to: by slug, what devices, rollouts and work under way need"""
+    return {"releases": await releases_referred_to(call.db)}
+
+
+async def list_rollouts(call: Call) -> Body:
+    """GET /admin/v1/rollouts: those that run, then the others, newest first"""
+    return {"rollouts": [_rollout(one) for one in await rollouts(call.db, call.word("slug"))]}
+
+
+async def add_rollout(call: Call) -> Body:
+    """POST /admin/v1/rollouts: begin to give a release to some orders"""
+    try:
+        given = RolloutEntry.model_validate(call.body)
+        async with call.db.acquire() as conn, conn.transaction():
+            begun = await start_rollout(
+                conn,
+                images_seen(call.api.settings),
+                given.slug,
+                given.release,
+                plans=given.plans,
+                percent=given.percent,
+                enough=given.enough,
+                now=call.api.clock.now(),
+                by="an operator",
+            )
+    except ValidationError as err:
+        raise Invalid(*reasons(err)) from None
+    except RolloutRefused as err:
+        raise Invalid(str(err)) from None
+    return _rollout(begun)
+
+
+async def stop_rollout(call: Call) -> Body:
+    """POST /admin/v1/rollouts/{rollout}/stop: orders get the release before from now on"""
+    try:
+        given = StopEntry.model_validate(call.body)
+    except ValidationError as err:
+        raise Invalid(*reasons(err)) from None
+    async with call.db.acquire() as conn, conn.transaction():
+        if (found := await rollout_by_id(conn, call.id("rollout"))) is None:
+            raise not_found()
+        reason = given.reason or "stopped by an operator"
+        if not await end_rollout(conn, found, "aborted", reason, now=call.api.clock.now()):
+            raise Refused(409, f"the rollout has ended already: {found.state}")
+        after = await rollout_by_id(conn, found.id)
+        assert after is not None
+    return _rollout(after)
+
+
+ROUTES = (
+    Route("GET", "/admin/v1/releases", list_releases),
+    Route("GET", "/admin/v1/releases/referred-to", list_referred_to),
+    Route("GET", "/admin/v1/rollouts", list_rollouts),
+    Route("POST", "/admin/v1/rollouts", add_rollout, status=201),
+    Route("POST", "/admin/v1/rollouts/{rollout}/stop", stop_rollout),
+)
