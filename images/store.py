@@ -81,6 +81,7 @@ class Artefact:
     image: StoredImage | None
     toolbox: StoredFile | None = None  # programs that only some of the agent's work needs
     sbom: StoredFile | None = None
+    live: StoredFile | None = None  # what the kernel of a distribution's installer fetches besides
     published: str = ""  # ISO 8601 in UTC; empty: by a program that did not write it down
     tested: Mapping[str, Any] = field(default_factory=dict)  # by firmware: how a test boot ended
     signatures: Mapping[str, str] = field(default_factory=dict)  # Ed25519 in base64, by the key's id
@@ -178,6 +179,7 @@ def _artefact(slug: str, entry: Mapping[str, Any]) -> Artefact:
         image=_image(image) if image and "map" in image else None,
         toolbox=_optional(entry, "toolbox"),
         sbom=_optional(entry, "sbom"),
+        live=_optional(entry, "live"),
         published=entry.get("published", ""),
         tested=entry.get("tested", {}),
         signatures=entry.get("signatures", {}),

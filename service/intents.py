@@ -39,7 +39,7 @@ async def order_device(conn: Connection, device_id: UUID, *, settings: Settings,
         )
         if not await has_room(conn, prefixes, now=now, cool_down=cool_down):
             raise await no_block(conn, prefixes, slot, now=now, cool_down=cool_down, length=None)
-    await _start(conn, PROVISION, device_id, {}, now=now, limit=_limit(settings))
+    await _start(conn, PROVISION, device_id, {}, now=now, limit=device.deadline - now)
 
 
 async def delete_device(conn: Connection, device_id: UUID, *, settings: Settings, clock: Clock, by: str) -> None:
@@ -67,8 +67,12 @@ async def act(
     settings: Settings,
     clock: Clock,
     operating_system: str | None = None,
+    native: bool = False,
 ) -> None:
-    """Carry out one of ACTIONS on a device. Raises IllegalMove when its state does not allow that now."""
+    """Carry out one of ACTIONS on a device; `native`: it is reinstalled by its distribution's own installer.
+
+    Raises IllegalMove when its state does not allow that now.
+    """
     await conn.execute(Q["device_state_locked"], device_id)
     device, now = await device_by_id(conn, device_id), clock.now()
     if await conn.fetchval(Q["run_under_way"], device_id):
@@ -78,7 +82,7 @@ async def act(
             await move_device(conn, device, DeviceEvent.REINSTALL, now=now)
             # The device shows the new system when its old one begins to go.
             data = {"operating_system": operating_system or device.operating_system}
-            await _start(conn, REINSTALL, device_id, data, now=now, limit=_limit(settings))
+            await _start(conn, REINSTALL, device_id, data, now=now, limit=order_limit(settings, native=native))
         case "power_off":
             await move_device(conn, device, DeviceEvent.POWER_OFF, now=now)
             await _start_power(conn, device, action, now=now, settings=settings)
@@ -93,8 +97,9 @@ async def act(
             raise IllegalMove(f"{action!r} is no action; allowed are {', '.join(ACTIONS)}")
 
 
-def _limit(settings: Settings) -> timedelta:
-    return timedelta(seconds=settings.order_limit_s)
+def order_limit(settings: Settings, *, native: bool) -> timedelta:
+    """How long an order may take; a distribution's own installer has its time besides."""
+    return timedelta(seconds=settings.order_limit_s + (settings.native_limit_s if native else 0))
 
 
 async def _start(

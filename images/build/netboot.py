@@ -73,21 +73,21 @@ def build(out: Path, netboot: Netboot, architecture: str) -> store.Artefact:
 
 
 def import_files(
-    out: Path, system: str, architecture: str, kernel: str, initrd: str, sha256: Mapping[str, str], proxy: str
+    out: Path, system: str, architecture: str, origins: Mapping[str, str], sha256: Mapping[str, str], proxy: str
 ) -> store.Artefact:
-    """Take the installer from two files or http(s) URLs. `sha256` has the hash that "kernel" and "initrd" must have.
+    """Take the installer from files or http(s) URLs: "kernel", "initrd", and "live" where there is such.
 
-    Raises BuildError, also where a URL comes without its hash.
+    `sha256` has the hashes that they must have. Raises BuildError, also where a URL comes without its hash.
     """
     slug = name_of(system, architecture)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".build-", dir=out) as work:
         found = {}
-        for name, where in (("kernel", kernel), ("initrd", initrd)):
+        for name, where in origins.items():
             found[name] = Path(work, name)
             _copy(where, found[name], proxy, sha256.get(name))
-        hashes = ":".join(store.hash_file(found[name]) for name in ("kernel", "initrd"))
-        return _publish(out, slug, f"imported {hashes}", found["kernel"], found["initrd"])
+        hashes = ":".join(store.hash_file(path) for path in found.values())
+        return _publish(out, slug, f"imported {hashes}", found["kernel"], found["initrd"], found.get("live"))
 
 
 def _copy(where: str, target: Path, proxy: str, sha256: str | None) -> None:
@@ -107,13 +107,16 @@ def _copy(where: str, target: Path, proxy: str, sha256: str | None) -> None:
         raise BuildError(f"{where}: sha256 is {told}, expected {sha256}")
 
 
-def _publish(out: Path, slug: str, made_by: str, kernel: Path, initrd: Path) -> store.Artefact:
+def _publish(
+    out: Path, slug: str, made_by: str, kernel: Path, initrd: Path, live: Path | None = None
+) -> store.Artefact:
     for path in (kernel, initrd):
         if not path.is_file() or not path.stat().st_size:
             raise BuildError(f"{path.name}: there is no such file, or it is empty")
     release = kernel_release(kernel)
     files = store.put_file(out, kernel), store.put_file(out, initrd)
-    return store.publish(out, store.Artefact(slug, made_by, release, *files, None))
+    more = None if live is None else store.put_file(out, live)
+    return store.publish(out, store.Artefact(slug, made_by, release, *files, None, live=more))
 
 
 def kernel_release(path: Path) -> str:

@@ -9,6 +9,7 @@ from service.api.links import Links, bond0_of, eth0_of, short, stamp
 from service.api.objects import Object, entry_of
 from service.api.scenery import Scenery
 from service.store.orders import PROVISIONING, Device, Order
+from service.workflows.install import engine_for
 
 _PASSWORD_SHOWN_FOR = timedelta(hours=24)  # after the device became active
 _BALANCE_TLB = 5  # bonding mode
@@ -113,7 +114,11 @@ def device_object(device: Device, scenery: Scenery, *, now: datetime, password: 
         else {"id": str(created_by), "short_id": short(created_by), "href": links.href("users", created_by)},
         "ipxe_script_url": order.ipxe_script_url,
         "always_pxe": order.always_pxe,
-        "storage": None,
+        "storage": None,  # clients read only the dialect's words here
+        "engine": engine_for(scenery.catalogue, order.operating_system, order.engine)
+        if order.operating_system in scenery.catalogue
+        else order.engine,
+        "disk_layout": {**order.storage, "encrypted": order.storage_passphrase is not None},
         "customdata": order.customdata,
         "operating_system": scenery.system(order.operating_system),
         "plan": scenery.plan(order.plan_id),

@@ -12,15 +12,18 @@ from service.api.device_view import one_device, render_devices
 from service.api.idempotency import made_before
 from service.api.models import Action, ChangeDevice, CreateDevice, read
 from service.api.objects import runs_on
-from service.api.ordering import draft_of, ipxe_errors, place_order
+from service.api.ordering import draft_of, engine_errors, install_errors, ipxe_errors, place_order
 from service.api.pages import meta, page_of
 from service.api.problems import Invalid, Refused, not_found, shown
+from service.api.storage import StorageWish
 from service.api.waterfall import get_waterfall
 from service.lifecycle import DeviceState, IllegalMove
+from service.secrets import open_sealed, seal
 from service.store.accounts import organizations
-from service.store.orders import DeviceFilter, devices_page
+from service.store.orders import DeviceFilter, Order, devices_page
 from service.store.orders import devices as read_devices
 from service.store.rows import Connection
+from service.workflows.install import engine_for
 from sql.loader import Q
 
 _SORTABLE = ("created_at", "updated_at", "hostname", "state")
@@ -158,7 +161,9 @@ async def act_on_device(call: Call) -> None:
         row = await _locked(conn, call, device_id)
         if await made_before(conn, call, device_id, 202) is not None:
             return
-        system = await _reinstall_as(call, conn, row, action) if action.type == "reinstall" else None
+        system, native = None, False
+        if action.type == "reinstall":
+            system, native = await _reinstall_as(call, conn, row, action)
         try:
             await intents.act(
                 conn,
@@ -167,13 +172,18 @@ async def act_on_device(call: Call) -> None:
                 settings=call.api.settings,
                 clock=call.api.clock,
                 operating_system=system,
+                native=native,
             )
         except IllegalMove as err:
             raise Invalid(f"Type is not valid: {shown(action.type)}: {err}") from None
 
 
-async def _reinstall_as(call: Call, conn: Connection, row: Body, action: Action) -> str | None:
-    """Check what a reinstall asks for; returns the operating system if it is to be another. Raises Refused (422)."""
+async def _reinstall_as(call: Call, conn: Connection, row: Body, action: Action) -> tuple[str | None, bool]:
+    """Check what a reinstall asks for, and write it down.
+
+    Returns the operating system if it is to be another, and whether its own installer installs it. What the action
+    does not name stays as it was. Raises Refused (422).
+    """
     if action.preserve_data:
         raise Invalid("Preserve data is not valid: True; allowed is false: the disk is written anew")
     offers, catalogue = await call.api.offers(conn), call.api.catalogue
@@ -190,9 +200,34 @@ async def _reinstall_as(call: Call, conn: Connection, row: Body, action: Action)
     if errors := ipxe_errors(catalogue, system, script, userdata):
         raise Invalid(*errors)
     now = call.api.clock.now()
+    await _reinstall_how(call, conn, device, system, action, userdata)
     unchanged = (None, False, None, None)
     await conn.execute(Q["change_device"], row["id"], *unchanged, userdata, None, None, True, script, None, None, now)
-    return system if system != row["operating_system"] else None
+    native = engine_for(catalogue, system, action.engine or device.engine) == "native"
+    return system if system != row["operating_system"] else None, native
+
+
+async def _reinstall_how(
+    call: Call, conn: Connection, device: Order, system: str, action: Action, userdata: str
+) -> None:
+    """Check and write down by which engine and onto which disks a device is reinstalled. Raises Refused (422)."""
+    catalogue, key = call.api.catalogue, call.api.key
+    engine, storage, sealed = action.engine or device.engine, action.storage, device.storage_passphrase
+    if not set(catalogue.get(system).engines) - {"ipxe"} and action.engine is None:
+        engine = None
+    if storage is None:
+        passphrase = "" if sealed is None else open_sealed(key, sealed)
+        storage = StorageWish.model_validate({**device.storage, "passphrase": passphrase})
+    elif storage.passphrase:
+        sealed = seal(key, storage.passphrase)
+    else:
+        sealed = None
+    errors = engine_errors(catalogue, system, engine, action.storage)
+    errors = errors or install_errors(catalogue, system, engine, storage, device.hostname, userdata)
+    if errors:
+        raise Invalid(*errors)
+    now = call.api.clock.now()
+    await conn.execute(Q["change_installation"], device.id, engine, storage.kept(), sealed, now)
 
 
 async def wait_for_device(call: Call) -> Body:

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from service.api.problems import Invalid, reasons, shown
 from service.api.storable import parse, why_unstorable
+from service.api.storage import Storage
 from service.ssh_keys import BadKey, parse_public_key
 
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
@@ -132,7 +133,8 @@ class CreateDevice(Request):
     hardware_reservation_id: Maybe[Text] = None
     spot_instance: Maybe[bool] = None
     termination_time: Maybe[Text] = None
-    storage: Maybe[dict[str, Any]] = None
+    engine: Maybe[Text] = None
+    storage: Maybe[Storage] = None
 
 
 class ChangeDevice(Request):
@@ -156,6 +158,8 @@ class Action(Request):
     operating_system: Maybe[Text] = None
     ipxe_script_url: Maybe[Url] = None
     userdata: str | None = None
+    engine: Maybe[Text] = None
+    storage: Maybe[Storage] = None
     preserve_data: Maybe[bool] = None
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from images.catalogue import Catalogue
+from images.native.contract import CannotExpress
 from ipam.errors import IpamError
 from service import intents
 from service.api.call import Api, Call
@@ -17,10 +17,14 @@ from service.api.links import short
 from service.api.models import CreateDevice
 from service.api.objects import runs_on
 from service.api.problems import Invalid, Refused, shown
+from service.api.storage import StorageWish
+from service.intents import order_limit
+from service.native.rendering import try_out
 from service.passwords import new_password, new_salt, sha512_crypt
 from service.secrets import seal
 from service.store.offers import Facility, Offers, Plan, free_capacity
 from service.store.rows import Connection
+from service.workflows.install import engine_for
 from sql.loader import Q
 
 _IPXE = "#!ipxe"
@@ -65,6 +69,10 @@ def draft_of(wish: CreateDevice, offers: Offers, catalogue: Catalogue) -> Draft:
     except Refused as refused:
         errors += refused.errors
     errors += ipxe_errors(catalogue, system, wish.ipxe_script_url, wish.userdata)
+    errors += engine_errors(catalogue, system, wish.engine, wish.storage)
+    if system is not None and not errors:
+        wanted = wish.storage or StorageWish()
+        errors += install_errors(catalogue, system, wish.engine, wanted, wish.hostname, wish.userdata or "")
     errors += _not_here(wish)
     if errors or plan is None or system is None:
         raise Invalid(*errors)
@@ -91,6 +99,39 @@ def ipxe_errors(catalogue: Catalogue, system: str | None, script_url: str | None
     return []
 
 
+def engine_errors(
+    catalogue: Catalogue, system: str | None, engine: str | None, storage: StorageWish | None
+) -> list[str]:
+    """What is wrong with the way in which a system is to be installed."""
+    if system is None:
+        return []
+    allowed = [one for one in catalogue.get(system).engines if one != "ipxe"]
+    errors = []
+    if engine is not None and engine not in allowed:
+        errors.append(
+            f"Engine is not valid: {shown(engine)}; allowed for {system} are {', '.join(allowed)}"
+            if allowed
+            else f"Engine is not valid: {shown(engine)}; {system} is not installed by us"
+        )
+    if storage is not None and not allowed:
+        errors.append(f"Storage is not valid: {system} is not installed by us; allowed is none")
+    return errors
+
+
+def install_errors(
+    catalogue: Catalogue, system: str, engine: str | None, storage: StorageWish, hostname: str | None, userdata: str
+) -> list[str]:
+    """What of an order no machine could be given, tried out before one is looked for."""
+    way = engine_for(catalogue, system, engine)
+    if way == "ipxe":
+        return []
+    try:
+        try_out(catalogue.get(system), way, storage.kept() | {"passphrase": storage.passphrase}, hostname, userdata)
+    except CannotExpress as err:
+        return [f"{way.capitalize()} engine cannot do that: {err}"]
+    return []
+
+
 def _not_here(wish: CreateDevice) -> list[str]:
     """Wishes of the dialect that this service cannot fulfil; a device without them would not be what was ordered."""
     errors = []
@@ -114,8 +155,6 @@ def _not_here(wish: CreateDevice) -> list[str]:
         errors.append("Spot instance is not valid: True; allowed is false")
     if wish.termination_time is not None:
         errors.append(f"Termination time is not valid: {shown(wish.termination_time)}; allowed is none")
-    if wish.storage is not None:
-        errors.append("Storage is not valid: allowed is none")
     return errors
 
 
@@ -128,6 +167,8 @@ async def place_order(conn: Connection, call: Call, project: Mapping[str, Any], 
     key_ids, keys = await _ssh_keys(conn, project, wish)
     place = await _free_place(conn, draft)
     password = new_password()
+    storage = wish.storage or StorageWish()
+    native = engine_for(api.catalogue, draft.system, wish.engine) == "native"
     await conn.execute(
         Q["add_device"],
         device_id,
@@ -150,7 +191,10 @@ async def place_order(conn: Connection, call: Call, project: Mapping[str, Any], 
         sha512_crypt(password, new_salt()),
         call.caller.user_id,
         now,
-        now + timedelta(seconds=api.settings.order_limit_s),
+        now + order_limit(api.settings, native=native),
+        wish.engine,
+        storage.kept(),
+        seal(api.key, storage.passphrase) if storage.passphrase else None,
     )
     await _start(conn, api, device_id)
 

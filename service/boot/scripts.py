@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 import structlog
 
+from images.native.contract import CannotExpress
 from images.store import StoredFile
 from pxe.decide import Arch, Script, Target
 from service.artefacts import NotBuilt
@@ -18,10 +19,15 @@ from service.boot.facts import PortFacts, boot_target
 from service.boot.feed import boot_link_query, facts_of
 from service.boot.index import BootIndex
 from service.boot.token import issue
+from service.lifecycle import MachineState
+from service.native.rendering import NoMirror, rendered
+from service.native.token import issue_native
 from service.parts import Parts
 from service.store.events import add_event
+from service.store.native import native_on_machine
 from service.store.rows import AWAY, Pool
 from service.store.runs import signal_all
+from service.workflows.install import engine_for
 from sql.loader import Q
 
 log = structlog.get_logger()
@@ -65,6 +71,8 @@ class BootScripts:
         match target:
             case Target.CUSTOM_IPXE:
                 return await self._custom(facts)
+            case Target.INSTALLER if self._native(facts):
+                return await self._own_installer(facts, parameters.get("arch"), source)
             case Target.INSTALLER:
                 return self._installer(facts, parameters.get("arch"), source)
             case _:
@@ -104,6 +112,35 @@ class BootScripts:
             return Script(Target.WAIT)
         script = row["userdata"] if row["userdata"].startswith("#!ipxe") else row["ipxe_script_url"] or ""
         return Script(Target.CUSTOM_IPXE, custom=script)
+
+    def _native(self, facts: PortFacts) -> bool:
+        """Whether the machine is being installed by its distribution's own installer."""
+        if facts.state is not MachineState.INSTALLING or facts.operating_system is None:
+            return False
+        return engine_for(self._parts.catalogue, facts.operating_system, facts.engine) == "native"
+
+    async def _own_installer(self, facts: PortFacts, arch: str | None, source: IPv4Address | IPv6Address) -> Script:
+        """The distribution's installer with a fresh token; it begins when it has taken its files with it."""
+        cpu = next((name for told, name in _CPU.items() if told == arch), facts.arch)
+        token = issue_native(self._parts.key, facts.port_id, now=self._parts.clock.now())
+        try:
+            if facts.machine_id is None or facts.device_id is None or facts.operating_system is None:
+                return Script(Target.WAIT)
+            install = await native_on_machine(self._db, facts.machine_id)
+            if install is None or not install.open:  # its run has not offered one yet, or is about to take it away
+                return Script(Target.WAIT)
+            files = self._parts.images.netboot(facts.operating_system, cpu)
+            told = await rendered(self._db, self._parts, facts.device_id, facts.machine_id, token)
+        except (*AWAY, NotBuilt, NoMirror, CannotExpress) as err:
+            log.error("no_native_installer", port=facts.where, reason=str(err) or type(err).__name__)
+            return Script(Target.WAIT)
+        base = self._parts.boot_url_for(source)
+        return Script(
+            Target.INSTALLER,
+            kernel_url=_url(base, files.kernel),
+            initrd_urls=(_url(base, files.initrd),),
+            cmdline=f"{_CONSOLES[cpu]} {told.arguments}",
+        )
 
     def _installer(self, facts: PortFacts, arch: str | None, source: IPv4Address | IPv6Address) -> Script:
         """The in-RAM installer with a fresh token that is good for one hello."""

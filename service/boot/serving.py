@@ -40,6 +40,7 @@ from service.boot.sightings import Sightings
 from service.metadata.routes import Metadata
 from service.mirror.routes import Mirror, open_mirror
 from service.native.heard import InstallersHeard
+from service.native.routes import NativeInstalls
 from service.parts import Parts
 from service.settings import BadSetting, listed
 from service.store.notify import Hub
@@ -121,6 +122,7 @@ def _application(node: _Node, hub: Hub, mirror: Mirror) -> web.Application:
     app.add_routes(Agents(node.db, parts, hub, node.sightings.saw).routes())
     app.add_routes(Metadata(node.db, parts).routes())
     app.add_routes(mirror.routes())
+    app.add_routes(NativeInstalls(node.db, parts).routes())
     return app
 
 

@@ -19,6 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("slug", choices=native, metavar="SLUG", help=f"what it installs: {', '.join(native)}")
     parser.add_argument("--kernel", required=True, metavar="FILE|URL")
     parser.add_argument("--initrd", required=True, metavar="FILE|URL")
+    parser.add_argument(
+        "--live", metavar="FILE|URL", help="what the kernel fetches besides: an ISO, a root file system"
+    )
+    parser.add_argument("--live-sha256", metavar="HASH", help="needed for a URL")
     parser.add_argument("--kernel-sha256", metavar="HASH", help="needed for a URL")
     parser.add_argument("--initrd-sha256", metavar="HASH", help="needed for a URL")
     parser.add_argument("--arch", choices=targets.ARCHITECTURES, default="amd64", help="the machines' (amd64)")
@@ -27,16 +31,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Import; the exit code."""
-    told = {"kernel": arguments.kernel_sha256, "initrd": arguments.initrd_sha256}
+    names = ("kernel", "initrd", "live")
+    given = {name: getattr(arguments, name) for name in names if getattr(arguments, name)}
+    hashes = {name: told for name in names if (told := getattr(arguments, f"{name}_sha256"))}
     try:
         settings = read_settings()
         artefact = netboot.import_files(
             (arguments.images or images_of(settings)).resolve(),
             arguments.slug,
             arguments.arch,
-            arguments.kernel,
-            arguments.initrd,
-            {name: value for name, value in told.items() if value},
+            given,
+            hashes,
             settings.build_proxy,
         )
     except (BadSetting, BuildError, StoreError) as err:

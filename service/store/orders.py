@@ -56,6 +56,9 @@ class Order:
     updated_at: datetime
     deadline: datetime
     active_at: datetime | None
+    engine: str | None  # None: as the catalogue says of the system
+    storage: dict[str, Any]  # `images.protocol.Storage` without its passphrase
+    storage_passphrase: bytes | None  # sealed
     mac: str | None
     machine: str | None
     leaf_id: UUID | None

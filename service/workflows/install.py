@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from images.catalogue import Engine
+from images.catalogue import Catalogue, Engine
 from images.protocol import InstallSpec, Network, Storage, Wish
 from ipam.ledger import Tenure, held_by
 from service.parts import Parts
@@ -29,10 +29,15 @@ def _network(links: list[Tenure], machine: Machine, nameservers: str) -> Network
     }
 
 
+def engine_for(catalogue: Catalogue, slug: str, wished: str | None) -> Engine:
+    """How a system is to be installed: as an order wishes, else as the catalogue says."""
+    system = catalogue.get(slug)
+    return next((engine for engine in system.engines if engine == wished), system.engine)
+
+
 def engine_of(parts: Parts, device: Device) -> Engine:
-    """How the device is to be installed: as its order says, else as the catalogue does."""
-    system = parts.catalogue.get(device.operating_system)
-    return next((engine for engine in system.engines if engine == device.engine), system.engine)
+    """How the device is to be installed."""
+    return engine_for(parts.catalogue, device.operating_system, device.engine)
 
 
 async def wish_of(db: Connection, parts: Parts, device: Device, machine: Machine, *, passphrase: str) -> Wish:

@@ -32,7 +32,8 @@ from service.store.releases import Stage, end_install
 from service.store.rows import Connection
 from service.workflow import Back, Done, Failed, Job, Outcome, Step, Wait, Workflow
 from service.workflows.common import netboot_step, port_step, work_step
-from service.workflows.install import install_spec
+from service.workflows.install import engine_for, engine_of, install_spec
+from service.workflows.native import native_missing, native_step, native_too_slow, offer_installer
 from service.workflows.prepare import start_prepare
 from sql.loader import Q
 
@@ -162,26 +163,36 @@ async def _addresses_stuck(job: Job) -> Outcome:
     return Failed("the leaf of the machine that failed does not let go of its addresses")
 
 
-def _image_missing(job: Job, slug: str, release: str | None) -> Failed | None:
-    """No machine is to blame, and none is tried, where the order's image was never built."""
-    if job.parts.catalogue.get(slug).engine != "image":
-        return None
-    try:
-        job.parts.images.image(slug, release)
-    except NotBuilt as err:
-        return Failed(str(err))
+def _missing(job: Job, device: Device, slug: str, release: str | None, arch: str) -> Failed | None:
+    """No machine is to blame, and none is tried, where the order's image or installer was never built."""
+    match engine_for(job.parts.catalogue, slug, device.engine):
+        case "native":
+            return native_missing(job, slug, arch)
+        case "image":
+            try:
+                job.parts.images.image(slug, release)
+            except NotBuilt as err:
+                return Failed(str(err))
     return None
+
+
+def _slot(job: Job) -> str:
+    """The name of the installation on the present machine, among those of the run."""
+    return f"install.{len(job.data.get('tried', []))}"
 
 
 async def _start(job: Job) -> Outcome:
     """A machine of the warm pool waits in the installer already; a cold one is started."""
     machine, device = await placed(job), await device_in(job)
-    if (missing := _image_missing(job, device.operating_system, device.image_release)) is not None:
+    missing = _missing(job, device, device.operating_system, device.image_release, machine.arch)
+    if missing is not None:
         return missing
-    entry = job.parts.catalogue.get(device.operating_system)
+    engine = engine_of(job.parts, device)
+    if engine == "native" and (refused := await offer_installer(job, device, machine, _slot(job))) is not None:
+        return refused
     warm = await agent_alive(job.db, machine.id, now=job.parts.clock.now())
     outcome: Outcome = Done()
-    if entry.engine == "ipxe" or not warm:
+    if engine != "image" or not warm:
         outcome = await netboot_step(job, machine)
     async with job.transaction() as conn:
         body = "Configuration written, restarting device"
@@ -192,7 +203,7 @@ async def _start(job: Job) -> Outcome:
 async def _install_once(job: Job, slot: str) -> Outcome:
     """Have the agent install; its host keys become the device's."""
     machine, device = await placed(job), await device_in(job)
-    if job.parts.catalogue.get(device.operating_system).engine == "ipxe":
+    if engine_of(job.parts, device) != "image":
         return Done()
     try:
         spec = await install_spec(job, device, machine)
@@ -208,8 +219,28 @@ async def _install_once(job: Job, slot: str) -> Outcome:
 
 
 async def _install(job: Job) -> Outcome:
-    outcome = await _install_once(job, f"install.{len(job.data.get('tried', []))}")
+    outcome = await _install_once(job, _slot(job))
     return await _replace(job, outcome.reason) if isinstance(outcome, Failed) else outcome
+
+
+async def _native_once(job: Job, slot: str) -> Outcome:
+    """Wait for the distribution's installer; the host keys that it tells become the device's."""
+    machine, device = await placed(job), await device_in(job)
+    if engine_of(job.parts, device) != "native":
+        return Done()
+    outcome = await native_step(job, machine, slot, reboot_step="start")
+    if isinstance(outcome, Done):
+        await job.db.execute(Q["set_host_keys"], device.id, outcome.data["host_keys"], job.parts.clock.now())
+    return outcome
+
+
+async def _native(job: Job) -> Outcome:
+    outcome = await _native_once(job, _slot(job))
+    return await _replace(job, outcome.reason) if isinstance(outcome, Failed) else outcome
+
+
+async def _native_too_slow(job: Job) -> Outcome:
+    return await _replace(job, await native_too_slow(job, await placed(job), _slot(job)))
 
 
 async def _too_slow(job: Job) -> Outcome:
@@ -287,7 +318,7 @@ async def _begin_reinstall(job: Job) -> Outcome:
     if machine is None:
         return Failed("the device has no machine")
     slug = str(job.data["operating_system"])
-    if (missing := _image_missing(job, slug, None)) is not None:
+    if (missing := _missing(job, await device_in(job), slug, None, machine.arch)) is not None:
         return missing
     async with job.transaction() as conn:
         if machine.state is MachineState.IN_USE:
@@ -300,11 +331,19 @@ async def _begin_reinstall(job: Job) -> Outcome:
 
 
 async def _restart(job: Job) -> Outcome:
-    return await netboot_step(job, await placed(job))
+    machine, device = await placed(job), await device_in(job)
+    native = engine_of(job.parts, device) == "native"
+    if native and (refused := await offer_installer(job, device, machine, "install")) is not None:
+        return refused
+    return await netboot_step(job, machine)
 
 
 async def _reinstall(job: Job) -> Outcome:
     return await _install_once(job, "install")
+
+
+async def _reinstall_natively(job: Job) -> Outcome:
+    return await _native_once(job, "install")
 
 
 _SEEN = (
@@ -321,6 +360,7 @@ PROVISION = Workflow(
         Step("place", _place, "place_limit_s"),
         Step("start", _start, "netboot_limit_s"),
         Step("install", _install, "install_limit_s", overrun=_too_slow),
+        Step("native_install", _native, "native_limit_s", overrun=_native_too_slow),
         *_SEEN,
     ),
 )
@@ -332,6 +372,7 @@ REINSTALL = Workflow(
         Step("begin", _begin_reinstall, "leaf_limit_s", undo=_give_up),
         Step("start", _restart, "netboot_limit_s"),
         Step("install", _reinstall, "install_limit_s"),
+        Step("native_install", _reinstall_natively, "native_limit_s"),
         Step("await_network", _await_port, "port_limit_s"),
         *(replace(step, overrun=None) for step in _SEEN[1:]),
     ),

@@ -38,7 +38,7 @@ SELECT (SELECT count(*) FROM matching) AS total,
 SELECT d.id, d.project_id, d.facility_id, d.plan_id, d.operating_system, d.hostname, d.description, d.tags,
        d.customdata, d.userdata, d.ipxe_script_url, d.always_pxe, d.locked, d.billing_cycle, d.ssh_key_ids,
        d.root_password, d.state, d.failure, d.host_keys, d.created_by, d.created_at, d.updated_at, d.deadline,
-       d.active_at, m.mac::text AS mac, m.name AS machine, l.id AS leaf_id
+       d.active_at, d.engine, d.storage, d.storage_passphrase, m.mac::text AS mac, m.name AS machine, l.id AS leaf_id
 FROM device AS d
 JOIN project AS p ON p.id = d.project_id
 LEFT JOIN machine AS m ON m.device_id = d.id
@@ -58,8 +58,8 @@ SELECT pg_advisory_xact_lock(hashtextextended('capacity', 0) # hashtextextended(
 -- name: add_device
 INSERT INTO device (id, project_id, facility_id, plan_id, operating_system, hostname, description, tags, customdata,
                     userdata, ipxe_script_url, always_pxe, locked, billing_cycle, ssh_key_ids, ssh_keys, root_password,
-                    password_hash, created_by, created_at, updated_at, deadline)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $20, $21)
+                    password_hash, created_by, created_at, updated_at, deadline, engine, storage, storage_passphrase)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $20, $21, $22, $23, $24)
 
 -- name: change_device
 UPDATE device SET hostname = coalesce($2::text, hostname),
@@ -70,6 +70,9 @@ UPDATE device SET hostname = coalesce($2::text, hostname),
                   billing_cycle = coalesce($11::text, billing_cycle), customdata = coalesce($12::jsonb, customdata),
                   updated_at = $13
 WHERE id = $1
+
+-- name: change_installation
+UPDATE device SET engine = $2, storage = $3, storage_passphrase = $4, updated_at = $5 WHERE id = $1
 
 -- name: provisioning_events
 SELECT id, device_id, type, body, created_at FROM event

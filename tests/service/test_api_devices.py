@@ -81,7 +81,7 @@ async def test_an_order_is_answered_with_a_whole_device(world: World) -> None:
         ({"public_ipv4_subnet_size": 28}, "Public ipv4 subnet size is not valid: 28; allowed is 31"),
         ({"hardware_reservation_id": "next-available"}, "Hardware reservation is not valid"),
         ({"spot_instance": "true"}, "Spot instance is not valid"),
-        ({"storage": {"disks": []}}, "Storage is not valid"),
+        ({"storage": "all"}, "Storage is not valid"),
     ],
 )
 async def test_a_bad_order_says_what_is_wrong_and_changes_nothing(

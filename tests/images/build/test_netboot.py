@@ -42,16 +42,18 @@ def test_files_are_taken_over_when_they_are_what_they_should_be(tmp_path: Path) 
     initrd.write_bytes(b"an initrd")
     hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (kernel, initrd)}
     store = tmp_path / "store"
+    given = {"kernel": str(kernel), "initrd": str(initrd)}
     right = {"kernel": hashes["k"], "initrd": hashes["i"]}
-    made = import_files(store, "centos_stream_9", "arm64", str(kernel), str(initrd), right, "")
+    made = import_files(store, "centos_stream_9", "arm64", {**given, "live": str(initrd)}, right, "")
     assert made.slug == "centos_stream_9-netboot-arm64"
+    assert made.live is not None and (store / made.live.file).read_bytes() == b"an initrd"
     assert (store / made.kernel.file).read_bytes() == b"a kernel"
     with pytest.raises(BuildError, match=hashes["i"]):
-        import_files(store, "centos_7", "amd64", str(kernel), str(initrd), {"initrd": hashes["k"]}, "")
+        import_files(store, "centos_7", "amd64", given, {"initrd": hashes["k"]}, "")
     with pytest.raises(BuildError, match="needs its sha256"):
-        import_files(store, "centos_7", "amd64", "http://127.0.0.1:9/k", str(initrd), {}, "")
+        import_files(store, "centos_7", "amd64", {**given, "kernel": "http://127.0.0.1:9/k"}, {}, "")
     with pytest.raises(BuildError, match="No such file"):
-        import_files(store, "centos_7", "amd64", str(tmp_path / "missing"), str(initrd), {}, "")
+        import_files(store, "centos_7", "amd64", {**given, "kernel": str(tmp_path / "missing")}, {}, "")
     assert set(load(store)) == {"centos_stream_9-netboot-arm64"}
 
 
