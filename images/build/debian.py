@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from images import store
-from images.build import apt, disk, installer, layout, pack
+from images.build import apt, disk, installer, layout, pack, sbom
 from images.build.architecture import AMD64, with_kernel
 from images.build.distributions import Distribution
 from images.build.host import EPOCH, BuildError, Steps, recipe, require, run
@@ -26,11 +26,11 @@ _EXCLUDED = ("/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*", "/u
 _KEPT = ("/usr/share/locale/locale.alias",)
 _COMMAND_LINE = "console=tty0 console=ttyS0,115200"
 _HERE = Path(__file__).parent
-_SOURCES = ("debian.py", "disk.py", "distributions.py", "layout.py", "origins.py", "pack.py")
+_SOURCES = ("debian.py", "disk.py", "distributions.py", "layout.py", "origins.py", "pack.py", "sbom.py")
 _TOOLS = {"mmdebstrap": "mmdebstrap", "apt-get": "apt", "du": "coreutils", **disk.TOOLS, **layout.TOOLS}
 
 
-def build(out: Path, distribution: Distribution, origins: Origins) -> store.Artefact:
+def build(out: Path, distribution: Distribution, origins: Origins, current: bool) -> store.Artefact:
     """Build the image into the store at `out`, or return it when nothing has changed. Raises BuildError.
 
     It is installed by the in-RAM installer; where the two have the same kernel, the machine can go on by switch_root.
@@ -38,7 +38,7 @@ def build(out: Path, distribution: Distribution, origins: Origins) -> store.Arte
     """
     require(_TOOLS)
     row, architecture = distribution, with_kernel(AMD64, origins.kernel)
-    if row.shares_kernel:
+    if not row.kernel:
         row = replace(row, kernel=architecture.kernel_package)
     sources = apt_sources(origins, row.family, row.codename, row.components)
     base = installer.build(out, architecture)
@@ -49,20 +49,20 @@ def build(out: Path, distribution: Distribution, origins: Origins) -> store.Arte
         wanted = recipe((_HERE / name for name in _SOURCES), packages, options, f"{row}{sources}")
         known = store.current(out, row.slug, wanted)
         if known is None or known.image is None or (row.shares_kernel and known.kernel_release != base.kernel_release):
-            image = _image(out, scratch, row, packages, sources, base.kernel_release)
-            artefact = replace(base, slug=row.slug, recipe=wanted, image=image)
+            image, parts = _image(out, scratch, row, packages, sources, base.kernel_release)
+            artefact = replace(base, slug=row.slug, recipe=wanted, image=image, sbom=parts, tested={})
         else:
             artefact = replace(
                 known, kernel_release=base.kernel_release, kernel=base.kernel, initrd=base.initrd, toolbox=base.toolbox
             )
         if artefact != known:
-            store.publish(out, artefact)
+            artefact = store.publish(out, artefact, current)
     return artefact
 
 
 def _image(
     out: Path, scratch: Path, row: Distribution, packages: Sequence[str], sources: Sources, installers: str
-) -> store.StoredImage:
+) -> tuple[store.StoredImage, store.StoredFile]:
     steps = Steps(row.slug)
     steps("installing packages (a minute or two)")
     tree = _bootstrap(scratch, row, packages, sources)
@@ -73,6 +73,7 @@ def _image(
     ids = disk.identity(row.slug)
     _configure(tree, row, ids, release)
     _write(tree, "etc/apt/sources.list", sources.installed())
+    inventory = sbom.of_tree(tree)
     steps("assembling the disk image")
     _clamp_dates(tree)
     raw = disk.assemble(tree, ids, scratch)
@@ -80,8 +81,10 @@ def _image(
     data, map_ = scratch / "data", scratch / "map"
     packed = pack.pack(raw, layout.partitions_of(raw), data, map_)
     image = store.put_image(out, data, map_, packed.disk_bytes)
+    listing = scratch / "sbom"
+    listing.write_bytes(sbom.encode(row.slug, inventory))
     steps(f"done: image {image.bytes:,} bytes for {image.disk_bytes:,} on the disk")
-    return image
+    return image, store.put_file(out, listing)
 
 
 def _bootstrap(scratch: Path, row: Distribution, packages: Sequence[str], sources: Sources) -> Path:

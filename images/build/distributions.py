@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from images.build.architecture import AMD64
 from images.build.origins import Family
 
 
@@ -18,10 +17,9 @@ class Distribution:
     family: Family
     codename: str
     components: tuple[str, ...]
-    kernel: str  # the package
+    kernel: str  # the package; empty: the one that the in-RAM installer has
     packages: tuple[str, ...]  # beside those that all have
-    # With the in-RAM installer, whichever that has: a machine goes on by switch_root.
-    shares_kernel: bool = False
+    shares_kernel: bool = False  # the very build of the installer's kernel: a machine goes on by switch_root
 
 
 _DEBIAN = ("systemd-timesyncd",)
@@ -35,7 +33,7 @@ DISTRIBUTIONS = (
         family="debian",
         codename="bullseye",
         components=("main",),
-        kernel="linux-image-amd64",
+        kernel="",
         packages=_DEBIAN,
     ),
     Distribution(
@@ -45,7 +43,7 @@ DISTRIBUTIONS = (
         family="debian",
         codename="bookworm",
         components=("main",),
-        kernel=AMD64.kernel_package,
+        kernel="",
         packages=_DEBIAN,
         shares_kernel=True,
     ),
@@ -56,7 +54,7 @@ DISTRIBUTIONS = (
         family="debian",
         codename="trixie",
         components=("main",),
-        kernel="linux-image-amd64",
+        kernel="",
         packages=_DEBIAN,
     ),
     Distribution(

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from images import store
-from images.build import fetching, foreign, layout, pack
+from images.build import fetching, foreign, layout, pack, sbom
 from images.build.host import BuildError, Steps, digest_of, require
 from images.chunks import SECTOR, Partition
 
 DEFAULT_LIMIT = 32 << 30
 _BASE = "installer"
 _HERE = Path(__file__).parent
-_SOURCES = ("importing.py", "foreign.py", "layout.py", "pack.py")
+_SOURCES = ("importing.py", "foreign.py", "layout.py", "pack.py", "sbom.py")
 _SLUG = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _ROOTS = ("ext4", "xfs", "btrfs")
 
@@ -45,20 +45,24 @@ def bring(out: Path, wanted: Import, current: bool = True) -> store.Artefact:
         raise BuildError("the store has no installer, which every image needs: roundhouse image build installer")
     recipe = digest_of((_HERE / name for name in _SOURCES), wanted.sha256)
     known = store.current(out, wanted.slug, recipe)
+    if known and known.image:
+        image, listing = known.image, known.sbom
+    else:
+        image, listing = _image(out, wanted)
     artefact = store.Artefact(
         slug=wanted.slug,
         recipe=recipe,
         kernel_release=base.kernel_release,
         kernel=base.kernel,
         initrd=base.initrd,
-        image=known.image if known else _image(out, wanted),
+        image=image,
         toolbox=base.toolbox,
-        sbom=known.sbom if known else None,
+        sbom=listing,
     )
     return store.publish(out, artefact, current)
 
 
-def _image(out: Path, wanted: Import) -> store.StoredImage:
+def _image(out: Path, wanted: Import) -> tuple[store.StoredImage, store.StoredFile | None]:
     steps = Steps(wanted.slug)
     steps("fetching")
     downloads = out / ".downloads"
@@ -70,6 +74,7 @@ def _image(out: Path, wanted: Import) -> store.StoredImage:
             raw = foreign.as_disk(fetched, wanted.form, scratch, wanted.limit, steps.so_far)
             steps("looking at the partitions")
             partitions = checked(raw)
+            inventory = _inventory(raw, partitions, scratch, steps)
             steps("packing")
             data, map_ = scratch / "data", scratch / "map"
             try:
@@ -77,10 +82,26 @@ def _image(out: Path, wanted: Import) -> store.StoredImage:
             except OSError as err:
                 raise BuildError(f"the disk cannot be packed: {err}") from err
             image = store.put_image(out, data, map_, packed.disk_bytes)
+            listing = None
+            if inventory is not None:
+                data.write_bytes(sbom.encode(wanted.slug, inventory))
+                listing = store.put_file(out, data)
     finally:
         fetched.unlink(missing_ok=True)
     steps(f"done: image {image.bytes:,} bytes for {image.disk_bytes:,} on the disk")
-    return image
+    return image, listing
+
+
+def _inventory(raw: Path, partitions: Sequence[Partition], scratch: Path, steps: Steps) -> sbom.Inventory | None:
+    """The image's packages; where they cannot be told, the image is good without."""
+    root = next(one for one in partitions if one.role == "root")
+    try:
+        if (found := sbom.of_disk(raw, root, scratch)) is None:
+            steps(f"no list of packages: {root.filesystem} can be read by mounting it only")
+    except BuildError as err:
+        steps(f"no list of packages: {err}")
+        return None
+    return found
 
 
 def checked(raw: Path) -> Sequence[Partition]:

@@ -13,18 +13,18 @@ from images.build.distributions import DISTRIBUTIONS, Distribution
 from images.build.host import BuildError
 from images.build.origins import Origins
 
-Build = Callable[[Path, Origins], store.Artefact]
+Build = Callable[[Path, Origins, bool], store.Artefact]
 
 
-def _installer(out: Path, origins: Origins, architecture: Architecture) -> store.Artefact:
+def _installer(out: Path, origins: Origins, _current: bool, architecture: Architecture) -> store.Artefact:
     return installer.build(out, with_kernel(architecture, origins.kernel))
 
 
-def _debian(out: Path, origins: Origins, distribution: Distribution) -> store.Artefact:
-    return debian.build(out, distribution, origins)
+def _debian(out: Path, origins: Origins, current: bool, distribution: Distribution) -> store.Artefact:
+    return debian.build(out, distribution, origins, current)
 
 
-def _netboot(out: Path, _: Origins, row: netboot.Netboot, architecture: str) -> store.Artefact:
+def _netboot(out: Path, _: Origins, _current: bool, row: netboot.Netboot, architecture: str) -> store.Artefact:
     return netboot.build(out, row, architecture)
 
 
@@ -37,9 +37,12 @@ NAMES = sorted({name for name, _ in _TARGETS})
 ARCHITECTURES = sorted({architecture for _, architecture in _TARGETS})
 
 
-def build(name: str, architecture: str, out: Path, origins: Origins) -> store.Artefact:
-    """Build into the store at `out` what has changed. Raises BuildError."""
+def build(name: str, architecture: str, out: Path, origins: Origins, current: bool = True) -> store.Artefact:
+    """Build into the store at `out` what has changed, and give an image out from now on if `current`.
+
+    Raises BuildError.
+    """
     if (chosen := _TARGETS.get((name, architecture))) is None:
         there = ", ".join(known for target, known in _TARGETS if target == name)
         raise BuildError(f"there is no {name} for {architecture!r}, only for {there}")
-    return chosen(out, origins)
+    return chosen(out, origins, current)

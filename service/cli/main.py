@@ -55,7 +55,6 @@ LOCAL: dict[tuple[str, ...], tuple[str, str]] = {
     ("lab", "demo"): ("service.cli.lab", "Order a machine of a virtual rack and show it become active."),
     ("migrate",): ("service.cli.migrate", "Bring the database to this program's schema."),
     ("boot-node", "nginx"): ("service.cli.nginx", "Print a configuration for nginx in front of a boot node."),
-    ("image", "build"): ("service.cli.image", "Build an operating system's image."),
     ("image", "keygen"): ("service.cli.image_store", "Make a key that releases are signed with."),
     ("image", "sign"): ("service.cli.image_store", "Sign a release."),
     ("image", "verify"): ("service.cli.image_store", "Read every file of the store, and check signatures."),
@@ -63,6 +62,12 @@ LOCAL: dict[tuple[str, ...], tuple[str, str]] = {
     ("image", "sync"): ("service.cli.image_store", "Take over the releases of another store."),
     ("image", "collect"): ("service.cli.image_store", "Remove old releases, and files that none refers to."),
     ("image", "import-netboot"): ("service.cli.image_netboot", "Take over a distribution's own installer."),
+    ("image", "build"): ("service.cli.images.build", "Build an operating system's image."),
+    ("image", "import"): ("service.cli.images.bring", "Import an image that others publish."),
+    ("image", "test"): ("service.cli.images.try_out", "Start a copy of an image in QEMU."),
+    ("image", "list"): ("service.cli.images.listing", "List the images of the store, with all their releases."),
+    ("image", "show"): ("service.cli.images.show", "Show one release: its files, its partitions, how it was tested."),
+    ("image", "packages"): ("service.cli.images.packages", "List the packages of an image, or compare two releases."),
 }
 
 _NOUNS = {

@@ -1,0 +1,1 @@
+"""`roundhouse image …`: what is done to the image store on this machine."""
