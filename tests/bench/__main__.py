@@ -9,7 +9,7 @@ from pathlib import Path
 import structlog
 
 from service.log import configure_log
-from tests.bench import boot, dhcp, firmware, http, installer, ipam, leaves, netconf, tftp
+from tests.bench import boot, dhcp, firmware, http, installer, ipam, leaves, netconf, tftp, write
 from tests.bench.result import Result, keep, shown
 
 PARTS = {
@@ -22,6 +22,7 @@ PARTS = {
     **boot.PARTS,
     **firmware.PARTS,
     **installer.PARTS,
+    **write.PARTS,
 }
 
 
