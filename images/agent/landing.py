@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 BLOCK = 4096  # what O_DIRECT must be aligned to on any disk
 _ZEROS = 4 << 20  # written at a time
+_SMALL_HOLE = 1 << 20  # that is written sooner than a device is told of it
 _TABLE = 1 << 20  # at the end of a disk, where the partition table's copy is
 _NO_PROMISE = (errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.ENOSYS)
 
@@ -44,6 +45,7 @@ class Landing:
         # For what does not fill whole blocks: the page cache completes them. No block is written both ways.
         self._cached = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
         self._size = blockdev.size_of(self._direct)
+        self._promises_zeros = True  # until it says no
         if self._size < self._at + target.bytes:
             self.close()
             needed = self._at + target.bytes
@@ -84,21 +86,6 @@ class Landing:
         for _ in self._zeros(max(self.end, self._size + shift - _TABLE), self._size + shift):
             pass
 
-    def punch(self) -> bool:
-        """Let the device make the whole target zeros; False where it cannot promise that. Raises DiskFailed."""
-        first, last = self._at, self._at + self.end - self.start
-        low, high = -(-first // BLOCK) * BLOCK, last // BLOCK * BLOCK
-        try:
-            for _ in blockdev.punch(self._direct, low, max(0, high - low)):
-                pass
-        except OSError as err:
-            if err.errno in _NO_PROMISE:
-                return False
-            raise DiskFailed(f"{self.path}: {err.strerror} while discarding {low} to {high}") from err
-        self.blank(self.start, self.start + min(low, last) - first)
-        self.blank(self.end - (last - max(high, low)), self.end)
-        return True
-
     @property
     def is_disk(self) -> bool:
         """True where the image begins at the beginning: boot code, then the partition table."""
@@ -118,10 +105,32 @@ class Landing:
         if buffer.view.tobytes() != expected:
             raise DiskFailed(f"{self.path}: what was written at byte {place} does not read back")
 
-    def fill_holes(self, map_: Map) -> Iterator[int]:
-        """Write zeros where the image has holes; yields the bytes of each write. Raises DiskFailed."""
+    def clear_holes(self, map_: Map) -> Iterator[int]:
+        """Make zeros of the image's holes: by the device where it promises them, else by writing.
+
+        Yields the bytes of each step. Chunks may be put meanwhile. Raises DiskFailed.
+        """
         for low, high in map_.holes(self.start, self.end):
-            yield from self._zeros(low, high)
+            shift = self._at - self.start
+            first, last = -(-(low + shift) // BLOCK) * BLOCK, (high + shift) // BLOCK * BLOCK
+            if not self._promises_zeros or last - first < _SMALL_HOLE:
+                yield from self._zeros(low, high)
+                continue
+            yield from self._zeros(low, first - shift)
+            yield from self._punch(first, last)
+            yield from self._zeros(last - shift, high)
+
+    def _punch(self, first: int, last: int) -> Iterator[int]:
+        done = first
+        try:
+            for step in blockdev.punch(self._direct, first, last - first):
+                done += step
+                yield step
+        except OSError as err:
+            if err.errno not in _NO_PROMISE:
+                raise DiskFailed(f"{self.path}: {err.strerror} while making zeros of {done} to {last}") from err
+            self._promises_zeros = False
+            yield from self._zeros(done - self._at + self.start, last - self._at + self.start)
 
     def _zeros(self, low: int, high: int) -> Iterator[int]:
         zeros = blockdev.Buffer.zeros

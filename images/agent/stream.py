@@ -2,7 +2,7 @@
 
 A lane is a thread with one connection and two buffers. There are more lanes than cores: while some wait for the
 network or a disk, others decode. Memory is bounded by the lanes: each has room for the largest chunk as it is fetched
-and as it is written, 34 MiB at the very most.
+and as it is written, 33 MiB at the very most.
 
 What lies outside the partitions (boot code, partition table and its copy) is blanked first and written last, when all
 else is on the medium. Until then the disk is not bootable, whatever breaks or loses power.
@@ -120,17 +120,22 @@ class _Lane(threading.Thread):
         self.line = Line(image["url"])
 
     def run(self) -> None:
-        decoder = zstd.FrameDecoder()
+        try:
+            self._work()
+        except BaseException as err:
+            self._course.fail(err)
+        finally:
+            self._course.leave()
+
+    def _work(self) -> None:
         frame, raw = (blockdev.Buffer(size) for size in self._sizes)
+        decoder = zstd.FrameDecoder()
         try:
             while wanted := self._course.take():
                 for chunk in self.line.frames(wanted, self._total, frame.view):
                     self._land(chunk, decoder, frame, raw)
-        except BaseException as err:
-            self._course.fail(err)
         finally:
             decoder.close()
-            self._course.leave()
 
     def _land(self, chunk: Chunk, decoder: zstd.FrameDecoder, frame: blockdev.Buffer, raw: blockdev.Buffer) -> None:
         try:
@@ -187,17 +192,16 @@ def _makes_bootable(chunk: Chunk, map_: Map) -> bool:
 def _clear(
     landings: Sequence[Landing], map_: Map, last: Sequence[Chunk], may_write: threading.Event
 ) -> Iterator[object]:
-    """Make the targets unbootable, then their holes zeros; `may_write` is set when data may be written, too."""
+    """Make the targets unbootable, set `may_write`, then make their holes zeros."""
     for landing in landings:
         for chunk in last:
             landing.blank(chunk.offset, chunk.end)
         if landing.is_disk:
             landing.blank_end()
     _flush(landings)
-    unpromised = [landing for landing in landings if not landing.punch()]
     may_write.set()
-    for landing in unpromised:
-        yield from landing.fill_holes(map_)
+    for landing in landings:
+        yield from landing.clear_holes(map_)
 
 
 def _run(
