@@ -425,6 +425,18 @@ CREATE TABLE public.free_block (
     tagged boolean DEFAULT false NOT NULL
 );
 
+CREATE TABLE public.handover_rule (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    plan_id uuid,
+    vendor text DEFAULT ''::text NOT NULL,
+    product text DEFAULT ''::text NOT NULL,
+    ways text[] NOT NULL,
+    note text DEFAULT ''::text NOT NULL,
+    changed_at timestamp with time zone NOT NULL,
+    changed_by text NOT NULL,
+    CONSTRAINT handover_ways CHECK (((ways <@ ARRAY['switch_root'::text, 'kexec'::text, 'reboot'::text]) AND (cardinality(ways) > 0)))
+);
+
 CREATE TABLE public.idempotency (
     scope uuid NOT NULL,
     key text NOT NULL,
@@ -761,6 +773,12 @@ ALTER TABLE ONLY public.free_asn
 ALTER TABLE ONLY public.free_block
     ADD CONSTRAINT free_block_pkey PRIMARY KEY (prefix_id, block);
 
+ALTER TABLE ONLY public.handover_rule
+    ADD CONSTRAINT handover_one_rule UNIQUE NULLS NOT DISTINCT (plan_id, vendor, product);
+
+ALTER TABLE ONLY public.handover_rule
+    ADD CONSTRAINT handover_rule_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.idempotency
     ADD CONSTRAINT idempotency_pkey PRIMARY KEY (scope, key);
 
@@ -1036,6 +1054,9 @@ ALTER TABLE ONLY public.free_asn
 
 ALTER TABLE ONLY public.free_block
     ADD CONSTRAINT free_block_prefix_id_fkey FOREIGN KEY (prefix_id) REFERENCES public.prefix(id);
+
+ALTER TABLE ONLY public.handover_rule
+    ADD CONSTRAINT handover_rule_plan_id_fkey FOREIGN KEY (plan_id) REFERENCES public.plan(id);
 
 ALTER TABLE ONLY public.image_install
     ADD CONSTRAINT image_install_device_id_fkey FOREIGN KEY (device_id) REFERENCES public.device(id);

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import structlog
 from aiohttp import ClientResponse, ClientSession, ClientTimeout, TCPConnector
 
-from images.protocol import InstallSpec
+from images.protocol import Handover, InstallSpec
 from pxe.decide import Arch
 from service.clock import Clock
 from service.lab.parts import Nic
@@ -78,6 +78,7 @@ class Faults:
         self.hang_at: Stage | None = None  # stop for good on entering this stage, until the power is cut
         self.lose_dhcp = 0.0  # the share of DHCP messages lost, either way
         self.never_phones_home = False
+        self.dead_ways: set[Handover | Literal["disk"]] = set()  # ways into the installed system that end nowhere
         self.mute_images: set[str] = set()  # hashes of images whose systems never phone home
 
     @property

@@ -142,4 +142,6 @@ class LightMachine:
         await asyncio.Event().wait()
 
     def _bootable(self) -> Installed | None:
+        if "disk" in self._board.faults.dead_ways:
+            return None
         return next((disk.installed for disk in self.disks if disk.installed is not None), None)

@@ -6,6 +6,7 @@ from the network again; 401 and 403 do so at once; 404 and 409 drop the piece of
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from dataclasses import dataclass, field
@@ -136,6 +137,8 @@ class _Agent:
         )
         await self._tell(work, "done", {"result": result})
         await board.enter("handover")
+        if handover in board.faults.dead_ways:
+            await asyncio.Event().wait()
         if handover == "reboot":
             raise _BootAgain("installed")
         return system

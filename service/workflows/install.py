@@ -13,6 +13,7 @@ from service.store.course import Device
 from service.store.hardware import Machine
 from service.store.rows import Connection
 from service.workflow import Job
+from service.workflows.handover import ways_for
 
 
 def _network(links: list[Tenure], machine: Machine, nameservers: str) -> Network:
@@ -80,6 +81,6 @@ async def install_spec(job: Job, device: Device, machine: Machine) -> dict[str, 
         },
         "user": system.default_user,
         "network_style": system.network,
-        "handover": ["switch_root", "kexec", "reboot"],
+        "handover": await ways_for(job, machine),
     }
     return dict(spec)

@@ -32,6 +32,7 @@ from service.store.releases import Stage, end_install
 from service.store.rows import Connection
 from service.workflow import Back, Done, Failed, Job, Outcome, Step, Wait, Workflow
 from service.workflows.common import netboot_step, port_step, work_step
+from service.workflows.handover import NO_WAY_TRIED, another_way
 from service.workflows.install import engine_for, engine_of, install_spec
 from service.workflows.native import native_missing, native_step, native_too_slow, offer_installer
 from service.workflows.prepare import start_prepare
@@ -147,7 +148,8 @@ async def _replace(job: Job, reason: str, *, stage: Stage | None = None, never_o
             if never_on_leaf:
                 await addresses_back(conn, job.subject, now=now, by=f"run:{job.run_id}")
         await conn.execute(Q["forget_phone_home"], job.subject)
-    return Back("await_addresses", reason, {"tried": tried, "netboots": 0, "avoid": avoid})
+    again = {"tried": tried, "netboots": 0, "avoid": avoid, **NO_WAY_TRIED}
+    return Back("await_addresses", reason, again)
 
 
 async def _await_addresses(job: Job) -> Outcome:
@@ -209,12 +211,14 @@ async def _install_once(job: Job, slot: str) -> Outcome:
         spec = await install_spec(job, device, machine)
     except NotBuilt as err:
         return Wait(f"the image was taken out of service meanwhile: {err}")
+    # After another hand-over had failed the same machine is installed once more, which is work of its own.
+    slot += "".join(f".{way}" for way in job.data.get("ways_failed", []))
     outcome = await work_step(job, machine, slot, "install", spec, reboot_step="start")
     if isinstance(outcome, Done):
         told = outcome.data[slot].get("host_keys", [])
         keys = [key for key in told if isinstance(key, str) and key.startswith("ssh-")]
         await job.db.execute(Q["set_host_keys"], device.id, keys, job.parts.clock.now())
-        return Done({"host_keys": keys})
+        return Done({"host_keys": keys, "handover": outcome.data[slot].get("handover")})
     return outcome
 
 
@@ -279,6 +283,18 @@ async def _await_phone_home(job: Job) -> Outcome:
     if device.phoned_home_at is not None:
         return Done()
     return Wait("the installed system has not phoned home", 10.0)
+
+
+async def _not_home(job: Job) -> Outcome:
+    """The hand-over may be at fault, unless it is a release that is tried out: other ways before another machine."""
+    if await release_to_avoid(job, "first_boot") is not None:
+        return await _too_slow(job)
+    return await another_way(job, await placed(job)) or await _too_slow(job)
+
+
+async def _still_not_home(job: Job) -> Outcome:
+    machine = await placed(job)
+    return await another_way(job, machine) or Failed(f"{machine.name} does not come up with the system on its disk")
 
 
 async def _prove(job: Job) -> Outcome:
@@ -348,7 +364,7 @@ async def _reinstall_natively(job: Job) -> Outcome:
 
 _SEEN = (
     Step("await_network", _await_network, "port_limit_s", overrun=_network_too_slow),
-    Step("await_phone_home", _await_phone_home, "first_boot_limit_s", overrun=_too_slow),
+    Step("await_phone_home", _await_phone_home, "first_boot_limit_s", overrun=_not_home),
     Step("prove", _prove, "prove_limit_s", overrun=_too_slow),
     Step("activate", _activate, "leaf_limit_s"),
 )
@@ -374,6 +390,7 @@ REINSTALL = Workflow(
         Step("install", _reinstall, "install_limit_s"),
         Step("native_install", _reinstall_natively, "native_limit_s"),
         Step("await_network", _await_port, "port_limit_s"),
-        *(replace(step, overrun=None) for step in _SEEN[1:]),
+        replace(_SEEN[1], overrun=_still_not_home),
+        *(replace(step, overrun=None) for step in _SEEN[2:]),
     ),
 )
