@@ -934,6 +934,8 @@ CREATE INDEX device_by_project ON public.device USING btree (project_id, created
 
 CREATE INDEX device_waiting ON public.device USING btree (facility_id, plan_id) WHERE (state = ANY (ARRAY['queued'::text, 'provisioning'::text]));
 
+CREATE INDEX erase_certificate_of_machine ON public.erase_certificate USING btree (machine_id, created_at DESC);
+
 CREATE INDEX event_by_device ON public.event USING btree (device_id, seq DESC);
 
 CREATE INDEX event_by_machine ON public.event USING btree (machine_id, seq DESC);

@@ -15,7 +15,7 @@ from ipam.committer import Committer
 from service.addresses import asn_routes, dns_routes, grant_routes, ledger_routes, prefix_routes, report_routes
 from service.addresses.exchange_routes import Exchange
 from service.addresses.rdap import Rdap
-from service.admin import boot_routes, handover_routes, leaf_routes, release_routes
+from service.admin import boot_routes, certificate_routes, handover_routes, leaf_routes, release_routes
 from service.admin.read import ADMIN_ROUTES
 from service.api import (
     account_routes,
@@ -68,6 +68,7 @@ ROUTES: tuple[Route, ...] = (
     *dns_routes.ROUTES,
     *asn_routes.ROUTES,
     *ADMIN_ROUTES,
+    *certificate_routes.ROUTES,
     *leaf_routes.ROUTES,
     *boot_routes.ROUTES,
     *release_routes.ROUTES,

@@ -41,6 +41,18 @@ MACHINE: list[Column] = [
     ("STEP", "run.step"),
     ("PORT FAULT", "port_fault"),
 ]
+CERTIFIED: list[Column] = [
+    ("ERASED", "created_at"),
+    ("DISK", "path"),
+    ("SERIAL", "serial"),
+    ("SIZE", lambda disk: f"{disk['bytes'] / 1e9:.1f} GB"),
+    ("METHOD", "method"),
+    ("SECONDS", "seconds"),
+    ("SAMPLES", lambda disk: f"{disk['samples_clean']}/{disk['samples_read']}"),
+    ("SHOW", "verdict"),
+    ("NOT SERVED", lambda disk: [one["method"] for one in disk.get("attempts", []) if one["outcome"] != "done"]),
+    ("SIGNED", "valid"),
+]
 DISCOVERED: list[Column] = [
     ("LEAF", "leaf"),
     ("PORT", "port"),
@@ -133,6 +145,17 @@ def show_machine(args: Namespace, client: Client, out: Output) -> int:
     return 0
 
 
+def list_certificates(args: Namespace, client: Client, out: Output) -> int:
+    """List what was erased on a machine, disk by disk: how, and what samples showed afterwards."""
+    found = client.get(f"/admin/v1/machines/{escaped(args.machine)}/certificates")["certificates"]
+    if out.as_json:
+        out.json(found)
+        return 0
+    told = ("created_at", "valid")
+    out.rows([disk | {name: one[name] for name in told} for one in found for disk in one["disks"]], CERTIFIED)
+    return 0
+
+
 def prepare_machine(args: Namespace, client: Client, out: Output) -> int:
     """Send a machine without a device through preparation (again): erased, certified, into the pool."""
     done = client.post(f"/admin/v1/machines/{escaped(args.machine)}/prepare", {})
@@ -193,6 +216,7 @@ COMMANDS = (
     Command("machine", "list", list_machines, _machines),
     Command("machine", "show", show_machine, _machine),
     Command("machine", "prepare", prepare_machine, _machine),
+    Command("machine", "certificates", list_certificates, _machine),
     Command("machine", "discovered", list_discovered),
     Command("machine", "misplaced", list_misplaced),
     Command("boot-node", "list", list_boot_nodes),

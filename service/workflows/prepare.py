@@ -7,14 +7,12 @@ to the pool without a certificate.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import json
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from service.bgp import port_closing
+from service.certificates import signature_of
 from service.elastic import addresses_back
 from service.lifecycle import MachineEvent, MachineState
 from service.store.events import add_event
@@ -120,8 +118,7 @@ async def _certify(job: Job) -> Outcome:
     inventory = await job.db.fetchval(Q["inventory_of_machine"], machine.id)
     if why := unclean(evidence, inventory):
         return Failed(f"the erase is not proved: {why}")
-    text = json.dumps({"machine": str(machine.id), "run": str(job.run_id), "evidence": evidence}, sort_keys=True)
-    signature = hmac.digest(job.parts.key, text.encode(), hashlib.sha256)
+    signature = signature_of(job.parts.key, machine.id, job.run_id, evidence)
     async with job.transaction() as conn:
         await conn.execute(Q["certify_erase"], machine.id, job.run_id, evidence, signature)
     return Done()

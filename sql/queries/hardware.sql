@@ -143,6 +143,10 @@ SELECT inventory FROM machine WHERE id = $1
 INSERT INTO erase_certificate (machine_id, run_id, evidence, signature) VALUES ($1, $2, $3, $4)
 ON CONFLICT (run_id) DO NOTHING
 
+-- name: certificates_of_machine
+SELECT id, run_id, evidence, signature, created_at FROM erase_certificate WHERE machine_id = $1
+ORDER BY created_at DESC LIMIT 100
+
 -- name: notify
 SELECT pg_notify('roundhouse', $1)
 
