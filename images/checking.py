@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from images.fetching import Stopped, never
 from images.store import FILES, HASH
 
 CORRUPT = "corrupt"  # folder of what was moved aside
@@ -48,11 +49,13 @@ def checking(store: Path) -> Iterator[bool]:
         yield True
 
 
-def check_due(store: Path, *, interval_s: float, bytes_per_s: float | None = None) -> list[Corrupt]:
+def check_due(
+    store: Path, *, interval_s: float, bytes_per_s: float | None = None, stopped: Stopped = never
+) -> list[Corrupt]:
     """Check the files that are new or changed, and one whose last check is longer ago; what was moved aside.
 
     One, so that a file which comes meanwhile need not wait for all. `bytes_per_s` slows its reading; new files are
-    read as fast as it goes.
+    read as fast as it goes. Once `stopped` says so, no further file is read.
     """
     notes, now = _read_notes(store), time.time_ns()
     marks = dict(_marks(store))
@@ -64,7 +67,9 @@ def check_due(store: Path, *, interval_s: float, bytes_per_s: float | None = Non
     for name in (*changed, *due):
         path = store / FILES / name
         try:
-            digest = _hash(path, None if name in changed else bytes_per_s)
+            digest = _hash(path, None if name in changed else bytes_per_s, stopped)
+            if digest is None:
+                break
             if digest != name:
                 kept.pop(name, None)
                 found.append(_set_aside(store, path, digest))
@@ -111,10 +116,13 @@ def _mark(path: Path) -> _Mark:
     return [stat.st_ino, stat.st_size, stat.st_mtime_ns]
 
 
-def _hash(path: Path, bytes_per_s: float | None) -> str:
+def _hash(path: Path, bytes_per_s: float | None, stopped: Stopped) -> str | None:
+    """The content's sha256; None when it was not read to its end."""
     digest, began, done = hashlib.sha256(), time.monotonic(), 0
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
+            if stopped():
+                return None
             digest.update(chunk)
             done += len(chunk)
             if bytes_per_s is not None:

@@ -7,6 +7,7 @@ import os
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from http.client import HTTPException
 from pathlib import Path
 from typing import BinaryIO
@@ -15,10 +16,17 @@ from urllib.parse import urlsplit
 from images.store import FILES, StoredFile, hash_file, is_there, locked, sync_folder
 
 INCOMING = "incoming"  # folder of what has come in part
-_TIMEOUT_S = 30.0  # without a byte
+_TIMEOUT_S = 15.0  # without a byte
 _PAUSES_S = (0.0, 0.1, 0.3, 1.0, 2.0)  # before each try
 _CHUNK = 1 << 20
 _BROKEN = (OSError, HTTPException)
+
+Stopped = Callable[[], bool]
+
+
+def never() -> bool:
+    """For work that nobody stops."""
+    return False
 
 
 class NotFetched(Exception):
@@ -60,8 +68,8 @@ def read_url(url: str, largest: int) -> bytes:
     raise NotFetched(f"{url}: {why}")
 
 
-def fetch(store: Path, url: str, wanted: StoredFile) -> None:
-    """Have the file in the store. Raises NotFetched.
+def fetch(store: Path, url: str, wanted: StoredFile, stopped: Stopped = never) -> None:
+    """Have the file in the store. Raises NotFetched; also when `stopped` says so, and what has come is kept then.
 
     Any number of processes may want the same file; one fetches it and the others wait.
     """
@@ -79,7 +87,7 @@ def fetch(store: Path, url: str, wanted: StoredFile) -> None:
             if not _still(part, file):
                 continue  # somebody else has finished or given up this very part
             try:
-                _go_on(f"{url}/{wanted.file}", file, wanted.bytes)
+                _go_on(f"{url}/{wanted.file}", file, wanted.bytes, stopped)
                 _enter(store, part, file, wanted)
                 return
             except _Wrong as err:
@@ -103,8 +111,8 @@ def _still(part: Path, file: BinaryIO) -> bool:
         return False
 
 
-def _go_on(url: str, file: BinaryIO, size: int) -> None:
-    """Append what is missing. Raises _Wrong, HTTPError, OSError, HTTPException; what came before stays."""
+def _go_on(url: str, file: BinaryIO, size: int, stopped: Stopped) -> None:
+    """Append what is missing. Raises _Wrong, NotFetched, HTTPError, OSError, HTTPException; what came before stays."""
     start = file.seek(0, os.SEEK_END)
     if start > size:
         raise _Wrong(f"there are more than {size} bytes")
@@ -120,6 +128,8 @@ def _go_on(url: str, file: BinaryIO, size: int) -> None:
         while start < size and (piece := answer.read(min(_CHUNK, size - start))):
             file.write(piece)
             start += len(piece)
+            if stopped():
+                raise NotFetched(f"{url} was not read to its end: stopped")
         file.flush()
         if start < size:
             raise ConnectionError(f"it ended after {start} of {size} bytes")

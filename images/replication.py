@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from images.fetching import NotFetched, base_url, fetch, read_url
+from images.fetching import NotFetched, Stopped, base_url, fetch, never, read_url
 from images.signing import NotSigned, PublicKeys, check
 from images.store import (
     INDEX,
@@ -58,10 +58,12 @@ def sync(
     keys: PublicKeys = _NO_KEYS,
     wanted: Mapping[str, Collection[str]] = _NOTHING,
     parallel: int = 4,
+    stopped: Stopped = never,
 ) -> Synced:
     """Take over what the store at `url` gives out, and what it has that is newer. Raises PeerFailed, StoreError.
 
     `slugs`: only these; None: all. `keys`: releases must be signed by one of them. `wanted`: further releases by slug.
+    What was fetched when `stopped` says so is kept for the next time.
     """
     url, theirs = _index_of(url)
     ours = load_releases(store)
@@ -88,7 +90,7 @@ def sync(
             else:
                 told.append(wrong)
     missing = {file.sha256: file for one in chosen for file in one.files.values() if not is_there(store, file)}
-    failures = _fetch_all(store, url, list(missing.values()), parallel)
+    failures = _fetch_all(store, url, list(missing.values()), parallel, stopped)
     came = sum(file.bytes for file in missing.values() if is_there(store, file))
     whole = [one for one in chosen if all(is_there(store, file) for file in one.files.values())]
     entered, promoted, more = _enter(store, followed, whole, signed=bool(keys))
@@ -126,12 +128,13 @@ def _untrusted(name: str, release: Artefact, keys: PublicKeys) -> str | None:
     return None
 
 
-def _fetch_all(store: Path, url: str, files: Sequence[StoredFile], parallel: int) -> list[str]:
+def _fetch_all(store: Path, url: str, files: Sequence[StoredFile], parallel: int, stopped: Stopped) -> list[str]:
     """What could not be had, each with the reason."""
 
     def one(file: StoredFile) -> str | None:
         try:
-            fetch(store, url, file)
+            if not stopped():
+                fetch(store, url, file, stopped)
         except (NotFetched, OSError) as err:
             return str(err).removeprefix(f"{url}/")
         return None

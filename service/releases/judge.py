@@ -60,7 +60,7 @@ def judge(new: Results, old: Results, *, percent: int, enough: int, at_this_step
         if chance < CHANCE:
             why = f"{told}; chance would explain that in {100 * chance:.2g} of 100 cases"
             return Verdict("roll_back", percent, why)
-        return Verdict("wait", percent, f"{told}; that are too few to tell")
+        return Verdict("wait", percent, f"{told}; too few to tell")
     if (slow := _slower(new, old)) is not None:
         return Verdict("roll_back", percent, slow)
     if at_this_step < enough:

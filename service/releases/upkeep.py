@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from datetime import datetime, timedelta
 
 import structlog
@@ -15,7 +16,7 @@ from service.parts import Parts
 from service.settings import image_keys_of, listed
 from service.store.events import add_event
 from service.store.releases import releases_referred_to
-from service.store.rows import Pool
+from service.store.rows import AWAY, Pool
 
 log = structlog.get_logger()
 
@@ -38,17 +39,28 @@ class Upkeep:
         self._root = parts.images.root
         self._keys = image_keys_of(parts.settings)
         self._peers = listed(parts.settings.image_peers)
+        self._stop = threading.Event()
+        self._failure = ""
         self._synced_at: datetime | None = None
         self._collected_at: datetime | None = None
 
     async def run(self) -> None:
         """Work until cancelled."""
-        while True:
-            try:
-                await self.look()
-            except Exception:
-                log.warning("image_store_upkeep_failed", exc_info=True)
-            await self._parts.clock.sleep(_LOOK_S)
+        try:
+            while True:
+                failure = ""
+                try:
+                    await self.look()
+                except AWAY as err:
+                    failure = f"{type(err).__name__}: {err}"
+                except Exception:
+                    log.exception("image_store_upkeep_error")
+                if failure and failure != self._failure:  # a store that cannot be written to stays so
+                    log.warning("image_store_upkeep_failed", reason=failure)
+                self._failure = failure
+                await self._parts.clock.sleep(_LOOK_S)
+        finally:
+            self._stop.set()  # a process that ends waits for its threads
 
     async def look(self) -> None:
         """Do what is due, unless another process of this host is at it."""
@@ -59,7 +71,11 @@ class Upkeep:
             if not mine:
                 return
             corrupt = await asyncio.to_thread(
-                check_due, self._root, interval_s=settings.image_check_s, bytes_per_s=_CHECKED_BYTES_PER_S
+                check_due,
+                self._root,
+                interval_s=settings.image_check_s,
+                bytes_per_s=_CHECKED_BYTES_PER_S,
+                stopped=self._stop.is_set,
             )
             for one in corrupt:
                 await self._tell(one)
@@ -83,7 +99,9 @@ class Upkeep:
         wanted = await releases_referred_to(self._db)
         for url in self._peers:
             try:
-                found = await asyncio.to_thread(sync, self._root, url, keys=self._keys, wanted=wanted)
+                found = await asyncio.to_thread(
+                    sync, self._root, url, keys=self._keys, wanted=wanted, stopped=self._stop.is_set
+                )
             except (PeerFailed, StoreError, OSError) as err:
                 log.warning("image_peer_failed", peer=url, reason=str(err))
                 continue

@@ -60,6 +60,7 @@ SELECT release, state, failure, seconds, ended_at
 FROM image_install
 WHERE slug = $1 AND state <> 'running' AND (cardinality($4::text[]) = 0 OR plan = ANY($4))
   AND (release = $2 AND started_at >= $5 OR release = $3 AND started_at >= $6)
+ORDER BY ended_at DESC LIMIT 10000
 
 -- name: install_results
 SELECT i.slug, i.release, i.plan, count(*) FILTER (WHERE i.state = 'active') AS active,

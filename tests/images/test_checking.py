@@ -87,3 +87,9 @@ def test_one_process_checks_at_a_time(tmp_path: Path) -> None:
         assert other.stdout == "False\n"
     other = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
     assert other.stdout == "True\n"
+
+
+def test_whoever_stops_does_not_wait_for_a_file_to_be_read(tmp_path: Path) -> None:
+    store.publish(tmp_path, made(tmp_path, "one"))
+    assert check_due(tmp_path, interval_s=NEVER, stopped=lambda: True) == []
+    assert not (tmp_path / ".checked.json").exists()

@@ -332,3 +332,12 @@ def test_a_file_that_was_moved_aside_comes_again(theirs: Path, ours: Path) -> No
         assert sync(ours, server.url).bytes == old.image.bytes
     assert store.release(ours, "debian_12") == newer
     assert old.id in whole(ours)["debian_12"]
+
+
+def test_who_is_stopped_goes_on_the_next_time(theirs: Path, ours: Path) -> None:
+    asked = iter([False, False, *[True] * 100])
+    with serving(BrokenServer(theirs)) as server:
+        found = sync(ours, server.url, parallel=1, stopped=lambda: next(asked))
+        assert found.releases == ()
+        assert sync(ours, server.url).told == ()
+    assert whole(ours) == whole(theirs)

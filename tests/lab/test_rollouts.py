@@ -66,7 +66,7 @@ async def told(running: Lab) -> list[str]:
 
 async def test_a_release_that_never_phones_home_goes_back_by_itself(database_url: str, tmp_path: Path) -> None:
     asked = LabSettings(machines=12, leaves=2)
-    async with lab(database_url, tmp_path, asked, first_boot_limit_s=8) as (running, customer):
+    async with lab(database_url, tmp_path, asked, first_boot_limit_s=12) as (running, customer):
         db, root = running.service.db, running.service.parts.images.root
         good, bad = store.release(root, SLUG), second_release(running)
         assert bad.image is not None
