@@ -40,16 +40,21 @@ async def _begin(conn: Connection, job: Job, device: Device, machine: Machine, s
         await begin_install(conn, job.run_id, device.id, machine.id, slug, release, machine.plan, now)
 
 
-async def release_to_avoid(job: Job, stage: Stage | None) -> str | None:
-    """The release that the run's device should not get again, if it failed on one that was being tried out.
+async def on_trial(job: Job) -> bool:
+    """Whether the run's device has a release that is being tried out, or was taken back, and has not failed on it yet.
 
     It is told once in a run: the machines that fail afterwards fail on a release that others do well on.
     """
-    if stage == "network" or job.data.get("avoid") is not None:
+    if job.data.get("avoid") is not None:
+        return False
+    device = await device_by_id(job.db, job.subject)
+    found: bool | None = await job.db.fetchval(Q["tried_out"], device.operating_system, device.image_release)
+    return bool(found)
+
+
+async def release_to_avoid(job: Job, stage: Stage | None) -> str | None:
+    """The release that the run's device should not get again now that its install has failed, if there is one."""
+    if stage == "network" or not await on_trial(job):
         told: str | None = job.data.get("avoid")
         return told
-    device = await device_by_id(job.db, job.subject)
-    if device.image_release is None:
-        return None
-    tried_out = await job.db.fetchval(Q["tried_out"], device.operating_system, device.image_release)
-    return device.image_release if tried_out else None
+    return (await device_by_id(job.db, job.subject)).image_release

@@ -16,7 +16,7 @@ from ipam.prefixes import prefixes_for
 from service.artefacts import NotBuilt
 from service.elastic import addresses_back, let_go, rehome, whereabouts
 from service.lifecycle import DeviceEvent, MachineEvent, MachineState
-from service.releases.course import give_release, keep_release, release_to_avoid
+from service.releases.course import give_release, keep_release, on_trial, release_to_avoid
 from service.store.course import Device, device_by_id, move_device
 from service.store.events import add_event
 from service.store.hardware import (
@@ -287,7 +287,7 @@ async def _await_phone_home(job: Job) -> Outcome:
 
 async def _not_home(job: Job) -> Outcome:
     """The hand-over may be at fault, unless it is a release that is tried out: other ways before another machine."""
-    if await release_to_avoid(job, "first_boot") is not None:
+    if await on_trial(job):
         return await _too_slow(job)
     return await another_way(job, await placed(job)) or await _too_slow(job)
 
@@ -310,8 +310,7 @@ async def _prove(job: Job) -> Outcome:
     expected = [key.split()[1] for key in device.host_keys]
     if seen.split()[1] not in expected:
         reason = f"{public.host.ip} shows a host key that the install did not make"
-        tried_out = job.data.get("avoid") is None and await release_to_avoid(job, "prove") is not None
-        return await _replace(job, reason, stage="prove") if tried_out else Failed(reason)
+        return await _replace(job, reason, stage="prove") if await on_trial(job) else Failed(reason)
     return Done()
 
 
