@@ -21,6 +21,7 @@ from pxe.http import source_address
 from service.boot.decider import Saw
 from service.boot.feed import boot_link_query
 from service.boot.token import BadToken, digest, read
+from service.firmware_bundles import bundle_by_hash
 from service.parts import Parts
 from service.secrets import open_sealed
 from service.stages import passed
@@ -29,6 +30,7 @@ from service.store.inventories import told_inventory
 from service.store.notify import Hub
 from service.store.rows import Pool
 from service.store.runs import signal_all
+from service.workflows.rescue import login_told
 from sql.loader import Q
 
 log = structlog.get_logger()
@@ -53,6 +55,8 @@ class Agents:
             web.post("/agent/v1/hello", self._hello),
             web.post("/agent/v1/inventory", self._inventory),
             web.get("/agent/v1/work", self._work),
+            web.post("/agent/v1/sink", self._sink),
+            web.get("/agent/v1/bundles/{sha256}", self._bundle),
             web.post("/agent/v1/work/{id}/progress", self._progress),
             web.post("/agent/v1/work/{id}/done", self._done),
             web.post("/agent/v1/work/{id}/failed", self._failed),
@@ -181,9 +185,12 @@ class Agents:
     async def _progress(self, request: web.Request) -> web.Response:
         machine_id, work_id = await self._agent(request), _work_id(request)
         body = await _json(request)
-        stage = str(body.get("stage", ""))[:40]
+        stage, told = str(body.get("stage", ""))[:40], body.get("result")
+        result = told if isinstance(told, dict) else None
+        subject = None
         async with self._db.acquire() as conn, conn.transaction():
-            run_id = await conn.fetchval(
+            known = await conn.fetchval(Q["work_result"], work_id, machine_id)
+            row = await conn.fetchrow(
                 Q["work_progress"],
                 work_id,
                 machine_id,
@@ -192,11 +199,37 @@ class Agents:
                 int(_number(body.get("bytes_done"), 0)),
                 int(_number(body.get("bytes_total"), 0)),
                 self._parts.clock.now(),
+                int(_number(body.get("bytes_per_s"), 0)),
+                result,
             )
-            if run_id is None:
+            if row is None:
                 raise _problem(web.HTTPConflict, "this work is no longer yours")
-            await passed(conn, run_id, stage)
+            if row["kind"] == "install":
+                await passed(conn, row["run_id"], stage)
+            if result is not None and result != known:
+                subject = await conn.fetchval(Q["subject_of_run"], row["run_id"])
+                if row["kind"] == "rescue":
+                    await login_told(conn, machine_id, result)
+        await signal_all(self._db, [subject], now=self._parts.clock.now())
         return web.Response(status=204)
+
+    async def _sink(self, request: web.Request) -> web.Response:
+        """Takes whatever a burn-in sends, to see how fast that goes."""
+        if await self._boot_link_at(request) is None:
+            raise _problem(web.HTTPForbidden, "this is no boot link of ours")
+        count = 0
+        async for piece in request.content.iter_any():
+            count += len(piece)
+        return web.json_response({"bytes": count})
+
+    async def _bundle(self, request: web.Request) -> web.StreamResponse:
+        """A firmware bundle by its hash, to whoever is at a boot link of ours."""
+        if await self._boot_link_at(request) is None:
+            raise _problem(web.HTTPForbidden, "this is no boot link of ours")
+        path = await asyncio.to_thread(bundle_by_hash, self._parts.settings, request.match_info["sha256"])
+        if path is None:
+            raise _problem(web.HTTPNotFound, "there is no such bundle")
+        return web.FileResponse(path)
 
     async def _done(self, request: web.Request) -> web.Response:
         body = await _json(request)

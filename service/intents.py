@@ -22,9 +22,10 @@ from service.workflow import Workflow
 from service.workflows.power import POWER
 from service.workflows.prepare import start_prepare
 from service.workflows.provision import PROVISION, REINSTALL, SLOTS
+from service.workflows.rescue import RESCUE, leave_rescue
 from sql.loader import Q
 
-ACTIONS = ("reboot", "power_on", "power_off", "reinstall")
+ACTIONS = ("reboot", "power_on", "power_off", "rescue", "reinstall")
 
 
 async def order_device(conn: Connection, device_id: UUID, *, settings: Settings, clock: Clock) -> None:
@@ -77,7 +78,16 @@ async def act(
     device, now = await device_by_id(conn, device_id), clock.now()
     if await conn.fetchval(Q["run_under_way"], device_id):
         raise IllegalMove(f"the device is {device.state} and takes no {action} before that has ended")
+    if action != "rescue":
+        await leave_rescue(conn, device_id, now=now)
     match action:
+        case "rescue":
+            if device.state is not DeviceState.ACTIVE:
+                raise IllegalMove(f"a device that is {device.state} takes no rescue")
+            if not device.ssh_keys:
+                raise IllegalMove("the device has no SSH key to let anybody in by")
+            limit = timedelta(seconds=settings.netboot_limit_s)
+            await _start(conn, RESCUE, device_id, {}, now=now, limit=limit)
         case "reinstall":
             await move_device(conn, device, DeviceEvent.REINSTALL, now=now)
             # The device shows the new system when its old one begins to go.

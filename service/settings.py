@@ -70,6 +70,7 @@ class Settings:
     prove_limit_s: int = 120  # from the phone-home until SSH shows the host key
     leaf_limit_s: int = 900  # for the leaf to take a port away; the machine goes to quarantine then
     erase_limit_s: int = 86400  # overwriting a large disk takes hours
+    firmware_dir: str = ""  # folder of the firmware bundles that operators may run on machines; empty: none may be run
     cool_down_s: int = 3600  # before an address that came back is given out again
     rdap_provider: str = ""  # whose the space that no customer owns is, as RDAP tells it; empty: nobody is named
     rdap_abuse_email: str = ""  # where abuse is reported to, in every answer of RDAP; empty: nowhere

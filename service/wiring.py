@@ -17,6 +17,7 @@ from aiohttp import web
 
 from images.catalogue import load_catalogue
 from service.addresses.dns_updates import run_reverse_dns
+from service.admin.machine_work import MachineWork
 from service.admin.routes import Operations
 from service.api.app import make_api
 from service.artefacts import Artefacts
@@ -34,16 +35,19 @@ from service.store.notify import Hub
 from service.store.rows import Pool, open_pool
 from service.worker import Worker
 from service.workflow import Workflow
+from service.workflows.burn_in import BURN_IN, FIRMWARE
 from service.workflows.power import POWER
 from service.workflows.prepare import PREPARE
 from service.workflows.provision import PROVISION, REINSTALL
+from service.workflows.rescue import RESCUE, SSH
 from sql.migrate import migrate
 
 log = structlog.get_logger()
 
 ROLES = ("api", "worker", "boot")  # what a process may be; all of them unless it is told
 
-WORKFLOWS: Mapping[str, Workflow] = {workflow.name: workflow for workflow in (PROVISION, PREPARE, REINSTALL, POWER)}
+_WORKFLOWS = (PROVISION, PREPARE, REINSTALL, POWER, BURN_IN, FIRMWARE, RESCUE, SSH)
+WORKFLOWS: Mapping[str, Workflow] = {workflow.name: workflow for workflow in _WORKFLOWS}
 
 _POOL = 24  # connections: more do not make two cores faster
 
@@ -159,6 +163,7 @@ async def _service(
         if "api" in roles:
             api = make_api(db, settings, parts.catalogue, parts.clock, hub)
             Operations(db, parts).add_routes(api)
+            MachineWork(db, parts).add_routes(api)
             await _serve_app(stack, api, api_sockets)
         if "boot" in roles:
             await stack.enter_async_context(boot_node(db, database_url, parts, hub, tasks, boot_sockets))

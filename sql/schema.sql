@@ -118,7 +118,8 @@ CREATE TABLE public.agent_work (
     taken_at timestamp with time zone,
     progress_at timestamp with time zone,
     finished_at timestamp with time zone,
-    CONSTRAINT agent_work_kind_check CHECK ((kind = ANY (ARRAY['install'::text, 'erase'::text, 'reboot'::text]))),
+    bytes_per_s bigint DEFAULT 0 NOT NULL,
+    CONSTRAINT agent_work_kind_check CHECK ((kind = ANY (ARRAY['install'::text, 'erase'::text, 'reboot'::text, 'burn_in'::text, 'rescue'::text, 'firmware'::text]))),
     CONSTRAINT agent_work_state_check CHECK ((state = ANY (ARRAY['offered'::text, 'taken'::text, 'done'::text, 'failed'::text, 'withdrawn'::text])))
 );
 
@@ -346,7 +347,8 @@ CREATE TABLE public.machine (
     reason text,
     state_since timestamp with time zone DEFAULT now() NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
-    secure_boot boolean DEFAULT false NOT NULL
+    secure_boot boolean DEFAULT false NOT NULL,
+    rescue boolean DEFAULT false NOT NULL
 );
 
 CREATE TABLE public.discovery (
@@ -539,6 +541,7 @@ CREATE TABLE public.plan (
     specs jsonb NOT NULL,
     price_hourly numeric(10,4) NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    burn_in jsonb DEFAULT '{}'::jsonb NOT NULL,
     CONSTRAINT plan_price_hourly_check CHECK ((price_hourly >= (0)::numeric))
 );
 
@@ -919,6 +922,8 @@ CREATE INDEX abuse_tag_block ON public.abuse_tag USING gist (block inet_ops) WHE
 CREATE UNIQUE INDEX abuse_tag_once ON public.abuse_tag USING btree (vrf_id, block, tag) WHERE (cleared_at IS NULL);
 
 CREATE INDEX agent_session_of_machine ON public.agent_session USING btree (machine_id, issued_at DESC) WHERE (ended_at IS NULL);
+
+CREATE INDEX agent_work_machine ON public.agent_work USING btree (machine_id, created_at);
 
 CREATE UNIQUE INDEX agent_work_open ON public.agent_work USING btree (machine_id) WHERE (state = ANY (ARRAY['offered'::text, 'taken'::text]));
 

@@ -20,6 +20,7 @@ from service.leaves.fabric import FabricEntry
 from service.parts import Parts
 from service.secrets import seal
 from service.store.rows import Connection
+from service.workflows.burn_in import PARTS, start_burn_in
 from service.workflows.prepare import start_prepare
 from sql.loader import Q
 
@@ -79,6 +80,7 @@ class MachineEntry(_Model):
     bmc_url: str
     bmc_username: str
     bmc_password: str
+    burn_in_minutes: Annotated[int, Field(ge=0, le=1200)] = 0  # before it comes to the pool for the first time; 0: not
 
 
 class FreePortsEntry(_Model):
@@ -169,5 +171,9 @@ async def _enrol_machine(conn: Connection, facility: str, machine: MachineEntry,
     # Whoever was found at the port boots again, as this machine.
     await conn.fetch(Q["forget_discovery"], port_id)
     if row["state"] == "enrolled":
-        limit = timedelta(seconds=parts.settings.erase_limit_s)
-        await start_prepare(conn, row["id"], None, "it was enrolled", now=now, limit=limit)
+        settings, seconds = parts.settings, 60 * machine.burn_in_minutes
+        if seconds:
+            await start_burn_in(conn, row["id"], seconds=seconds, parts=list(PARTS), now=now, settings=settings)
+        else:
+            limit = timedelta(seconds=settings.erase_limit_s)
+            await start_prepare(conn, row["id"], None, "it was enrolled", now=now, limit=limit)

@@ -15,7 +15,14 @@ from ipam.committer import Committer
 from service.addresses import asn_routes, dns_routes, grant_routes, ledger_routes, prefix_routes, report_routes
 from service.addresses.exchange_routes import Exchange
 from service.addresses.rdap import Rdap
-from service.admin import boot_routes, certificate_routes, handover_routes, leaf_routes, release_routes
+from service.admin import (
+    boot_routes,
+    certificate_routes,
+    handover_routes,
+    leaf_routes,
+    machine_work,
+    release_routes,
+)
 from service.admin.read import ADMIN_ROUTES
 from service.api import (
     account_routes,
@@ -73,6 +80,7 @@ ROUTES: tuple[Route, ...] = (
     *boot_routes.ROUTES,
     *release_routes.ROUTES,
     *handover_routes.ROUTES,
+    *machine_work.ROUTES,
 )
 
 

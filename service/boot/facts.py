@@ -32,6 +32,7 @@ class PortFacts:
     operating_system: str | None = None
     always_pxe: bool = False
     engine: str | None = None  # that the device asks for; None: as the catalogue says of its system
+    rescue: bool = False  # the device is to be in the in-RAM installer, and its disk left alone
     # The host's sides of the boot links: the addresses after the leaf's. Made once, not with every request.
     host: IPv4Interface | None = field(init=False, compare=False)
     host6: IPv6Interface | None = field(init=False, compare=False)
@@ -77,4 +78,6 @@ def boot_target(facts: PortFacts, *, ipxe: bool, mac: str | None, stranger: bool
     if facts.state is None:
         return Target.WAIT if stranger else Target.INSTALLER
     target = target_of(facts.state, installed=facts.installed, ipxe=ipxe, always_pxe=facts.always_pxe)
+    if facts.rescue and facts.state is MachineState.IN_USE:
+        target = Target.INSTALLER
     return Target.WAIT if target is not Target.LOCAL_DISK and facts.foreign(mac) else target

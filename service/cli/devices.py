@@ -245,6 +245,7 @@ COMMANDS = (
     Command("device", "show", show, _one),
     Command("device", "delete", delete, _destroying, destroys=True),
     Command("device", "reboot", act, _one),
+    Command("device", "rescue", act, _one),
     Command("device", "power-on", act, _one),
     Command("device", "power-off", act, _one),
     Command("device", "reinstall", act, _reinstalling, destroys=True),

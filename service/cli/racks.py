@@ -8,6 +8,7 @@ from itertools import islice
 from service.cli.client import Client, escaped
 from service.cli.command import Command
 from service.cli.devices import EVENTS
+from service.cli.machine_work import facts_of
 from service.cli.output import Column, Output
 from service.cli.progress import seconds
 
@@ -53,6 +54,7 @@ CERTIFIED: list[Column] = [
     ("NOT SERVED", lambda disk: [one["method"] for one in disk.get("attempts", []) if one["outcome"] != "done"]),
     ("SIGNED", "valid"),
 ]
+FACTS: list[Column] = [("PART", "part"), ("FACT", "fact")]
 DISCOVERED: list[Column] = [
     ("LEAF", "leaf"),
     ("PORT", "port"),
@@ -139,6 +141,9 @@ def show_machine(args: Namespace, client: Client, out: Output) -> int:
     """Show one machine with what was done to it last."""
     found = client.get(f"/admin/v1/machines/{escaped(args.machine)}")
     out.one(found, MACHINE)
+    if found["inventory"] and not out.as_json:
+        print()
+        out.rows(facts_of(found["inventory"]), FACTS)
     if found["runs"] and not out.as_json:
         print()
         out.rows(found["runs"][-1]["stages"], STAGES)

@@ -20,7 +20,21 @@ from service.lab.parts import Nic
 log = structlog.get_logger()
 
 Stage = Literal[
-    "off", "post", "dhcp", "first-stage", "ipxe", "kernel", "agent", "install", "erase", "handover", "system", "foreign"
+    "off",
+    "post",
+    "dhcp",
+    "first-stage",
+    "ipxe",
+    "kernel",
+    "agent",
+    "install",
+    "erase",
+    "handover",
+    "system",
+    "foreign",
+    "burn-in",
+    "rescue",
+    "firmware",
 ]
 
 
@@ -79,6 +93,7 @@ class Faults:
         self.lose_dhcp = 0.0  # the share of DHCP messages lost, either way
         self.never_phones_home = False
         self.dead_ways: set[Handover | Literal["disk"]] = set()  # ways into the installed system that end nowhere
+        self.memory_errors = 0  # MiB that lose what is written, as a burn-in finds them
         self.mute_images: set[str] = set()  # hashes of images whose systems never phone home
 
     @property

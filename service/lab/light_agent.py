@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -18,7 +20,22 @@ from aiohttp import ClientError
 
 from images import chunks
 from images.agent.cmdline import Arguments
-from images.protocol import DiskErasure, EraseResult, EraseSpec, Handover, Image, InstallResult, InstallSpec, Work
+from images.protocol import (
+    BurnInResult,
+    BurnInSpec,
+    DiskBurnIn,
+    DiskErasure,
+    EraseResult,
+    EraseSpec,
+    FirmwareResult,
+    FirmwareSpec,
+    Handover,
+    Image,
+    InstallResult,
+    InstallSpec,
+    RescueSpec,
+    Work,
+)
 from pxe.decide import Stage
 from service.lab.board import Board, Http, Installed, NoBoot, VirtualDisk
 from service.lab.firmware import acquire
@@ -27,6 +44,7 @@ log = structlog.get_logger()
 
 _POLL_S = 25
 _DOWNLOADS = 5
+_RESCUE_TELLS_S = 1
 _BROKEN = (ClientError, OSError, TimeoutError, EOFError)
 
 
@@ -92,6 +110,12 @@ class _Agent:
                 case "erase":
                     await self._erase(work["id"], cast(EraseSpec, work["spec"]))
                     return None
+                case "burn_in":
+                    await self._burn_in(work["id"], cast(BurnInSpec, work["spec"]))
+                case "rescue":
+                    await self._rescue(work["id"], cast(RescueSpec, work["spec"]))
+                case "firmware":
+                    await self._firmware(work["id"], cast(FirmwareSpec, work["spec"]))
                 case "reboot":
                     await self._tell(work["id"], "done", {"result": {}})
                     raise _BootAgain("told to")
@@ -226,14 +250,81 @@ class _Agent:
             raise _WorkFailed("erase", f"no such disk: {', '.join(sorted(missing))}")
         await self._tell(work, "done", {"result": EraseResult(disks=found)})
 
-    async def _progress(self, work: str, done: int, total: int) -> None:
+    async def _burn_in(self, work: str, spec: BurnInSpec) -> None:
+        """Measures what its faults say, and the network for real."""
+        await self.board.enter("burn-in")
+        found: BurnInResult = {}
+        if "cpu" in spec["parts"]:
+            found["cpu"] = {"threads": 16, "rounds": 100, "wrong": 0, "slowest_rounds_per_s": 10, "temperature_c": 60}
+        if "memory" in spec["parts"]:
+            errors = self.board.faults.memory_errors
+            counted = {"corrected": 0, "uncorrected": 0, "passes": 1, "bytes_per_s": 10**10}
+            found["memory"] = {"bytes": 32 << 30, "errors": errors, **counted}
+        if "disk" in spec["parts"]:
+            found["disks"] = [
+                DiskBurnIn(
+                    path=disk.path,
+                    serial=disk.serial,
+                    written_bytes=disk.bytes,
+                    verified_bytes=disk.bytes,
+                    write_bytes_per_s=5e8,
+                    read_bytes_per_s=5e8,
+                    errors=0,
+                    first_error="",
+                )
+                for disk in self.board.disks
+            ]
+        if "network" in spec["parts"]:
+            _, fetched = await self.http.call("GET", spec["download_url"])
+            status, _ = await self.http.call("POST", spec["upload_url"], json={"some": "thing"})
+            rates = {"download_bytes_per_s": len(fetched), "upload_bytes_per_s": 10**9}
+            found["network"] = {**rates, "errors": int(status != 200), "retransmitted": 0, "link_errors": 0}
+        await self._tell(work, "done", {"result": found})
+
+    async def _rescue(self, work: str, spec: RescueSpec) -> None:
+        """An SSH server at every address, until the service wants no more of it."""
+        await self.board.enter("rescue")
+        key = asyncssh.generate_private_key("ssh-ed25519", comment="rescue")
+        result = {"host_keys": [key.export_public_key().decode().strip()], "port": spec["port"]}
+        keys = asyncssh.import_authorized_keys("".join(f"{line}\n" for line in spec["ssh_keys"]))
+        async with AsyncExitStack() as stack:
+            for address in (one["address"].partition("/")[0] for one in spec["addresses"]):
+                if ":" not in address:
+                    await stack.enter_async_context(
+                        asyncssh.listen(
+                            address,
+                            self.board.settings.ssh_port,
+                            server_host_keys=[key],
+                            authorized_client_keys=keys,
+                            process_factory=_rescue_shell,
+                        )
+                    )
+            while True:
+                await self._progress(work, 0, 0, stage="rescue", result=result)
+                await self.board.clock.sleep(_RESCUE_TELLS_S)
+
+    async def _firmware(self, work: str, spec: FirmwareSpec) -> None:
+        """Fetches the bundle for real, and says that its program ran."""
+        await self.board.enter("firmware")
+        status, bundle = await self.http.call("GET", spec["url"])
+        if status != 200 or hashlib.sha256(bundle).hexdigest() != spec["sha256"]:
+            raise _WorkFailed("firmware", f"the bundle was answered by {status}")
+        told: dict[str, object] = {"program": spec["program"], "arguments": spec["arguments"]}
+        result = FirmwareResult(exit_code=0, seconds=1.0, told=told, output="")
+        await self._tell(work, "done", {"result": result})
+
+    async def _progress(
+        self, work: str, done: int, total: int, *, stage: str = "writing", result: Mapping[str, Any] | None = None
+    ) -> None:
         """Tell how far it is, once: the next report will say more."""
         body = {
-            "stage": "writing",
+            "stage": stage,
             "percent": 100 * done // max(total, 1),
             "bytes_done": done,
             "bytes_total": total,
+            "bytes_per_s": 0,
             "message": "",
+            "result": result,
         }
         url = f"{self.url}/agent/v1/work/{work}/progress"
         try:
@@ -262,6 +353,11 @@ class _Agent:
                     return status, answer
             await self.board.clock.sleep(self.board.back_off_s(failures))
         raise _BootAgain("the service stays away")
+
+
+def _rescue_shell(process: asyncssh.SSHServerProcess[str]) -> None:
+    process.stdout.write(f"rescue: {process.command}\n")
+    process.exit(0)
 
 
 def _check(status: int) -> None:

@@ -88,6 +88,7 @@ async def work_step(
     if now - heard > timedelta(seconds=_SILENT_S) and not await agent_alive(job.db, machine.id, now=now):
         return netboot_again(job, reboot_step, f"{machine.name} fell silent while it was to {kind}")
     done = f" {row['stage']} {row['percent']:.0f} %" if row["stage"] else ""
+    done += f", {row['bytes_per_s'] / 1e6:.0f} MB/s" if row["bytes_per_s"] else ""
     return Wait(f"{machine.name} is to {kind}:{done or ' not begun'}", 5.0)
 
 

@@ -7,6 +7,7 @@ to the pool without a certificate.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -28,9 +29,20 @@ _ERASING = 0.9  # of the step's time is the agent's; the rest is for its start, 
 
 
 async def start_prepare(
-    conn: Connection, machine_id: UUID, device_id: UUID | None, why: str, *, now: datetime, limit: timedelta
+    conn: Connection,
+    machine_id: UUID,
+    device_id: UUID | None,
+    why: str,
+    *,
+    now: datetime,
+    limit: timedelta,
+    workflow: Workflow | None = None,
+    asked: Mapping[str, Any] | None = None,
 ) -> None:
-    """Take a machine away from whoever has it and send it through preparation. In the caller's transaction."""
+    """Take a machine away from whoever has it and send it through preparation. In the caller's transaction.
+
+    `workflow` is a preparation with steps of its own, which finds what was `asked` of it in the run's data.
+    """
     machine = await machine_by_id(conn, machine_id)
     if machine.state is MachineState.PREPARING:
         return
@@ -40,8 +52,9 @@ async def start_prepare(
     await conn.execute(Q["withdraw_work"], machine_id, now)
     # A preparation that failed before the port was closed still owes somebody's addresses.
     owed = device_id or await conn.fetchval(Q["addresses_owed"], machine_id)
-    data = {"why": why} | ({"device": str(owed)} if owed else {})
-    await start_run(conn, PREPARE.name, machine_id, PREPARE.steps[0].name, now=now, deadline=now + limit, data=data)
+    data = {"why": why, **(asked or {})} | ({"device": str(owed)} if owed else {})
+    chosen = workflow or PREPARE
+    await start_run(conn, chosen.name, machine_id, chosen.steps[0].name, now=now, deadline=now + limit, data=data)
 
 
 async def _close_port(job: Job) -> Outcome:

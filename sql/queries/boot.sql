@@ -146,9 +146,14 @@ WHERE machine_id = $1 AND state IN ('offered', 'taken')
 RETURNING id, run_id, kind, spec
 
 -- name: work_progress
-UPDATE agent_work SET stage = $3, percent = $4, bytes_done = $5, bytes_total = $6, progress_at = $7
+UPDATE agent_work
+SET stage = $3, percent = $4, bytes_done = $5, bytes_total = $6, progress_at = $7, bytes_per_s = $8,
+    result = coalesce($9, result)
 WHERE id = $1 AND machine_id = $2 AND state IN ('offered', 'taken')
-RETURNING run_id
+RETURNING run_id, kind
+
+-- name: work_result
+SELECT result FROM agent_work WHERE id = $1 AND machine_id = $2
 
 -- name: finish_work
 UPDATE agent_work SET state = $3, result = $4, reason = $5, percent = CASE WHEN $3 = 'done' THEN 100 ELSE percent END,

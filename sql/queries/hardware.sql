@@ -37,7 +37,7 @@ SELECT state, count(*) AS machines FROM machine WHERE facility_id = $1 AND plan_
 UPDATE machine SET state = $3, reason = $4, state_since = $5 WHERE id = $1 AND state = $2 RETURNING true
 
 -- name: give_machine
-UPDATE machine SET device_id = $2, installed = false WHERE id = $1
+UPDATE machine SET device_id = $2, installed = false, rescue = false WHERE id = $1
 
 -- name: set_installed
 UPDATE machine SET installed = $2 WHERE id = $1
@@ -132,7 +132,7 @@ WITH native AS (
 UPDATE agent_work SET state = 'withdrawn', finished_at = $2 WHERE machine_id = $1 AND state IN ('offered', 'taken')
 
 -- name: work_of_run
-SELECT id, kind, state, result, reason, stage, percent, bytes_done, bytes_total, created_at, taken_at, progress_at,
+SELECT id, kind, state, result, reason, stage, percent, bytes_done, bytes_total, bytes_per_s, created_at, taken_at, progress_at,
        finished_at
 FROM agent_work WHERE run_id = $1 AND slot = $2
 
@@ -155,7 +155,28 @@ SELECT device_id FROM machine WHERE id = $1
 
 -- name: addresses_owed
 SELECT (data->>'device')::uuid FROM run
-WHERE subject = $1 AND workflow = 'prepare' ORDER BY created_at DESC LIMIT 1
+WHERE subject = $1 AND workflow IN ('prepare', 'burn_in', 'firmware') ORDER BY created_at DESC LIMIT 1
 
 -- name: machine_named
 SELECT id FROM machine WHERE name = $1 OR id::text = $1
+
+-- name: begin_rescue
+UPDATE machine SET rescue = true WHERE id = $1
+
+-- name: leave_rescue
+UPDATE machine SET rescue = false WHERE device_id = $1 AND rescue RETURNING id, port_id
+
+-- name: work_of_machine
+SELECT w.id, w.kind, w.slot, r.workflow, w.state, w.stage, w.percent, w.bytes_done, w.bytes_total, w.bytes_per_s,
+       w.result, w.reason, w.created_at, w.taken_at, w.progress_at, w.finished_at
+FROM agent_work AS w JOIN run AS r ON r.id = w.run_id
+WHERE w.machine_id = $1 ORDER BY w.created_at DESC LIMIT 20
+
+-- name: burn_in_limits
+SELECT p.burn_in FROM machine AS m JOIN plan AS p ON p.id = m.plan_id WHERE m.id = $1
+
+-- name: burn_in_limits_of_plan
+SELECT burn_in FROM plan WHERE slug = $1
+
+-- name: set_burn_in_limits
+UPDATE plan SET burn_in = jsonb_strip_nulls(burn_in || $2) WHERE slug = $1 RETURNING burn_in

@@ -1,0 +1,212 @@
+"""What operators have the agent of a machine do: burn it in, let somebody log in, run a firmware bundle."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from typing import Annotated, Any, Literal, TypeVar
+from uuid import UUID
+
+from aiohttp import web
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from service.api.call import Body, Call, Route
+from service.api.links import stamp
+from service.api.problems import Invalid, not_found, reasons
+from service.burn_limits import LIMITS, NAMES
+from service.firmware_bundles import NoBundle, bundle_named
+from service.lifecycle import IllegalMove, MachineState
+from service.parts import Parts
+from service.ssh_keys import BadKey, parse_public_key
+from service.store.hardware import Machine, StateMoved, machine_by_id
+from service.store.rows import Connection, Pool
+from service.workflows.burn_in import PARTS, start_burn_in, start_firmware
+from service.workflows.rescue import end_ssh, start_ssh
+from sql.loader import Q
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+def _named(limits: dict[str, float | None]) -> dict[str, float | None]:
+    for name, value in limits.items():
+        if name not in NAMES:
+            raise ValueError(f"{name!r} is not one of {', '.join(NAMES)}")
+        if value is not None and not 0 <= value < 1e12:
+            raise ValueError(f"{name} is {value}; allowed is 0 to 1e12")
+    return limits
+
+
+class BurnIn(_Model):
+    """How long a machine is burnt in, and what of it."""
+
+    minutes: Annotated[int, Field(ge=1, le=1200)] = 60
+    parts: list[Literal["cpu", "memory", "disk", "network"]] = list(PARTS)  # type: ignore[arg-type]
+
+
+class Login(_Model):
+    """Whose SSH keys open a machine."""
+
+    keys: Annotated[list[str], Field(min_length=1, max_length=50)]
+
+
+class Firmware(_Model):
+    """A file of firmware_dir, and the program in it."""
+
+    bundle: str
+    program: Annotated[str, Field(min_length=1, max_length=200)]
+    arguments: Annotated[list[str], Field(max_length=100)] = []
+    minutes: Annotated[int, Field(ge=1, le=600)] = 30
+
+
+class Limits(_Model):
+    """Limits of a plan's burn-in by name; null takes the usual one again."""
+
+    limits: Annotated[dict[str, float | None], AfterValidator(_named)]
+
+
+class MachineWork:
+    """The routes by which an operator asks for it."""
+
+    def __init__(self, db: Pool, parts: Parts) -> None:
+        self._db = db
+        self._parts = parts
+
+    def add_routes(self, app: web.Application) -> None:
+        """Join the API's application, whose middlewares ask for a staff token."""
+        app.router.add_post("/admin/v1/machines/{machine}/burn-in", self._burn_in)
+        app.router.add_post("/admin/v1/machines/{machine}/ssh-on", self._ssh_on)
+        app.router.add_post("/admin/v1/machines/{machine}/ssh-off", self._ssh_off)
+        app.router.add_post("/admin/v1/machines/{machine}/firmware", self._firmware)
+
+    async def _burn_in(self, request: web.Request) -> web.Response:
+        asked = await _asked(request, BurnIn)
+
+        async def start(conn: Connection, machine: Machine, now: datetime) -> None:
+            if not asked.parts:
+                raise Invalid(f"parts: none is given; allowed are {', '.join(PARTS)}")
+            _not_preparing(machine)
+            settings, seconds = self._parts.settings, 60 * asked.minutes
+            await start_burn_in(conn, machine.id, seconds=seconds, parts=list(asked.parts), now=now, settings=settings)
+
+        return await self._start(request, start)
+
+    async def _ssh_on(self, request: web.Request) -> web.Response:
+        asked = await _asked(request, Login)
+        try:
+            keys = [parse_public_key(key).line for key in asked.keys]
+        except BadKey as err:
+            raise Invalid(f"keys: {err}") from None
+
+        async def start(conn: Connection, machine: Machine, now: datetime) -> None:
+            await start_ssh(conn, machine.id, keys, now=now, settings=self._parts.settings)
+
+        return await self._start(request, start)
+
+    async def _ssh_off(self, request: web.Request) -> web.Response:
+        async def start(conn: Connection, machine: Machine, now: datetime) -> None:
+            await end_ssh(conn, machine.id, now=now, settings=self._parts.settings)
+
+        return await self._start(request, start)
+
+    async def _firmware(self, request: web.Request) -> web.Response:
+        asked = await _asked(request, Firmware)
+        try:
+            bundle = await asyncio.to_thread(bundle_named, self._parts.settings, asked.bundle)
+        except NoBundle as err:
+            raise Invalid(f"bundle: {err}") from None
+
+        async def start(conn: Connection, machine: Machine, now: datetime) -> None:
+            _not_preparing(machine)
+            await start_firmware(
+                conn,
+                machine.id,
+                bundle,
+                program=asked.program,
+                arguments=asked.arguments,
+                limit_s=60 * asked.minutes,
+                now=now,
+                settings=self._parts.settings,
+            )
+
+        return await self._start(request, start)
+
+    async def _start(self, request: web.Request, start: Any) -> web.Response:
+        """Find the machine, which no device may be on, and start what was asked for."""
+        async with self._db.acquire() as conn, conn.transaction():
+            machine_id: UUID | None = await conn.fetchval(Q["machine_named"], request.match_info["machine"])
+            if machine_id is None:
+                raise not_found()
+            machine = await machine_by_id(conn, machine_id)
+            if machine.device_id is not None:
+                raise Invalid(f"machine {machine.name} belongs to device {machine.device_id}; delete that first")
+            try:
+                await start(conn, machine, self._parts.clock.now())
+            except (IllegalMove, StateMoved) as err:
+                raise Invalid(str(err)) from None
+            state = (await machine_by_id(conn, machine_id)).state
+        return web.json_response({"id": str(machine_id), "state": state}, status=202)
+
+
+def _not_preparing(machine: Machine) -> None:
+    if machine.state is MachineState.PREPARING:
+        raise Invalid(f"machine {machine.name} is being prepared; ask again when that has ended")
+
+
+async def _asked(request: web.Request, model: type[M]) -> M:
+    try:
+        return model.model_validate_json(await request.read() or b"{}")
+    except ValidationError as err:
+        raise Invalid(*reasons(err)) from None
+
+
+async def list_work(call: Call) -> Body:
+    """GET /admin/v1/machines/{machine}/work: the latest pieces of work of its agent, newest first"""
+    machine_id = await call.db.fetchval(Q["machine_named"], call.ids["machine"])
+    if machine_id is None:
+        raise not_found()
+    return {"work": [_work(dict(row)) for row in await call.db.fetch(Q["work_of_machine"], machine_id)]}
+
+
+def _work(row: Body) -> Body:
+    times = {name: None if row[name] is None else stamp(row[name]) for name in row if name.endswith("_at")}
+    return row | times | {"id": str(row["id"])}
+
+
+async def get_limits(call: Call) -> Body:
+    """GET /admin/v1/plans/{plan}/burn-in: the limits of the plan's burn-in"""
+    own = await call.db.fetchval(Q["burn_in_limits_of_plan"], call.ids["plan"])
+    if own is None:
+        raise not_found()
+    return _limits(own)
+
+
+async def set_limits(call: Call) -> Body:
+    """PATCH /admin/v1/plans/{plan}/burn-in {"limits": {NAME: NUMBER or null}}"""
+    try:
+        asked = Limits.model_validate(call.body)
+    except ValidationError as err:
+        raise Invalid(*reasons(err)) from None
+    own = await call.db.fetchval(Q["set_burn_in_limits"], call.ids["plan"], asked.limits)
+    if own is None:
+        raise not_found()
+    return _limits(own)
+
+
+def _limits(own: dict[str, float]) -> Body:
+    return {
+        "limits": [
+            {"name": one.name, "value": own.get(one.name, one.usual), "usual": one.usual, "of": one.words}
+            for one in LIMITS
+        ]
+    }
+
+
+ROUTES = (
+    Route("GET", "/admin/v1/machines/{machine}/work", list_work),
+    Route("GET", "/admin/v1/plans/{plan}/burn-in", get_limits),
+    Route("PATCH", "/admin/v1/plans/{plan}/burn-in", set_limits),
+)
