@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from images import store
-from images.build import apt, disk, installer, layout, pack, sbom
+from images.build import apt, disk, finishing, installer
 from images.build.architecture import AMD64, with_kernel
 from images.build.distributions import Distribution
-from images.build.host import EPOCH, BuildError, Steps, recipe, require, run
+from images.build.finishing import COMMAND_LINE, finish, grub_config, mounts, only_kernel, write
+from images.build.host import BuildError, Steps, recipe, require, run
 from images.build.origins import Origins, Sources, apt_sources
 
 _PACKAGES = (
@@ -24,24 +24,32 @@ _PACKAGES = (
 # Read by nobody on a server, and half of the bytes that would go over the wire.
 _EXCLUDED = ("/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/lintian/*")
 _KEPT = ("/usr/share/locale/locale.alias",)
-_COMMAND_LINE = "console=tty0 console=ttyS0,115200"
 _HERE = Path(__file__).parent
-_SOURCES = ("debian.py", "disk.py", "distributions.py", "layout.py", "origins.py", "pack.py", "sbom.py")
-_TOOLS = {"mmdebstrap": "mmdebstrap", "apt-get": "apt", "du": "coreutils", **disk.TOOLS, **layout.TOOLS}
+_SOURCES = ("debian.py", "distributions.py", "origins.py", *finishing.SOURCES)
+_TOOLS = {"mmdebstrap": "mmdebstrap", "apt-get": "apt", **finishing.TOOLS}
 
 
 def build(out: Path, distribution: Distribution, origins: Origins, current: bool) -> store.Artefact:
-    """Build the image into the store at `out`, or return it when nothing has changed. Raises BuildError.
+    """Build installer and image into the store at `out`, or return it when nothing has changed. Raises BuildError."""
+    # Before anything is built, for it may say that a mirror is not set.
+    apt_sources(origins, distribution.family, distribution.codename, distribution.components)
+    base = installer.build(out, with_kernel(AMD64, origins.kernel))
+    return build_for(base, out, distribution, origins, current)
 
-    It is installed by the in-RAM installer; where the two have the same kernel, the machine can go on by switch_root.
-    An installer that changed while the image did not is exchanged alone.
+
+def build_for(
+    base: store.Artefact, out: Path, distribution: Distribution, origins: Origins, current: bool
+) -> store.Artefact:
+    """As `build`, with the in-RAM installer that is there. Raises BuildError.
+
+    Where the two have the same kernel, the machine can go on by switch_root. An installer that changed while the image
+    did not is exchanged alone.
     """
     require(_TOOLS)
     row, architecture = distribution, with_kernel(AMD64, origins.kernel)
     if not row.kernel:
         row = replace(row, kernel=architecture.kernel_package)
     sources = apt_sources(origins, row.family, row.codename, row.components)
-    base = installer.build(out, architecture)
     packages = sorted({row.kernel, *_PACKAGES, *row.packages, *origins.packages})
     with tempfile.TemporaryDirectory(prefix=".build-", dir=out) as work:
         scratch = Path(work)
@@ -66,25 +74,14 @@ def _image(
     steps = Steps(row.slug)
     steps("installing packages (a minute or two)")
     tree = _bootstrap(scratch, row, packages, sources)
-    release = _kernel(tree)
+    release = only_kernel(tree)
     if row.shares_kernel and release != installers:
         raise BuildError(f"{row.kernel} is no longer {installers}, which the installer has: run the build again")
     steps("configuring the system")
     ids = disk.identity(row.slug)
     _configure(tree, row, ids, release)
-    _write(tree, "etc/apt/sources.list", sources.installed())
-    inventory = sbom.of_tree(tree)
-    steps("assembling the disk image")
-    _clamp_dates(tree)
-    raw = disk.assemble(tree, ids, scratch)
-    steps("compressing")
-    data, map_ = scratch / "data", scratch / "map"
-    packed = pack.pack(raw, layout.partitions_of(raw), data, map_)
-    image = store.put_image(out, data, map_, packed.disk_bytes)
-    listing = scratch / "sbom"
-    listing.write_bytes(sbom.encode(row.slug, inventory))
-    steps(f"done: image {image.bytes:,} bytes for {image.disk_bytes:,} on the disk")
-    return image, store.put_file(out, listing)
+    write(tree, "etc/apt/sources.list", sources.installed())
+    return finish(out, scratch, tree, ids, row.slug, steps)
 
 
 def _bootstrap(scratch: Path, row: Distribution, packages: Sequence[str], sources: Sources) -> Path:
@@ -108,66 +105,21 @@ def _bootstrap(scratch: Path, row: Distribution, packages: Sequence[str], source
     return tree
 
 
-def _kernel(tree: Path) -> str:
-    releases = sorted(path.name for path in (tree / "lib/modules").iterdir())
-    if len(releases) != 1:
-        raise BuildError(f"the image has {len(releases)} kernels instead of one: {', '.join(releases)}")
-    return releases[0]
-
-
 def _configure(tree: Path, row: Distribution, ids: disk.Identity, release: str) -> None:
     """What every machine made from this image has in common; the installer's agent writes what differs."""
-    _write(tree, "etc/fstab", f"UUID={ids.root} / ext4 errors=remount-ro 0 1\n{_esp_mount(ids)}\n")
-    _write(tree, "etc/default/grub.d/roundhouse.cfg", _grub_defaults())
-    _write(tree, "boot/grub/grub.cfg", _grub_config(row.name, ids, release))
-    _write(tree, "etc/machine-id", "")
-    for path in [*(tree / "etc/ssh").glob("ssh_host_*"), tree / "var/lib/dbus/machine-id", tree / "etc/hostname"]:
-        path.unlink(missing_ok=True)
+    write(tree, "etc/fstab", mounts(ids, "errors=remount-ro"))
+    write(tree, "etc/default/grub.d/roundhouse.cfg", _GRUB_DEFAULTS)
+    # grub-mkconfig needs the running system's disks; the first kernel update replaces this file by its output.
+    write(tree, "boot/grub/grub.cfg", grub_config(row.name, ids, f"vmlinuz-{release}", f"initrd.img-{release}"))
     run(["chroot", tree, "systemctl", "enable", "--quiet", "systemd-networkd.service", "ssh.service"])
     # It looks for LVM snapshots, of which there are none, for four seconds of a slow machine's start.
     run(["chroot", tree, "systemctl", "disable", "--quiet", "e2scrub_reap.service"])
 
 
-def _esp_mount(ids: disk.Identity) -> str:
-    serial = ids.esp_serial
-    # Needed when GRUB is updated, not while starting.
-    return f"UUID={serial[:4]}-{serial[4:]} /boot/efi vfat umask=0077,noauto,nofail 0 2"
-
-
-def _grub_defaults() -> str:
-    return f"""\
+_GRUB_DEFAULTS = f"""\
 GRUB_TIMEOUT=1
 GRUB_CMDLINE_LINUX_DEFAULT=""
-GRUB_CMDLINE_LINUX="{_COMMAND_LINE}"
+GRUB_CMDLINE_LINUX="{COMMAND_LINE}"
 GRUB_TERMINAL="console serial"
 GRUB_SERIAL_COMMAND="serial --unit=0 --speed=115200"
 """
-
-
-def _grub_config(name: str, ids: disk.Identity, release: str) -> str:
-    # grub-mkconfig needs the running system's disks; the first kernel update replaces this file by its output.
-    return f"""\
-serial --unit=0 --speed=115200
-terminal_input console serial
-terminal_output console serial
-set timeout=1
-menuentry "{name}" {{
-    linux /boot/vmlinuz-{release} root=UUID={ids.root} ro {_COMMAND_LINE}
-    initrd /boot/initrd.img-{release}
-}}
-"""
-
-
-def _write(tree: Path, name: str, text: str) -> None:
-    path = tree / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    path.write_text(text, encoding="utf-8")
-    path.chmod(0o644)
-
-
-def _clamp_dates(tree: Path) -> None:
-    """No file is younger than the packages' own: building twice gives the same file system."""
-    for path in [tree, *tree.rglob("*")]:
-        if path.lstat().st_mtime > EPOCH:
-            os.utime(path, (EPOCH, EPOCH), follow_symlinks=False)

@@ -66,8 +66,11 @@ def identity(slug: str) -> Identity:
     return Identity(*(uuid5(_NAMESPACE, f"{slug}/{name}") for name in names))
 
 
-def assemble(tree: Path, ids: Identity, scratch: Path) -> Path:
-    """Make the disk image of the system in `tree`, which has GRUB's packages installed. Raises BuildError."""
+def assemble(tree: Path, ids: Identity, scratch: Path, modules: tuple[str, ...] = ()) -> Path:
+    """Make the disk image of the system in `tree`, which has GRUB's packages installed. Raises BuildError.
+
+    `modules` are of GRUB, beside those that every image needs.
+    """
     used_mib = int(run(["du", "-s", "--block-size=1M", tree]).split()[0])
     # A fifth for metadata, the journal and first-boot files; the partition grows to the disk's end on installation.
     root_mib = used_mib * 6 // 5 + 96
@@ -77,8 +80,8 @@ def assemble(tree: Path, ids: Identity, scratch: Path) -> Path:
         file.truncate(disk_mib * MIB)
     run(["sfdisk", "--quiet", image], feed=_table(ids, root_mib))
     _root(tree, ids, image, root_mib)
-    _esp(tree, ids, image, scratch)
-    _bios(tree, image)
+    _esp(tree, ids, image, scratch, modules)
+    _bios(tree, image, modules)
     return image
 
 
@@ -107,15 +110,17 @@ def _root(tree: Path, ids: Identity, image: Path, root_mib: int) -> None:
 
 def _grub(tree: Path, target: str, modules: tuple[str, ...]) -> bytes:
     output = tree / "core"
-    run(["chroot", tree, "grub-mkimage", "-O", target, "-p", _GRUB_PREFIX, "-o", "/core", *_GRUB_COMMON, *modules])
+    # Named as Fedora and its kin do, or as all others.
+    program = "grub2-mkimage" if (tree / "usr/bin/grub2-mkimage").exists() else "grub-mkimage"
+    run(["chroot", tree, program, "-O", target, "-p", _GRUB_PREFIX, "-o", "/core", *_GRUB_COMMON, *modules])
     core = output.read_bytes()
     output.unlink()
     return core
 
 
-def _esp(tree: Path, ids: Identity, image: Path, scratch: Path) -> None:
+def _esp(tree: Path, ids: Identity, image: Path, scratch: Path, modules: tuple[str, ...]) -> None:
     esp, loader = scratch / "esp", scratch / "bootx64.efi"
-    loader.write_bytes(_grub(tree, "x86_64-efi", ("fat", "all_video", "efi_gop")))
+    loader.write_bytes(_grub(tree, "x86_64-efi", ("fat", "all_video", "efi_gop", *modules)))
     with esp.open("wb") as file:
         file.truncate(_ESP_MIB * MIB)
     run(["mkfs.vfat", "--invariant", "-F", "32", "-s", "1", "-i", ids.esp_serial, "-n", "ESP", esp])
@@ -126,10 +131,10 @@ def _esp(tree: Path, ids: Identity, image: Path, scratch: Path) -> None:
         shutil.copyfileobj(source, target, MIB)
 
 
-def _bios(tree: Path, image: Path) -> None:
+def _bios(tree: Path, image: Path, modules: tuple[str, ...]) -> None:
     """Install GRUB's boot code as grub-bios-setup would, which wants a real disk."""
     boot = bytearray((tree / "usr/lib/grub/i386-pc/boot.img").read_bytes())
-    core = bytearray(_grub(tree, "i386-pc", ("biosdisk",)))
+    core = bytearray(_grub(tree, "i386-pc", ("biosdisk", *modules)))
     if len(core) > MIB:
         raise BuildError(f"GRUB's core image of {len(core)} bytes does not fit its partition")
     # Offsets from GRUB's include/grub/i386/pc/boot.h: where core.img starts; and no test for the boot drive's number.

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from images import store
-from images.build import debian, installer, netboot
+from images.build import centos, debian, installer, netboot
 from images.build.architecture import AMD64, ARM64, Architecture, with_kernel
 from images.build.distributions import DISTRIBUTIONS, Distribution
 from images.build.host import BuildError
@@ -31,6 +31,7 @@ def _netboot(out: Path, _: Origins, _current: bool, row: netboot.Netboot, archit
 _TARGETS: dict[tuple[str, str], Build] = {
     **{("installer", one.debian): partial(_installer, architecture=one) for one in (AMD64, ARM64)},
     **{(row.target, AMD64.debian): partial(_debian, distribution=row) for row in DISTRIBUTIONS},
+    ("centos-stream-9", AMD64.debian): centos.build,
     **{key: partial(_netboot, row=row, architecture=key[1]) for key, row in netboot.INSTALLERS.items()},
 }
 NAMES = sorted({name for name, _ in _TARGETS})

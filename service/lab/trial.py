@@ -1,4 +1,7 @@
-"""A test boot: a copy of an image is started in QEMU and has to come to its login prompt, or say that it is up."""
+"""A test boot: a copy of an image is started in QEMU and has to come to its login prompt on the serial port.
+
+It gets no network and no seed: cloud-init, where an image has it, finds no source of data and does nothing.
+"""
 
 from __future__ import annotations
 
@@ -11,31 +14,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from images.build.host import run
 from images.build.restoring import map_of, restore
 from images.store import StoredImage
 from service.lab.qemu import PLATFORMS, Firmware, MachineError, Platform
 
-_UP = "roundhouse: up"
-# agetty's prompt, after whatever stands before it on the line; or the word of the seed's user data.
-_THERE = re.compile(rb"[\w.-]+ login: |" + _UP.encode())
+_THERE = re.compile(rb"[\w.-]+ login: ")  # agetty's prompt
 _HOPELESS = {
     rb"Kernel panic": "its kernel panics",
-    rb"emergency mode": "it ends in emergency mode",
+    rb"You are in emergency mode": "it ends in emergency mode",
     rb"grub rescue>|Minimal BASH-like line editing": "GRUB finds no configuration",
     rb"No bootable device|BdsDxe: No bootable option": "the firmware finds nothing to start",
     rb"dracut-initqueue.*timeout|ALERT!.*does not exist": "its initramfs does not find the root file system",
 }
 _TAIL_BYTES = 1500
 _DISK_BYTES = 8 << 30  # at least, so that the image finds room to grow as on a real disk
-# To cloud-init, where an image has it: any other source of data would be waited for.
-_SEED = {
-    "meta-data": "instance-id: trial\nlocal-hostname: trial\n",
-    "user-data": f"#cloud-config\nruncmd:\n  - [sh, -c, 'echo {_UP} >/dev/ttyS0']\n",
-    "network-config": "version: 2\nethernets: {}\n",
-}
-
-NEEDS = {"mkfs.vfat": "dosfstools", "mcopy": "mtools"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +55,11 @@ def firmwares_of(store: Path, image: StoredImage) -> list[Firmware]:
 def boot(store: Path, image: StoredImage, firmware: Firmware, limit_s: float, watch: Callable[[str], None]) -> Trial:
     """Start a copy of the image; `watch` is told each line that it prints.
 
-    Raises MachineError, BuildError, StoreError.
+    Raises MachineError, StoreError.
     """
     platform = PLATFORMS[firmware]
-    missing = {*platform.missing_packages(), *(package for name, package in NEEDS.items() if not shutil.which(name))}
-    if missing:
-        raise MachineError(f"packages are missing; as root: apt-get install {' '.join(sorted(missing))}")
+    if missing := platform.missing_packages():
+        raise MachineError(f"packages are missing; as root: apt-get install {' '.join(missing)}")
     with tempfile.TemporaryDirectory(prefix=".trial-", dir=store) as work:
         folder = Path(work)
         disk = folder / "disk"
@@ -76,18 +67,7 @@ def boot(store: Path, image: StoredImage, firmware: Firmware, limit_s: float, wa
         if image.disk_bytes < _DISK_BYTES:
             with disk.open("r+b") as file:
                 file.truncate(_DISK_BYTES)
-        _write_seed(folder)
         return _watched(firmware, _command(platform, folder), folder, limit_s, watch)
-
-
-def _write_seed(folder: Path) -> None:
-    seed = folder / "seed"
-    with seed.open("wb") as file:
-        file.truncate(1 << 20)
-    run(["mkfs.vfat", "-n", "CIDATA", seed])
-    for name, text in _SEED.items():
-        (folder / name).write_text(text, encoding="utf-8")
-        run(["mcopy", "-i", seed, folder / name, f"::/{name}"])
 
 
 def _command(platform: Platform, folder: Path) -> list[str]:
@@ -108,8 +88,6 @@ def _command(platform: Platform, folder: Path) -> list[str]:
         *firmware,
         *("-drive", f"if=none,id=disk,file={folder / 'disk'},format=raw,cache=unsafe,discard=unmap"),
         *("-device", "virtio-blk-pci,drive=disk,bootindex=1"),
-        *("-drive", f"if=none,id=seed,file={folder / 'seed'},format=raw,readonly=on"),
-        *("-device", "virtio-blk-pci,drive=seed"),
         *("-object", "rng-random,id=rng,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng"),
     ]
 
