@@ -95,6 +95,7 @@ class Faults:
         self.dead_ways: set[Handover | Literal["disk"]] = set()  # ways into the installed system that end nowhere
         self.memory_errors = 0  # MiB that lose what is written, as a burn-in finds them
         self.mute_images: set[str] = set()  # hashes of images whose systems never phone home
+        self.strange_images: set[str] = set()  # and of those whose systems show a host key of their own making
 
     @property
     def dead_nic(self) -> bool:

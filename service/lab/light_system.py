@@ -34,10 +34,14 @@ def public_addresses(spec: InstallSpec) -> list[IPv4Address]:
     return [address.ip for address in found if isinstance(address, IPv4Interface)]
 
 
+def _image(spec: InstallSpec) -> str:
+    """The hash of the image that the system came from."""
+    return spec["image"]["url"].rpartition("/")[2]
+
+
 async def _phone_home(board: Board, spec: InstallSpec, address: IPv4Address) -> None:
     """Read the metadata and phone home, at every boot, until both were heard."""
-    image = spec["image"]["url"].rpartition("/")[2]
-    if board.faults.never_phones_home or image in board.faults.mute_images:
+    if board.faults.never_phones_home or _image(spec) in board.faults.mute_images:
         return
     metadata = f"{spec['metadata_url'].rstrip('/')}/metadata"
     failures = 0
@@ -93,12 +97,16 @@ class _Sshd:
     async def listen(cls, board: Board, installed: Installed, address: IPv4Address) -> _Sshd:
         """Start it. Raises OSError where the address cannot be had."""
         sshd = cls()
+        strange = _image(installed.spec) in board.faults.strange_images
+        key = (
+            asyncssh.generate_private_key("ssh-ed25519") if strange else asyncssh.import_private_key(installed.host_key)
+        )
         keys = "\n".join(key for key in installed.spec["ssh_keys"] if key.strip())
         sshd._acceptor = await asyncssh.listen(
             str(address),
             board.settings.ssh_port,
             server_factory=lambda: _Server(sshd._connections),
-            server_host_keys=[asyncssh.import_private_key(installed.host_key)],
+            server_host_keys=[key],
             authorized_client_keys=asyncssh.import_authorized_keys(keys) if keys else None,
             process_factory=_session,
         )

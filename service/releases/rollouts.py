@@ -100,7 +100,7 @@ async def _decide(conn: Connection, parts: Parts, rollout: Rollout) -> None:
         await _wait(conn, rollout, f"orders get the release before meanwhile: {err}", now)
         return
     if current == rollout.release:
-        await end_rollout(conn, rollout, "complete", "it was promoted by hand", now=now)
+        await end_rollout(conn, rollout, "complete", "it was made current", now=now)
         return
     if current != rollout.baseline:
         await end_rollout(conn, rollout, "aborted", f"release {current} was made current meanwhile", now=now)

@@ -136,3 +136,23 @@ async def test_a_reinstall_keeps_the_release_that_the_device_has(database_url: s
         await customer.until(device, "reinstalling")
         await customer.until(device, "active")
         assert await releases_of(running, [device]) == [store.release(root, "ubuntu_24_04").id]
+
+
+async def test_an_order_that_fails_its_proof_on_a_new_release_gets_the_one_before(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with lab(database_url, tmp_path, LabSettings(machines=2, leaves=1)) as (running, customer):
+        root = running.service.parts.images.root
+        good, strange = store.release(root, SLUG), second_release(running)
+        assert strange.image is not None
+        for machine in running.rack.machines.values():
+            machine.faults.strange_images.add(strange.image.sha256)
+        rollout = await begin(running, strange, percent=100, enough=3)
+        device = await customer.order()
+        await customer.until(device, "active")
+        assert await releases_of(running, [device]) == [good.id]
+        rows = await running.service.db.fetch("SELECT release, state, failure FROM image_install ORDER BY attempt")
+        assert [tuple(row) for row in rows] == [(strange.id, "failed", "prove"), (good.id, "active", None)]
+        found = await rollout_by_id(running.service.db, rollout.id)
+        assert found is not None
+        assert found.state == "running"  # one failure of one tells too little
