@@ -54,7 +54,7 @@ datasource_list: [NoCloud]
 network: {config: disabled}
 preserve_hostname: true
 ssh_deletekeys: false
-ssh_genkeytypes: []
+ssh_genkeytypes: [ed25519]
 disable_root: false
 locale: false
 apt: {preserve_sources_list: true}

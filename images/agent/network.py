@@ -116,7 +116,7 @@ def _netplan(network: Network, bonded: bool) -> list[File]:
         parameters = {
             "mode": "802.3ad",
             "lacp-rate": "fast",
-            "mii-monitor-interval": _MII_MS,
+            "mii-monitor-interval": str(_MII_MS),
             "transmit-hash-policy": _LACP_POLICY,
         }
         bond = {"interfaces": list(cards), "macaddress": network["macs"][0], "parameters": parameters, **addressed}

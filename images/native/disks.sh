@@ -48,7 +48,7 @@ find_disk() {
         [ "$bytes" -gt 0 ] || continue
         seen="$seen $dev/$name ($bytes bytes)"
         case " $taken " in *" $dev/$name "*) continue ;; esac
-        [ -z "$1" ] || [ "$(readlink -f "$1")" = "$(readlink -f "$dev/$name")" ] || continue
+        [ -z "$1" ] || [ "$(readlink -f "$dev${1#/dev}")" = "$(readlink -f "$dev/$name")" ] || continue
         [ -z "$2" ] || serials_of "$name" | grep -F -x -q -e "$2" || continue
         [ -z "$3" ] || [ "$(type_of "$name")" = "$3" ] || continue
         [ -z "$4" ] || [ "$bytes" -ge "$4" ] || continue

@@ -116,7 +116,7 @@ def _disks_script(storage: Storage) -> str:
             "members=",
             "for disk in $disks; do",
             # The kernel puts a "p" between a name that ends in a digit and the partition's number.
-            f"    case $disk in *[0-9]) part=${{disk}}p{_MEMBER} ;; *) part=$disk{_MEMBER} ;; esac",
+            f"    case $disk in *[0-9]) part=${{disk}}p{_MEMBER} ;; *) part=${{disk}}{_MEMBER} ;; esac",
             '    members="$members${members:+#}$part"',
             "done",
             f'debconf-set partman-auto-raid/recipe "{storage["raid"]} {count} 0 {kind[0]} {kind[1]} $members ."',
