@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
@@ -22,6 +23,14 @@ def _address(device: Object) -> str | None:
     return next((one["address"] for one in device["ip_addresses"] if one["public"]), None)
 
 
+def storage_words(layout: Object) -> str:
+    """How the disks are used, on one line."""
+    raid = "one disk" if layout["raid"] == "none" else f"RAID {layout['raid']}"
+    hints = [",".join(f"{name}={value}" for name, value in disk.items()) for disk in layout["disks"]]
+    more = [word for word, there in (("LVM", layout["lvm"]), ("encrypted", layout["encrypted"])) if there]
+    return ", ".join([raid, *more, *hints])
+
+
 LIST: list[Column] = [
     ("ID", "short_id"),
     ("HOSTNAME", "hostname"),
@@ -39,6 +48,8 @@ SHOW: list[Column] = [
     ("FAILURE", "failure"),
     ("PLAN", "plan.slug"),
     ("OS", "operating_system.slug"),
+    ("ENGINE", "engine"),
+    ("STORAGE", lambda device: storage_words(device["disk_layout"])),
     ("USER", "user"),
     ("FACILITY", "facility.code"),
     ("ADDRESSES", lambda device: [f"{one['address']}/{one['cidr']}" for one in device["ip_addresses"]]),
@@ -96,6 +107,7 @@ def create(args: Namespace, client: Client, out: Output) -> int:
         "tags": args.tag,
         "description": args.description,
         "ipxe_script_url": args.ipxe_script_url,
+        **_installation(args),
     }
     if args.userdata:
         wish["userdata"] = Path(args.userdata).read_text(encoding="utf-8")
@@ -106,6 +118,19 @@ def create(args: Namespace, client: Client, out: Output) -> int:
         device = _watched(client, device["id"])
     out.one(device, SHOW)
     return 1 if device["state"] == "failed" else 0
+
+
+def _installation(args: Namespace) -> Object:
+    """By which engine and onto which disks. Raises CallFailed for storage that is no JSON object."""
+    wish: Object = {"engine": args.engine}
+    if args.storage:
+        given: str = args.storage
+        text = given if given.lstrip().startswith("{") else Path(given).read_text(encoding="utf-8")
+        try:
+            wish["storage"] = json.loads(text)
+        except ValueError as err:
+            raise CallFailed(f"--storage: no JSON: {err}") from None
+    return {name: value for name, value in wish.items() if value}
 
 
 def _watched(client: Client, id_: str) -> Object:
@@ -154,6 +179,8 @@ def act(args: Namespace, client: Client, out: Output) -> int:
     wish: Object = {"type": action}
     if getattr(args, "os", None):
         wish["operating_system"] = args.os
+    if action == "reinstall":
+        wish |= _installation(args)
     client.post(f"/devices/{id_}/actions", wish, key=str(uuid4()))
     out.done({"id": id_, "action": action}, f"device {id_}: {args.verb} is under way")
     return 0
@@ -213,6 +240,16 @@ def _destroying(parser: ArgumentParser) -> None:
 def _reinstalling(parser: ArgumentParser) -> None:
     _destroying(parser)
     parser.add_argument("--os", help="another operating system than the present one")
+    _installing(parser)
+
+
+def _installing(parser: ArgumentParser) -> None:
+    parser.add_argument("--engine", help="image, or native: the distribution's own installer; default: the system's")
+    parser.add_argument(
+        "--storage",
+        metavar="JSON|FILE",
+        help='as {"raid": "1", "lvm": true, "passphrase": "…", "disks": [{"type": "nvme"}]}',
+    )
 
 
 def _creating(parser: ArgumentParser) -> None:
@@ -225,6 +262,7 @@ def _creating(parser: ArgumentParser) -> None:
     parser.add_argument("--tag", action="append")
     parser.add_argument("--userdata", metavar="FILE")
     parser.add_argument("--ipxe-script-url", metavar="URL")
+    _installing(parser)
     parser.add_argument(
         "--idempotency-key", metavar="KEY", help="the same key orders the same device; default: a new one"
     )

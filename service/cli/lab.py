@@ -7,6 +7,7 @@ import json
 import secrets
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from ipaddress import ip_interface
 from pathlib import Path
 from typing import cast, get_args
@@ -14,6 +15,7 @@ from typing import cast, get_args
 from service.cli.serve import database, for_ever, run_until_stopped
 from service.lab.demo import demo
 from service.lab.netns import NetworkError, add_service_address, enter_private_namespace
+from service.lab.outside import Outside
 from service.lab.qemu import PLATFORMS, DiskKind, DiskSpec
 from service.lab.rack import TooManyMachines
 from service.lab.up import (
@@ -111,7 +113,9 @@ def _run(arguments: argparse.Namespace, asked: LabSettings, course: Course) -> i
         api_port, url, level = api_sockets[0].getsockname()[1], arguments.database_url, arguments.log_level
         if asked.qemu:
             # The API's socket stays outside; everything that is opened from here on is inside, a second one included.
+            outside = Outside()
             enter_private_namespace()
+            asked = replace(asked, upstream=outside.connector)
             api_sockets.append(listening("127.0.0.1", api_port))
             add_service_address(ip_interface(f"{SERVICE_ADDRESS}/32"))
             images = arguments.images.resolve()

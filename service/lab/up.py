@@ -19,6 +19,7 @@ from service.lab.board import LightSettings
 from service.lab.first_stage import publish_light_images, write_first_stages
 from service.lab.qemu import DiskSpec, Firmware
 from service.lab.rack import LOOPBACK_PLAN, NAMESPACE_PLAN, Rack, RackSettings
+from service.parts import OpenUpstream
 from service.settings import Settings, read_settings
 from service.wiring import WORKFLOWS, Service, service
 from service.workflow import Workflow
@@ -47,6 +48,7 @@ class LabSettings:
     workflows: Mapping[str, Workflow] = field(default_factory=lambda: WORKFLOWS)
     qemu: int = 0
     firmware: Firmware = "bios"
+    upstream: OpenUpstream = aiohttp.TCPConnector  # how package mirrors are reached
     disks: tuple[DiskSpec, ...] = (DiskSpec(),)  # of each virtual machine
 
 
@@ -176,7 +178,9 @@ async def running_lab(
     """Service and rack while the block runs, with every machine in the pool."""
     write_first_stages(settings.state_dir / "first-stage")
     await seeded(database_url, token)
-    async with service(settings, database_url, api_sockets=api_sockets, workflows=asked.workflows) as running:
+    async with service(
+        settings, database_url, api_sockets=api_sockets, workflows=asked.workflows, upstream=asked.upstream
+    ) as running:
         if not asked.qemu:
             image_slugs = [entry.slug for entry in running.parts.catalogue if entry.engine == "image"]
             publish_light_images(running.parts.images.root, image_slugs, image_bytes=asked.image_bytes)

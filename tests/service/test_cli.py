@@ -73,6 +73,20 @@ async def test_devices_from_order_to_release(world: World, shell: Shell) -> None
     assert (await shell("device", "list", "--json"))[1] == "[]\n"
 
 
+async def test_engine_and_disks_are_named_in_the_order(world: World, shell: Shell, tmp_path: Path) -> None:
+    await world.add_machines(1)
+    file = tmp_path / "storage.json"
+    file.write_text('{"lvm": true, "passphrase": "correct horse", "disks": [{"type": "ssd"}]}', encoding="utf-8")
+    how = ("--engine", "native", "--storage", str(file))
+    status, out, err = await shell("device", "create", *ORDER, "--hostname", "cli1", *how)
+    assert (status, err) == (0, "")
+    assert "native" in out and "one disk, LVM, encrypted, type=ssd" in out and "correct" not in out
+    status, _, err = await shell("device", "create", *ORDER, "--storage", '{"raid": "5"}')
+    assert status == 1 and "storage.raid is not valid: '5'" in err
+    status, _, err = await shell("device", "create", *ORDER, "--storage", "{")
+    assert status == 1 and "--storage: no JSON" in err
+
+
 async def test_the_same_key_orders_once(world: World, shell: Shell) -> None:
     await world.add_machines(2)
     first = await shell("device", "create", *ORDER, "--idempotency-key", "k", "--json")
