@@ -15,7 +15,7 @@ from images.build.finishing import COMMAND_LINE, finish, grub_config, mounts, on
 from images.build.host import BuildError, Steps, recipe, require, run
 from images.build.origins import Origins, Sources, apt_sources
 
-_PACKAGES = (
+PACKAGES = (
     *("systemd-sysv", "udev", "dbus", "initramfs-tools", "zstd", "kmod", "e2fsprogs", "fdisk"),
     *("grub2-common", "grub-pc-bin", "grub-efi-amd64-bin"),
     *("openssh-server", "iproute2", "iputils-ping", "netbase", "ca-certificates", "curl", "sudo", "less", "nano"),
@@ -50,7 +50,7 @@ def build_for(
     if not row.kernel:
         row = replace(row, kernel=architecture.kernel_package)
     sources = apt_sources(origins, row.family, row.codename, row.components)
-    packages = sorted({row.kernel, *_PACKAGES, *row.packages, *origins.packages})
+    packages = sorted({row.kernel, *PACKAGES, *row.packages, *origins.packages})
     with tempfile.TemporaryDirectory(prefix=".build-", dir=out) as work:
         scratch = Path(work)
         options = apt.options(AMD64, scratch / "apt", sources)
@@ -89,7 +89,8 @@ def _bootstrap(scratch: Path, row: Distribution, packages: Sequence[str], source
     listing.write_text(sources.listing(), encoding="utf-8")
     words = [f"--dpkgopt=path-exclude={path}" for path in _EXCLUDED]
     words += [f"--dpkgopt=path-include={path}" for path in _KEPT]
-    for setting in sources.options():
+    # The sandbox's user could read neither the folder that is built in nor a keyring in one's own folder.
+    for setting in ["APT::Sandbox::User=root", *sources.options()]:
         name, _, value = setting.partition("=")
         words.append(f'--aptopt={name} "{value}"')
     include = ",".join(packages)

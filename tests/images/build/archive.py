@@ -30,7 +30,8 @@ class Archive:
         self.keyring = folder / "archive-keyring.gpg"
         self._home = folder / "gnupg"
         self._scratch = folder / "packages"
-        for path in (self.folder / "pool", self._scratch):
+        self.pool = self.folder / "pool"
+        for path in (self.pool, self._scratch):
             path.mkdir(parents=True)
         self._home.mkdir(mode=0o700)
         who = "Archive of a test <archive@example.org>"
@@ -53,7 +54,7 @@ class Archive:
         for path, content in files.items():
             (tree / path).parent.mkdir(parents=True, exist_ok=True)
             (tree / path).write_text(content, encoding="utf-8")
-        output = self.folder / "pool" / f"{name}_{version}_amd64.deb"
+        output = self.pool / f"{name}_{version}_amd64.deb"
         run("dpkg-deb", "--root-owner-group", "-Znone", "--build", str(tree), str(output))
 
     def publish(self, suite: str, *, origin: str, components: tuple[str, ...], filled: bool = True) -> None:
