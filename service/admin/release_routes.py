@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -11,10 +12,11 @@ from service.api.links import stamp
 from service.api.problems import Invalid, Refused, not_found, reasons
 from service.artefacts import NotBuilt
 from service.releases.judge import STEPS
-from service.releases.overview import ReleaseSeen, SlugSeen, images_seen, overview
+from service.releases.overview import LOOK_BACK, ReleaseSeen, SlugSeen, images_seen, overview
 from service.releases.rollouts import ENOUGH, RolloutRefused, end_rollout, start_rollout
-from service.store.releases import Rollout, Tally, releases_referred_to, rollout_by_id, rollouts
+from service.store.releases import Rollout, StageTime, Tally, releases_referred_to, rollout_by_id, rollouts, stage_times
 
+_STAGES = 1000  # installs of each release from which the times of its steps are told
 Name = Annotated[str, Field(min_length=1, max_length=64)]
 
 
@@ -51,7 +53,7 @@ def _tally(one: Tally) -> Body:
     }
 
 
-def _release(one: ReleaseSeen) -> Body:
+def _release(one: ReleaseSeen, stages: Sequence[StageTime]) -> Body:
     return {
         "id": one.id,
         "current": one.current,
@@ -65,7 +67,11 @@ def _release(one: ReleaseSeen) -> Body:
         "signed_by": list(one.artefact.signatures),
         "installs": None if one.total is None else _tally(one.total),
         "by_plan": [_tally(tally) for tally in one.by_plan],
-        "stages": [{"step": stage.step, "p50_s": stage.p50_s, "p99_s": stage.p99_s} for stage in one.stages],
+        "stages": [
+            {"step": stage.step, "p50_s": stage.p50_s, "p99_s": stage.p99_s}
+            for stage in stages
+            if (stage.slug, stage.release) == (one.artefact.slug, one.id)
+        ],
     }
 
 
@@ -86,10 +92,10 @@ def _rollout(one: Rollout) -> Body:
     }
 
 
-def _slug(one: SlugSeen) -> Body:
+def _slug(one: SlugSeen, stages: Sequence[StageTime]) -> Body:
     return {
         "slug": one.slug,
-        "releases": [_release(release) for release in one.releases],
+        "releases": [_release(release, stages) for release in one.releases],
         "rollout": None if one.running is None else _rollout(one.running),
         "failures": [
             {
@@ -108,11 +114,13 @@ def _slug(one: SlugSeen) -> Body:
 
 async def list_releases(call: Call) -> Body:
     """GET /admin/v1/releases: those of the store, with how their installs of the last thirty days went"""
+    now = call.api.clock.now()
     try:
-        found = await overview(call.db, images_seen(call.api.settings), call.api.clock.now())
+        found = await overview(call.db, images_seen(call.api.settings), now)
     except NotBuilt as err:
         raise Refused(503, str(err)) from None
-    return {"slugs": [_slug(one) for one in found]}
+    stages = await stage_times(call.db, now - LOOK_BACK, _STAGES)
+    return {"slugs": [_slug(one, stages) for one in found]}
 
 
 async def list_referred_to(call: Call) -> Body:

@@ -14,11 +14,9 @@ from service.settings import Settings, image_keys_of, images_of
 from service.store.releases import (
     FailedInstall,
     Rollout,
-    StageTime,
     Tally,
     failed_installs,
     rollouts,
-    stage_times,
     tallies,
 )
 from service.store.rows import Connection
@@ -37,7 +35,6 @@ class ReleaseSeen:
     fault: str | None  # why it is not given out
     total: Tally | None  # None: nobody got it
     by_plan: list[Tally]
-    stages: list[StageTime]
 
     @property
     def bytes(self) -> int:
@@ -77,14 +74,11 @@ async def overview(db: Connection, images: Artefacts, now: datetime) -> list[Slu
     counted: dict[tuple[str, str], list[Tally]] = defaultdict(list)
     for tally in await tallies(db, since):
         counted[tally.slug, tally.release].append(tally)
-    stages: dict[tuple[str, str], list[StageTime]] = defaultdict(list)
-    for stage in await stage_times(db, since):
-        stages[stage.slug, stage.release].append(stage)
     every, failures = await rollouts(db), await failed_installs(db, since, _FAILURES)
     found = []
     for slug, known in sorted(images.index().items()):
         seen = [
-            _seen(images, slug, name, release, counted[slug, name], stages[slug, name], current=name == known.current)
+            _seen(images, slug, name, release, counted[slug, name], current=name == known.current)
             for name, release in known.releases.items()
         ]
         seen.sort(key=lambda one: (one.artefact.published, one.id), reverse=True)
@@ -105,7 +99,6 @@ def _seen(
     name: str,
     release: Artefact,
     counted: Sequence[Tally],
-    stages: list[StageTime],
     *,
     current: bool,
 ) -> ReleaseSeen:
@@ -115,4 +108,4 @@ def _seen(
     except NotBuilt as err:
         fault = str(err)
     total = next((one for one in counted if one.plan is None), None)
-    return ReleaseSeen(release, name, current, fault, total, [one for one in counted if one.plan is not None], stages)
+    return ReleaseSeen(release, name, current, fault, total, [one for one in counted if one.plan is not None])

@@ -126,9 +126,9 @@ async def tallies(db: Connection, since: datetime) -> list[Tally]:
     return [Tally(**row) for row in await db.fetch(Q["install_results"], since)]
 
 
-async def stage_times(db: Connection, since: datetime) -> list[StageTime]:
-    """How long the steps of installs took that began since then."""
-    return [StageTime(**row) for row in await db.fetch(Q["stage_results"], since)]
+async def stage_times(db: Connection, since: datetime, latest: int) -> list[StageTime]:
+    """How long the steps took of so many installs of each release, the latest that began since then."""
+    return [StageTime(**row) for row in await db.fetch(Q["stage_results"], since, latest)]
 
 
 async def failed_installs(db: Connection, since: datetime, limit: int) -> list[FailedInstall]:

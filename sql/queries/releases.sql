@@ -75,10 +75,14 @@ WHERE i.started_at >= $1
 GROUP BY GROUPING SETS ((i.slug, i.release), (i.slug, i.release, i.plan)) ORDER BY i.slug, i.release, i.plan NULLS FIRST
 
 -- name: stage_results
+WITH latest AS (
+    SELECT slug, release, stages, row_number() OVER (PARTITION BY slug, release ORDER BY started_at DESC) AS place
+    FROM image_install WHERE state = 'active' AND started_at >= $1
+)
 SELECT i.slug, i.release, s.key AS step, percentile_disc(0.5) WITHIN GROUP (ORDER BY s.value::float) AS p50_s,
        percentile_disc(0.99) WITHIN GROUP (ORDER BY s.value::float) AS p99_s
-FROM image_install AS i, jsonb_each_text(i.stages) AS s
-WHERE i.state = 'active' AND i.started_at >= $1
+FROM latest AS i, jsonb_each_text(i.stages) AS s
+WHERE i.place <= $2
 GROUP BY i.slug, i.release, s.key ORDER BY i.slug, i.release, s.key
 
 -- name: install_failures
