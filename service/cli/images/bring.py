@@ -7,7 +7,7 @@ from pathlib import Path
 
 from images.build import foreign, importing
 from images.store import promote
-from service.cli.images.place import TRIAL_LIMIT_S, add_store, carried_out, said, try_out
+from service.cli.images.place import add_patience, add_store, carried_out, said, try_out
 from service.cli.output import warn
 from service.lab.trial import firmwares_of
 from service.settings import Settings
@@ -25,6 +25,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     limit = importing.DEFAULT_LIMIT >> 30
     parser.add_argument("--limit", type=int, default=limit, metavar="GIB", help=f"of the file and the disk ({limit})")
     parser.add_argument("--force", action="store_true", help="give it out without a test boot")
+    add_patience(parser)
     add_store(parser)
 
 
@@ -44,7 +45,7 @@ def _import(arguments: Namespace, settings: Settings, store: Path) -> int:
     )
     artefact = importing.bring(store, wanted, current=arguments.force)
     if not arguments.force and artefact.image is not None:
-        if not try_out(store, artefact, firmwares_of(store, artefact.image), TRIAL_LIMIT_S):
+        if not try_out(store, artefact, firmwares_of(store, artefact.image), arguments.patience):
             warn(f"roundhouse image import: {artefact.slug} {artefact.id} is kept, but not given out without --force")
             return 1
         promote(store, artefact.slug, artefact.id)

@@ -28,6 +28,12 @@ def add_store(parser: ArgumentParser) -> None:
     )
 
 
+def add_patience(parser: ArgumentParser) -> None:
+    """How long a system may take to come up."""
+    help_ = f"for a test boot, until it is given up ({TRIAL_LIMIT_S:g})"
+    parser.add_argument("--patience", type=float, default=TRIAL_LIMIT_S, metavar="SECONDS", help=help_)
+
+
 def add_json(parser: ArgumentParser) -> None:
     """How results are printed."""
     parser.add_argument("--json", action="store_true", default=None, dest="json_here", help="print JSON")

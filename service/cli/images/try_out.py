@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from images.store import StoreError, release
-from service.cli.images.place import TRIAL_LIMIT_S, add_store, carried_out, try_out
+from service.cli.images.place import add_patience, add_store, carried_out, try_out
 from service.lab.qemu import Firmware
 from service.lab.trial import firmwares_of
 from service.settings import Settings
@@ -19,7 +19,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--firmware", choices=("bios", "uefi", "both"), help="default: all that the image has a boot partition for"
     )
-    parser.add_argument("--limit", type=float, default=TRIAL_LIMIT_S, metavar="SECONDS", help="until it is given up")
+    add_patience(parser)
     add_store(parser)
 
 
@@ -34,4 +34,4 @@ def _test(arguments: Namespace, _: Settings, store: Path) -> int:
         raise StoreError(f"{artefact.slug} has no disk image that could be started")
     firmwares: dict[str, list[Firmware]] = {"bios": ["bios"], "uefi": ["uefi"], "both": ["bios", "uefi"]}
     chosen = firmwares[arguments.firmware] if arguments.firmware else firmwares_of(store, artefact.image)
-    return 0 if try_out(store, artefact, chosen, arguments.limit) else 1
+    return 0 if try_out(store, artefact, chosen, arguments.patience) else 1

@@ -48,7 +48,7 @@ def run(*argv: str | Path, feed: bytes = b"") -> bytes:
 def make_disk(
     folder: Path, *, filesystem: str = "ext4", esp: bool = True, bios: bool = True, label: str = "gpt"
 ) -> Path:
-    """A disk of 64 MiB, or of as much as the file system needs, whose root has one file."""
+    """A disk of 64 MiB, or of as much as the file system needs; its root with ext4 has what is in `folder`/tree."""
     root_mib = {"ext4": 48, "xfs": 320, "btrfs": 128}.get(filesystem, 16)
     raw, tree = folder / "disk.raw", folder / "tree"
     tree.mkdir(exist_ok=True)

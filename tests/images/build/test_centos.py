@@ -15,9 +15,10 @@ from images.build import centos
 from images.build.host import BuildError
 from images.build.origins import Origins
 from images.build.restoring import map_of, restore
-from images.store import Artefact, put_file
+from images.store import Artefact
 from tests.images.build.disks import require_disk_tools, run
 from tests.images.build.repository import Repository, require_repository_tools
+from tests.images.build.stores import with_installer
 
 RELEASE = "5.14.0-1.el9.x86_64"
 SCRIPTS = {
@@ -69,13 +70,7 @@ def is_dynamic(program: Path) -> bool:
 
 @pytest.fixture
 def installer(tmp_path: Path) -> Artefact:
-    root = tmp_path / "store"
-    root.mkdir()
-    files = []
-    for name in ("kernel", "initrd"):
-        (root / name).write_text(name)
-        files.append(put_file(root, root / name))
-    return store.publish(root, Artefact("installer", "r", "6.1", files[0], files[1], None))
+    return store.release(with_installer(tmp_path / "store"), "installer")
 
 
 def origins_of(mirror: Repository) -> Origins:

@@ -20,6 +20,7 @@ from images.build import fetching, foreign, importing
 from images.build.host import BuildError
 from images.store import Artefact, put_file
 from tests.images.build.disks import MIB, ROOT_UUID, make_disk, require_disk_tools, run
+from tests.images.build.stores import with_installer
 
 LIMIT = 256 * MIB
 
@@ -40,15 +41,7 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def image_store(tmp_path: Path) -> Path:
-    """A store that has an installer."""
-    root = tmp_path / "store"
-    root.mkdir()
-    files = []
-    for name in ("kernel", "initrd"):
-        (root / name).write_text(name)
-        files.append(put_file(root, root / name))
-    store.publish(root, Artefact("installer", "r", "6.1", files[0], files[1], None))
-    return root
+    return with_installer(tmp_path / "store")
 
 
 def packed(disk: Path, form: str, folder: Path) -> Path:

@@ -13,11 +13,12 @@ from images import store
 from images.build import debian, sbom
 from images.build.distributions import DISTRIBUTIONS
 from images.build.origins import Origins
-from images.store import Artefact, put_file
+from images.store import Artefact
 from service.lab import trial
 from service.lab.qemu import PLATFORMS
 from tests.images.build.archive import Archive, require_archive_tools, run
 from tests.images.build.disks import require_disk_tools
+from tests.images.build.stores import with_installer
 
 pytestmark = [pytest.mark.qemu, pytest.mark.timeout(1200)]
 
@@ -45,10 +46,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Archive:
 
 def build(archive: Archive, root: Path) -> Artefact:
     """The image, in a store of its own whose installer is none."""
-    root.mkdir()
-    (root / "empty").touch()
-    file = put_file(root, root / "empty")
-    base = store.publish(root, Artefact("installer", "r", "6.1", file, file, None))
+    base = store.release(with_installer(root), "installer")
     origins = Origins(ubuntu_mirror=archive.mirror, ubuntu_keyring=str(archive.keyring))
     return debian.build_for(base, root, NOBLE, origins, current=False)
 
