@@ -8,23 +8,32 @@ import shlex
 from importlib.resources import files
 
 from images.native.checks import disk_count
-from images.protocol import DiskHint, Storage
+from images.protocol import Storage
 
 # A disk that nobody described is taken when a system fits on it.
 _SMALLEST = 8_000_000_000
 
 
 def finder(storage: Storage) -> str:
-    """Lines of a POSIX shell script that set disk0, disk1, … to devices, or end it with 1 and a reason on stderr."""
-    hints: list[DiskHint] = storage["disks"] or [{"min_bytes": _SMALLEST}] * disk_count(storage)
-    # What names one disk goes before what fits many, or it might find its disk taken.
-    hints = sorted(hints, key=lambda hint: ("path" not in hint, "serial" not in hint, "type" not in hint))
+    """Lines of a POSIX shell script that set disk0, disk1, … to devices, or end it with 1 and a reason on stderr.
+
+    Without hints they are chosen as the image engine does: solid state before rotating, then the smallest; for a RAID
+    rather disks of one size.
+    """
     lines = []
-    for number, hint in enumerate(hints):
-        least, most = str(hint.get("min_bytes", "")), str(hint.get("max_bytes", ""))
-        words = [hint.get("path", ""), hint.get("serial", "").strip(), hint.get("type", ""), least, most]
-        lines.append(f"find_disk {' '.join(map(shlex.quote, words))} || exit 1")
-        lines.append(f"disk{number}=$found")
+    if storage["disks"]:
+        numbered = list(enumerate(storage["disks"]))
+        # What names one disk goes before what fits many, or it might find its disk taken.
+        numbered.sort(key=lambda pair: ("path" not in pair[1], "serial" not in pair[1], -len(pair[1])))
+        for number, hint in numbered:
+            least, most = str(hint.get("min_bytes", "")), str(hint.get("max_bytes", ""))
+            words = [hint.get("path", ""), hint.get("serial", "").strip(), hint.get("type", ""), least, most]
+            lines += [f"find_disk {' '.join(map(shlex.quote, words))} || exit 1", f"disk{number}=$found"]
+    else:
+        count = disk_count(storage)
+        lines.append(f"alike {count} {_SMALLEST}")
+        for number in range(count):
+            lines += [f"find_disk '' '' '' \"${{size:-{_SMALLEST}}}\" \"$size\" || exit 1", f"disk{number}=$found"]
     return (files("images") / "native" / "disks.sh").read_text(encoding="utf-8") + "\n".join([*lines, ""])
 
 

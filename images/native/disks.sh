@@ -32,10 +32,8 @@ type_of() {
     esac
 }
 
-# find_disk PATH SERIAL TYPE MIN_BYTES MAX_BYTES: the first disk that is all that, and was not found before, goes to
-# $found. What is empty may be anything.
-find_disk() {
-    seen=
+# "ROTATIONAL BYTES NAME" of each disk that a system may lie on: solid state first, then the smallest.
+usable() {
     for folder in "$sys"/block/*; do
         name=${folder##*/}
         case $name in
@@ -46,7 +44,27 @@ find_disk() {
         [ "$(read_first "$folder/removable")" != 1 ] && [ "$(read_first "$folder/ro")" != 1 ] || continue
         bytes=$(($(read_first "$folder/size") * 512))
         [ "$bytes" -gt 0 ] || continue
-        seen="$seen $dev/$name ($bytes bytes)"
+        rotational=1
+        [ "$(read_first "$folder/queue/rotational")" = 1 ] || rotational=0
+        echo "$rotational $bytes $name"
+    done | sort -n -k 1,1 -k 2,2
+}
+
+# The disks that are there, as told when the wanted one is not.
+told() {
+    echo "$disks" | while read -r _ bytes name; do printf ' %s (%s bytes)' "$dev/$name" "$bytes"; done
+}
+
+# find_disk PATH SERIAL TYPE MIN_BYTES MAX_BYTES: the first disk that is all that, and was not found before, goes to
+# $found. What is empty may be anything.
+find_disk() {
+    rest=$disks
+    while [ -n "$rest" ]; do
+        line=${rest%%"$newline"*}
+        rest=${rest#"$line"}
+        rest=${rest#"$newline"}
+        name=${line##* } bytes=${line#* }
+        bytes=${bytes% *}
         case " $taken " in *" $dev/$name "*) continue ;; esac
         [ -z "$1" ] || [ "$(readlink -f "$dev${1#/dev}")" = "$(readlink -f "$dev/$name")" ] || continue
         [ -z "$2" ] || serials_of "$name" | grep -F -x -q -e "$2" || continue
@@ -57,7 +75,19 @@ find_disk() {
         taken="$taken $found"
         return 0
     done
-    echo "no disk with path '$1', serial '$2', type '$3', bytes $4 to $5; found:${seen:- none}" >&2
+    echo "no disk with path '$1', serial '$2', type '$3', bytes $4 to $5 is left; found:$(told)" >&2
     return 1
 }
+
+# alike COUNT MIN_BYTES: the first size of which there are so many disks goes to $size; empty where there is none.
+alike() {
+    size=$(echo "$disks" | while read -r kind bytes _; do
+        [ "$bytes" -ge "$2" ] || continue
+        [ "$(echo "$disks" | grep -c "^$kind $bytes ")" -lt "$1" ] || { echo "$bytes"; break; }
+    done)
+}
+
+newline='
+'
+disks=$(usable)
 

@@ -120,7 +120,7 @@ def test_it_is_the_same_when_cloud_init_has_written_it_as_yaml(tmp_path: Path) -
     text = filled(tmp_path, STORAGES["LVM, encrypted"], uefi=True, dump=dump)
     read = _python("import json, sys, yaml; json.dump(yaml.safe_load(sys.stdin), sys.stdout)", text)
     config = json.loads(read)["storage"]["config"]
-    assert config[0]["path"] == "/dev/nvme0n1"
+    assert config[0]["path"] == "/dev/sdb"
     assert config[0]["grub_device"] is False
     assert [action["key"] for action in config if action["type"] == "dm_crypt"] == [SECRET]
 

@@ -96,11 +96,11 @@ def layout(storage: Storage, *, uefi: bool) -> Any:
 def test_each_disk_of_a_mirror_can_start_the_machine_alone() -> None:
     bios, uefi = layout(STORAGES["RAID 1"], uefi=False), layout(STORAGES["RAID 1"], uefi=True)
     boots = [part.disk for part in bios.partition.partitions if part.mountpoint == "biosboot"]
-    assert boots == ["/dev/nvme0n1", "/dev/sdb"]
+    assert boots == ["/dev/sdb", "/dev/sde"]
     arrays = {raid.mountpoint: (raid.level, len(raid.members)) for raid in uefi.raid.raidList}
     assert arrays == {"/boot/efi": ("RAID1", 2), "/boot": ("RAID1", 2), "/": ("RAID1", 2)}
-    assert bios.bootloader.bootDrive == "/dev/nvme0n1"
-    assert uefi.clearpart.drives == uefi.ignoredisk.onlyuse == ["/dev/nvme0n1", "/dev/sdb"]
+    assert bios.bootloader.bootDrive == "/dev/sdb"
+    assert uefi.clearpart.drives == uefi.ignoredisk.onlyuse == ["/dev/sdb", "/dev/sde"]
 
 
 def test_encryption_lies_under_the_volume_group_and_its_passphrase_arrives_as_it_is() -> None:
