@@ -309,3 +309,18 @@ async def test_a_device_is_reinstalled_by_the_other_engine(database_url: str, tm
         assert after["host_keys"] == [public]
         kept = [sorted(address["address"] for address in one["ip_addresses"]) for one in (before, after)]
         assert kept[0] == kept[1]
+
+
+async def test_only_the_agent_learns_the_passphrase(database_url: str, tmp_path: Path) -> None:
+    async with lab(database_url, tmp_path, LabSettings(machines=1, leaves=1)) as (running, customer):
+        device_id = await customer.order(storage={"passphrase": "correct horse", "lvm": True, "raid": "none"})
+        await customer.until(device_id, "active")
+        machine = next(iter(running.rack.machines.values()))
+        assert isinstance(machine, LightMachine)
+        installed = machine.disks[0].installed
+        assert installed is not None
+        assert installed.spec["storage"] == {"disks": [], "raid": "none", "lvm": True, "passphrase": "correct horse"}
+        kept = await running.service.db.fetch(
+            "SELECT spec::text FROM agent_work UNION SELECT storage::text FROM device"
+        )
+        assert "correct" not in str(kept)
