@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import stat
 import tempfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from images import store
 from images.build import apt, cpio, first_stage, modules, toolbox
 from images.build.architecture import AMD64, Architecture, Root
-from images.build.host import Steps, apt_sources, recipe, require, run
+from images.build.host import BuildError, Steps, apt_sources, candidates, recipe, require, run
 from images.build.toolbox import place
 
 CODENAME = "bookworm"
 _PACKAGES = ("busybox-static", "python3-minimal", "python3.11", "libzstd1", "fdisk", "e2fsprogs", "kexec-tools")
-_TOOLS = {
+# Of the section non-free-firmware, which not every site's apt has; some network cards do not work without.
+_FIRMWARE = ("firmware-bnx2", "firmware-bnx2x", "firmware-qlogic", "firmware-netronome", "firmware-misc-nonfree")
+TOOLS = {
     "mmdebstrap": "mmdebstrap",
     "zstd": "zstd",
     "chroot": "coreutils",
@@ -69,19 +73,21 @@ def build(out: Path, architecture: Architecture = AMD64) -> store.Artefact:
 
     With it come the first-stage files that this machine's packages have not.
     """
-    require(_TOOLS)
+    require(TOOLS)
     sources = [*_AGENT.glob("*.py"), _CHUNKS, *(_HERE / name for name in _SOURCES)]
     packages = {*_PACKAGES, *toolbox.PACKAGES, architecture.kernel_package, *first_stage.packages(architecture)}
     steps = Steps(architecture.slug)
     with tempfile.TemporaryDirectory(prefix=".build-", dir=_made(out)) as work:
         scratch = Path(work)
         options = apt.options(architecture, scratch / "apt")
+        if "cloud" not in architecture.kernel_package:
+            packages |= _known(_FIRMWARE, options)
         wanted = recipe(sources, packages, options)
         known = store.current(out, architecture.slug, wanted)
         if known and first_stage.complete(out, architecture):
             return known
         first_stage.collect(out, architecture, options, scratch)
-        system = _extract(scratch, architecture, steps)
+        system = _extract(scratch, architecture, packages - first_stage.packages(architecture), steps)
         kernel, initrd, release = _pack(system, scratch, steps)
         steps("packing the toolbox")
         tools = toolbox.pack(system, system.tree / _ROOT, scratch)
@@ -105,12 +111,21 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def _extract(scratch: Path, architecture: Architecture, steps: Steps) -> Root:
+def _known(packages: Iterable[str], apt_options: Sequence[str]) -> set[str]:
+    """Those that apt has."""
+    found: set[str] = set()
+    for package in packages:
+        with contextlib.suppress(BuildError):
+            found |= candidates([package], apt_options).keys()
+    return found
+
+
+def _extract(scratch: Path, architecture: Architecture, packages: Iterable[str], steps: Steps) -> Root:
     """Unpack the installer's packages, with all that they depend on, without running any of their scripts."""
     steps("unpacking the installer's packages")
     tree, sources = scratch / "installer", scratch / "sources.list"
     sources.write_text(apt_sources(CODENAME), encoding="utf-8")
-    include = ",".join([*_PACKAGES, *toolbox.PACKAGES, architecture.kernel_package])
+    include = ",".join(sorted(packages))
     run(
         [
             *("mmdebstrap", "--mode=root", "--variant=extract", f"--architectures={architecture.debian}"),
@@ -148,6 +163,9 @@ def _pack(system: Root, scratch: Path, steps: Steps) -> tuple[Path, Path, str]:
     for program in [*(root / "bin").iterdir(), root / loader, root / "init"]:
         if not program.is_symlink():
             program.chmod(0o755)
+    # A controller's driver has found its disks when it is loaded: nobody looks for disks too early.
+    (root / "etc/modprobe.d").mkdir()
+    (root / "etc/modprobe.d/scsi.conf").write_text("options scsi_mod scan=sync\n", encoding="ascii")
     release = modules.collect(system, root)
     steps("packing the initramfs")
     console = cpio.Entry("dev/console", stat.S_IFCHR | 0o600, device=(5, 1))  # the kernel opens it for /init

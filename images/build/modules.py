@@ -53,6 +53,7 @@ def collect(system: Root, target: Path, wanted: Iterable[str] = WANTED) -> str:
     for name in sorted(chosen):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source / name, folder / name)
+    _firmware(system, [f"/lib/modules/{release}/{name}" for name in sorted(chosen)], target)
     for name in ("modules.builtin", "modules.builtin.modinfo", "modules.order"):
         shutil.copyfile(source / name, folder / name)
     system.run(["/sbin/depmod", "-b", f"/{target.relative_to(tree)}", release])
@@ -69,3 +70,14 @@ def _dependencies(system: Root, release: str) -> dict[str, list[str]]:
         path, _, rest = line.partition(":")
         needs[path] = rest.split()
     return needs
+
+
+def _firmware(system: Root, drivers: list[str], target: Path) -> None:
+    """Copy the firmware files that the drivers name, as far as the system has any."""
+    folder = system.tree / "lib/firmware"
+    if not folder.is_dir():
+        return
+    for name in sorted(set(system.run(["/sbin/modinfo", "-F", "firmware", *drivers]).split())):
+        if (folder / name).is_file():
+            (target / "lib/firmware" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(folder / name, target / "lib/firmware" / name)

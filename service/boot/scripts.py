@@ -71,10 +71,10 @@ class BootScripts:
         match target:
             case Target.CUSTOM_IPXE:
                 return await self._custom(facts)
-            case Target.INSTALLER if self._native(facts):
+            case Target.INSTALLER if not facts.rescue and self._native(facts):
                 return await self._own_installer(facts, parameters.get("arch"), source)
             case Target.INSTALLER:
-                return self._installer(facts, parameters.get("arch"), source)
+                return self._installer(facts, parameters.get("arch"), source, mac or facts.mac)
             case _:
                 return Script(target)
 
@@ -142,8 +142,10 @@ class BootScripts:
             cmdline=f"{_CONSOLES[cpu]} {told.arguments}",
         )
 
-    def _installer(self, facts: PortFacts, arch: str | None, source: IPv4Address | IPv6Address) -> Script:
-        """The in-RAM installer with a fresh token that is good for one hello."""
+    def _installer(
+        self, facts: PortFacts, arch: str | None, source: IPv4Address | IPv6Address, mac: str | None
+    ) -> Script:
+        """The in-RAM installer with a fresh token that is good for one hello; its network is the card that booted."""
         cpu = next((name for told, name in _CPU.items() if told == arch), facts.arch)
         try:
             installer = self._parts.images.installer(cpu)
@@ -153,6 +155,8 @@ class BootScripts:
         token = issue(self._parts.key, facts.port_id, now=self._parts.clock.now(), nonce=secrets.token_bytes(8))
         base = self._parts.boot_url_for(source)
         cmdline = f"{_CONSOLES[cpu]} roundhouse.url={base} roundhouse.token={token}"
+        if mac is not None:
+            cmdline += f" BOOTIF=01-{mac.replace(':', '-')}"
         if installer.toolbox is not None:
             cmdline += f" roundhouse.toolbox={installer.toolbox.sha256}"
         return Script(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
+import tracemalloc
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -14,7 +16,7 @@ import pytest
 from images.agent import session, wire
 from images.agent.cmdline import Arguments
 from images.agent.errors import HelloRefused, SessionEnded, WorkDropped
-from images.agent.worker import carry_out
+from images.agent.worker import Reporter, carry_out
 from images.protocol import Work
 
 
@@ -196,3 +198,53 @@ def test_a_body_without_a_length_ends_with_the_connection() -> None:
 )
 def test_urls_are_taken_apart(url: str, parts: tuple[str, int, str]) -> None:
     assert wire.split(url) == parts
+
+
+def test_waiting_for_days_takes_no_memory(service: Service) -> None:
+    """A machine of the pool asks every 25 s: two thousand times are most of a day."""
+    service.answers["/agent/v1/hello"] = [(200, {"session": "s1"})]
+    service.answers["/agent/v1/work"] = [*[(204, None)] * 2000, (200, {"id": "w1", "kind": "reboot", "spec": {}})]
+    kept: list[int] = []
+
+    def pause(_: float) -> None:
+        service.told.clear()
+        kept.append(tracemalloc.get_traced_memory()[0])
+
+    waiting = session.hello(Arguments(service.url, "t1", ""), {}, pause)
+    tracemalloc.start()
+    try:
+        assert waiting.next_work()["id"] == "w1"
+    finally:
+        tracemalloc.stop()
+    assert len(kept) == 2000
+    assert max(kept[1000:]) - max(kept[:1000]) < 100_000
+
+
+def test_more_of_the_inventory_is_told_until_it_is_heard(service: Service) -> None:
+    service.answers["/agent/v1/inventory"] = [(503, None), (204, None)]
+    greeted(service).inventory({"tpm": "2.0"})
+    assert service.bodies("/agent/v1/inventory") == [{"inventory": {"tpm": "2.0"}}] * 2
+
+
+def test_progress_tells_how_fast_it_goes_and_what_is_known_already(service: Service) -> None:
+    service.answers["/agent/v1/work/w1/progress"] = [(204, None)]
+    report = Reporter(greeted(service), "w1")
+    report("writing", 0, 100)
+    time.sleep(0.6)
+    report("writing", 50, 100, result={"half": True})
+    report.close()
+    told = service.bodies("/agent/v1/work/w1/progress")[-1]
+    assert (told["stage"], told["percent"], told["bytes_done"], told["result"]) == ("writing", 50.0, 50, {"half": True})
+    assert 0 < told["bytes_per_s"] < 100
+    assert told["message"].startswith("writing: 50.0 %, ")
+
+
+def test_what_is_told_after_the_work_was_dropped_ends_it(service: Service) -> None:
+    service.answers["/agent/v1/work/w1/progress"] = [(409, None)]
+    report = Reporter(greeted(service), "w1")
+    report("rescue", 0, 0)
+    with pytest.raises(WorkDropped):
+        for _ in range(100):
+            time.sleep(0.05)
+            report("rescue", 0, 0)
+    report.close()
