@@ -114,6 +114,11 @@ def _see_all(node: Node, sectors: int) -> None:
         raise Refused(f"{sectors} sectors are there, {now.sectors} of them can be reached")
 
 
+def has_password(node: Node) -> bool:
+    """Whether somebody's password will lock the disk at the next power cycle. Raises Refused, Malformed."""
+    return identity(node).security_enabled
+
+
 def under_way(node: Node, told: ata.Identity) -> str:
     """The method that was begun before the last power cut and goes on by itself; empty: none. Raises Refused."""
     return "ata-sanitize" if told.sanitize and _status(node).sanitizing else ""

@@ -113,14 +113,16 @@ class Together:
         for course in self.courses:
             self._ask(course)
             self._look(course)
-        for method in plan(self.courses[0].found):
-            if not self._pending:
-                return
-            if method.whole:
-                self._try(method, list(self._pending))
-            else:
-                for course in list(self._pending):
+        tried_on_all = set()
+        for course in self.courses:
+            for method in plan(course.found):
+                if course not in self._pending:
+                    break
+                if not method.whole:
                     self._try(method, [course])
+                elif method.name not in tried_on_all:
+                    tried_on_all.add(method.name)
+                    self._try(method, list(self._pending))
         if self._pending:
             course = self._pending[0]
             tried = "; ".join(f"{one['method']} {one['outcome']}: {one['reason']}" for one in course.attempts)
@@ -152,13 +154,13 @@ class Together:
             course.note("ask", "refused", str(err), 0.0)
         if disk.bytes == 0:
             self._format(course)
+        course.found.bytes = disk.bytes
 
     def _uncover(self, course: Course, identity: ata.Identity) -> list[str]:
         try:
             found = erase_ata.uncover(course.node, identity)
         except (Refused, Malformed) as err:
             raise WorkFailed(STAGE, f"{course.name}: it hides a part of itself and keeps it hidden: {err}") from err
-        course.found.bytes = course.node.disk.bytes
         return found
 
     def _await(self, course: Course, name: str, wait: Callable[[Callable[[float], None]], None]) -> None:
@@ -186,7 +188,6 @@ class Together:
         except (Refused, Malformed, TooSlow) as err:
             raise WorkFailed(STAGE, f"{course.name}: it has no capacity: {err}") from err
         course.note("scsi-format-unit", "done", "it had no capacity", time.monotonic() - begun)
-        course.found.bytes = course.node.disk.bytes
 
     def _look(self, course: Course) -> None:
         disk = course.node.disk
@@ -256,6 +257,8 @@ class Together:
                 course.done = 0
                 continue
             course.note(method.name, "done", "", seconds)
+            if lock := _lock_left(course):
+                raise WorkFailed(STAGE, f"{course.name}: {method.name} erased it and left {lock}")
             if self._stranded and not method.whole:
                 where = "; ".join(self._stranded)
                 raise WorkFailed(STAGE, f"{course.name}: {method.name} does not reach all of it: {where}")
@@ -319,6 +322,20 @@ def _identity(node: Node) -> ata.Identity | None:
         return erase_ata.identity(node)
     except (Refused, Malformed):
         return None
+
+
+def _lock_left(course: Course) -> str:
+    """A password that would shut the next customer out of an erased disk after a power cycle; empty: none."""
+    node, language = course.node, course.found.language
+    try:
+        if language == "ata" and erase_ata.has_password(node):
+            return "a password that is not ours"
+        taken = language == "nvme" and erase_nvme.is_taken(node)
+        if taken or (language in ("ata", "scsi") and erase_scsi.is_taken(node)):
+            return "its self-encryption under a password that is not ours (TCG Opal; the PSID on its label reverts it)"
+    except (Refused, Malformed):
+        return ""  # it has nothing of the kind
+    return ""
 
 
 def _overwrite(course: Course, method: Method, tell: Callable[[float], None]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from images.agent import nvme
+from images.agent import nvme, opal
 from images.agent.erase_node import Refused
 from images.agent.erase_plan import Capabilities
 from images.agent.errors import Malformed
@@ -61,6 +61,13 @@ def out_of_reach(node: Node, seen: frozenset[int]) -> list[str]:
         allocated = nvme.namespaces(node.admin(nvme.allocated_namespaces()))
         found = [f"namespace {nsid} is not attached" for nsid in allocated if nsid not in seen]
     return found
+
+
+def is_taken(node: Node) -> bool:
+    """Whether its self-encryption is under somebody's password. Raises Refused, Malformed."""
+    if not nvme.Controller(node.admin(nvme.identify_controller())).has_security:
+        return False
+    return opal.is_taken(node.admin(nvme.security_receive(opal.PROTOCOL, opal.DISCOVERY, opal.ANSWER_BYTES)))
 
 
 def under_way(node: Node) -> str:

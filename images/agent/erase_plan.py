@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 _MINUTE, _HOUR = 60.0, 3600.0
 
-# Bytes a second of a disk that is slow, yet not broken: by flash, by a spinning disk.
-_FLASH_PACE, _SPINNING_PACE = 100e6, 50e6
-_SLACK = 3  # a method may take so many times what is expected of it
+# Bytes a second from one end of a disk to the other.
+_FLASH_PACE, _SPINNING_PACE = 400e6, 150e6
+_SLACK = 3  # a method may take so many times what is expected of it: the disk may be slow, or old, or have neighbours
 
 
 class Capabilities:

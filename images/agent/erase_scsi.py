@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from images.agent import scsi
+from images.agent import opal, scsi
 from images.agent.erase_node import Refused
 from images.agent.erase_plan import Capabilities
 from images.agent.errors import Malformed
@@ -48,6 +48,11 @@ def _has(node: Node, opcode: int, service_action: int | None) -> bool:
         return scsi.is_supported(node.scsi(scsi.ask_for_command(opcode, service_action)).data)
     except (Refused, Malformed):
         return False
+
+
+def is_taken(node: Node) -> bool:
+    """Whether its self-encryption is under somebody's password. Raises Refused, Malformed."""
+    return opal.is_taken(node.scsi(scsi.security_in(opal.PROTOCOL, opal.DISCOVERY, opal.ANSWER_BYTES)).data)
 
 
 def under_way(node: Node) -> str:

@@ -14,7 +14,7 @@ IOCTL_ADMIN = 0xC0484E41  # _IOWR('N', 0x41, struct nvme_passthru_cmd), linux/nv
 _PASSTHRU = struct.Struct("=BBHIIIQQII6III")
 _ALL_NAMESPACES = 0xFFFFFFFF
 
-_GET_LOG_PAGE, _IDENTIFY, _FORMAT, _SANITIZE = 0x02, 0x06, 0x80, 0x84
+_GET_LOG_PAGE, _IDENTIFY, _FORMAT, _SECURITY_RECEIVE, _SANITIZE = 0x02, 0x06, 0x80, 0x82, 0x84
 _SANITIZE_LOG, _SANITIZE_LOG_BYTES = 0x81, 512
 _IDENTIFY_BYTES = 4096
 
@@ -61,6 +61,11 @@ def sanitize_log() -> Command:
     return Command(_GET_LOG_PAGE, _ALL_NAMESPACES, _SANITIZE_LOG | dwords << 16, data_bytes=_SANITIZE_LOG_BYTES)
 
 
+def security_receive(protocol: int, specific: int, size: int) -> Command:
+    """Security Receive (5.25)."""
+    return Command(_SECURITY_RECEIVE, 0, protocol << 24 | specific << 8, size, data_bytes=size)
+
+
 def sanitize(action: int) -> Command:
     """Sanitize (5.24): all of the subsystem. Overwrite means one pass of zeros.
 
@@ -80,7 +85,7 @@ class Controller:
     """What Identify Controller tells of erasing (Figure 275)."""
 
     __slots__ = (
-        *("can_block", "can_crypto", "can_format", "can_format_crypto", "can_list", "can_overwrite"),
+        *("can_block", "can_crypto", "can_format", "can_format_crypto", "can_list", "can_overwrite", "has_security"),
         *("firmware", "format_takes_all", "model", "serial", "unallocated_bytes"),
     )
 
@@ -89,6 +94,7 @@ class Controller:
             raise Malformed(f"Identify Controller has {len(data)} bytes")
         self.serial, self.model, self.firmware = (_text(data[a:b]) for a, b in ((4, 24), (24, 64), (64, 72)))
         optional = int.from_bytes(data[256:258], "little")  # OACS
+        self.has_security = bool(optional & 1)
         self.can_format, self.can_list = bool(optional & 1 << 1), bool(optional & 1 << 3)
         self.unallocated_bytes = int.from_bytes(data[296:312], "little")  # UNVMCAP
         sanitizing = int.from_bytes(data[328:332], "little")  # SANICAP

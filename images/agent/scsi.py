@@ -140,6 +140,11 @@ def ask_for_command(opcode: int, service_action: int | None) -> Command:
     return Command(cdb, data_in_bytes=64)
 
 
+def security_in(protocol: int, specific: int, size: int) -> Command:
+    """SECURITY PROTOCOL IN (SPC-5 6.52)."""
+    return Command(struct.pack(">BBHBBIBB", 0xA2, protocol, specific, 0, 0, size, 0, 0), data_in_bytes=size)
+
+
 def sanitize(service_action: int) -> Command:
     """SANITIZE (SBC-4 5.31), answered at once. Overwrite means one pass of zeros.
 

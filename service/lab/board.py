@@ -92,6 +92,7 @@ class Faults:
         self.hang_at: Stage | None = None  # stop for good on entering this stage, until the power is cut
         self.lose_dhcp = 0.0  # the share of DHCP messages lost, either way
         self.never_phones_home = False
+        self.dirty_disk = ""  # what an erase fails with; empty: it does not
         self.dead_ways: set[Handover | Literal["disk"]] = set()  # ways into the installed system that end nowhere
         self.memory_errors = 0  # MiB that lose what is written, as a burn-in finds them
         self.mute_images: set[str] = set()  # hashes of images whose systems never phone home

@@ -214,6 +214,8 @@ class _Agent:
     async def _erase(self, work: str, spec: EraseSpec) -> None:
         board = self.board
         await board.enter("erase")
+        if board.faults.dirty_disk:
+            raise _WorkFailed("erasing", board.faults.dirty_disk)
         found: list[DiskErasure] = []
         for disk in board.disks:
             if spec["disks"] and disk.path not in spec["disks"]:

@@ -95,6 +95,7 @@ class NvmeController:
     polls: int = 3  # so often a sanitize is found under way
     fails: set[int] = field(default_factory=set)  # sanitize actions that break off
     refuses_formats: bool = False
+    taken: bool = False  # self-encryption is under somebody's password
     media: dict[int, Medium] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)
     state: int = nvme.IDLE
@@ -107,6 +108,8 @@ class NvmeController:
                 return self.identify(command.cdw10, command.nsid)
             case 0x02:
                 return self.log()
+            case 0x82:
+                return level0(self.taken)
             case 0x84:
                 self.sanitize(command.cdw10 & 7)
             case 0x80:
@@ -117,7 +120,7 @@ class NvmeController:
         data = bytearray(4096)
         if cns == 1:
             data[4:24], data[24:64], data[64:72] = b"NV1".ljust(20), b"scripted".ljust(40), b"1.0".ljust(8)
-            data[256] = (2 if self.formats else 0) | 8
+            data[256] = (2 if self.formats else 0) | 8 | self.taken
             bits = {nvme.CRYPTO: 1, nvme.BLOCK: 2, nvme.OVERWRITE: 4}
             data[328] = sum(bits[action] for action in self.sanitizes)
             data[524] = 4 if nvme.CRYPTO_ERASE in self.formats else 0
@@ -175,6 +178,12 @@ class NvmeNode(FileNode):
         return self.controller.admin(command)
 
 
+def level0(taken: bool) -> bytes:
+    """The answer to a Level 0 discovery: a TPer feature, then the locking feature."""
+    features = bytes([0, 1, 0x10, 12]) + bytes(12) + bytes([0, 2, 0x10, 12, 1 | taken << 1]) + bytes(11)
+    return ((44 + len(features)).to_bytes(4, "big") + bytes(44) + features).ljust(512, b"\0")
+
+
 Reply = tuple[int, bytes, bytes]
 
 
@@ -197,6 +206,7 @@ class ScsiDisk:
     vendor: str = "SCRIPTED"
     spins: bool = False
     unformatted: bool = False
+    taken: bool | None = None  # whether self-encryption is under somebody's password; None: there is none
     failed_sanitize: set[int] = field(default_factory=set)
     seen: list[str] = field(default_factory=list)
     busy: str = ""
@@ -207,9 +217,14 @@ class ScsiDisk:
     def medium(self) -> Medium:
         return Medium(self.path)
 
+    @property
+    def serial(self) -> bytes:
+        return f"SCRIPTED-{self.path.name}".encode()
+
     def execute(self, cdb: bytes, out: bytes) -> Reply:
         """Carry a command out: status, sense, data for the host."""
-        if cdb[0] in (0x12, 0xA0, 0x03, 0xA3, 0x85):
+        # Its size and its pages it tells at any time: QEMU asks for them before there is a guest.
+        if cdb[0] in (0x12, 0x03, 0xA3, 0x85, 0x1A, 0x25, 0x9E):
             pass
         elif self.busy:
             self.poll()
@@ -250,8 +265,8 @@ class ScsiDisk:
         """INQUIRY."""
         pages = {
             0x00: bytes([0x00, 0x80, 0x83, 0xB0, 0xB1, 0xB2]),
-            0x80: b"SCRIPTED-1",
-            0x83: b"\x02\x01\x00\x0aSCRIPTED-1",
+            0x80: self.serial,
+            0x83: bytes([2, 1, 0, len(self.serial)]) + self.serial,
             0xB0: struct.pack(">BBHIII IIIIQ", 1, 0, 0, 0, 0, 0, 1 << 20, 64, 0, 0, 1 << 20).ljust(60, b"\0"),
             0xB1: struct.pack(">H", 7200 if self.spins else 1).ljust(60, b"\0"),
             0xB2: bytes([0, 0xE4 if self.zeroes else 0, 2 if self.zeroes else 0, 0]),
@@ -303,6 +318,12 @@ class ScsiDisk:
         if not self.liar:
             self.medium.write(first * BLOCK, bytes(count * BLOCK))
         return GOOD, b"", b""
+
+    def on_a2(self, cdb: bytes, out: bytes) -> Reply:
+        """SECURITY PROTOCOL IN: Level 0 discovery."""
+        if self.taken is None or cdb[1:4] != b"\1\0\1":
+            return CHECK, sense(*NO_SUCH_COMMAND), b""
+        return GOOD, b"", level0(self.taken)
 
     def on_a3(self, cdb: bytes, out: bytes) -> Reply:
         """REPORT SUPPORTED OPERATION CODES, about one command."""

@@ -174,6 +174,21 @@ def test_all_namespaces_are_sanitized_at_once_and_formatted_one_by_one(tmp_path:
         assert all(path.read_bytes() == bytes(SIZE) for path in paths)
 
 
+def test_a_sanitize_that_breaks_off_is_tried_once_for_all_namespaces(tmp_path: Path) -> None:
+    controller = NvmeController(
+        sanitizes={nvme.BLOCK: "zeros"},
+        fails={nvme.BLOCK},
+        formats={nvme.USER_DATA_ERASE: "zeros"},
+        allocated=[1, 2],
+    )
+    paths = [tmp_path / "nvme0n1", tmp_path / "nvme0n2"]
+    for path in paths:
+        secret(path, SIZE)
+    disks = erased([NvmeNode(path, controller, number) for number, path in enumerate(paths, 1)])
+    assert [tried(disk) for disk in disks] == [[("nvme-sanitize-block", "refused"), ("nvme-format-erase", "done")]] * 2
+    assert controller.seen == [f"sanitize {nvme.BLOCK}", "format 1 1", "format 2 1"]
+
+
 def test_a_namespace_that_is_to_stay_forbids_to_sanitize_its_controller(tmp_path: Path) -> None:
     path = tmp_path / "nvme0n1"
     secret(path, SIZE)
@@ -242,6 +257,23 @@ def test_a_disk_locked_by_our_own_password_is_erased_and_by_anothers_fails(tmp_p
     foreign = AtaDisk(disk.path, erases={True: "zeros"}, password=b"tenant's", locked=True)
     with pytest.raises(WorkFailed, match="locked by a password that is not ours"):
         erased([ScsiNode(foreign)])
+
+
+def test_a_password_that_would_lock_the_next_customer_out_fails_the_machine(tmp_path: Path) -> None:
+    path = tmp_path / "nvme0n1"
+    secret(path, SIZE)
+    controller = NvmeController(formats={nvme.USER_DATA_ERASE: "zeros"}, taken=True)
+    with pytest.raises(WorkFailed, match="left its self-encryption under a password that is not ours"):
+        erased([NvmeNode(path, controller)])
+    disk = ScsiDisk(tmp_path / "sda", sanitizes={scsi.CRYPTO: "random"}, taken=True)
+    secret(disk.path, SIZE)
+    with pytest.raises(WorkFailed, match="left its self-encryption under a password that is not ours"):
+        erased([ScsiNode(disk)])
+    disk.taken = False
+    assert erased([ScsiNode(disk)])[0]["method"] == "scsi-sanitize-crypto"
+    unlocked = AtaDisk(tmp_path / "sda", erases={True: "zeros"}, password=b"tenant's")
+    with pytest.raises(WorkFailed, match="overwrite-pattern erased it and left a password that is not ours"):
+        erased([ScsiNode(unlocked)])
 
 
 def test_a_host_protected_area_is_taken_back_and_erased(tmp_path: Path) -> None:

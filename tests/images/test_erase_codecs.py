@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from images.agent import ata, nvme, scsi
+from images.agent import ata, nvme, opal, scsi
 from images.agent.errors import Malformed
 
 DECODERS: dict[str, Callable[[bytes], Any]] = {
@@ -23,6 +23,7 @@ DECODERS: dict[str, Callable[[bytes], Any]] = {
     "scsi serial number": scsi.serial_of,
     "scsi operation code": scsi.is_supported,
     "scsi completion": scsi.Completion,
+    "opal discovery": opal.is_taken,
     "ata identity": ata.Identity,
     "ata registers": ata.Registers,
     "ata configuration": ata.configured_sectors,
