@@ -5,11 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -17,6 +13,7 @@ import pytest
 from images.catalogue import System, load_catalogue
 from images.native import finish
 from images.protocol import NetworkStyle, Wish
+from tests.images.native.listening import listener
 from tests.images.native.matrix import CLOUD_CONFIG, NETWORKS, SCRIPT, SOURCES, STORAGES, wish
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces are root's to make")
@@ -46,29 +43,6 @@ for path in $2; do
     fi
 done
 """
-
-
-@contextmanager
-def listener(answers: list[int]) -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
-    """A server that answers with those codes in turn, its URL, and what it was sent."""
-    heard: list[tuple[str, bytes]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            heard.append((self.path, self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(answers[min(len(heard), len(answers)) - 1])
-            self.end_headers()
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Silence."""
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", heard
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def carried_out(

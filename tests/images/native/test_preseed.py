@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ from images.catalogue import load_catalogue
 from images.native import CannotExpress, render
 from images.native.contract import Rendered
 from tests.images.native import report
+from tests.images.native.listening import listener
 from tests.images.native.matrix import CLOUD, NETWORKS, SECRET, SOURCES, STORAGES, accepted, wish
 from tests.images.native.questions import GUIDE, questions, wrong
 from tests.images.native.sandbox import machine, run
@@ -126,3 +130,29 @@ def test_scripts_are_read_by_the_installers_own_shell(initrd: Path) -> None:
         argv = ["chroot", str(initrd), "/bin/busybox", "sh", "-n", f"/{name}"]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
         assert (done.returncode, done.stderr) == (0, ""), name
+
+
+def test_a_step_that_fails_is_told_by_the_installers_own_programs(initrd: Path) -> None:
+    ordered = wish(STORAGES["one disk"], NETWORKS["both"], "")
+    syslog = initrd / "var/log/syslog"
+    syslog.parent.mkdir(exist_ok=True)
+    syslog.write_text("Nov 21 main-menu[303]: INFO: Menu item 'netcfg' selected\n")
+    with listener([204]) as (url, heard):
+        sources = replace(SOURCES, failed_url=f"{url}/failed")
+        (initrd / "early.sh").write_text(
+            render(load_catalogue().get("debian_12"), ordered, sources).files["early.sh"].replace("sleep 5", "sleep 1")
+        )
+        # A process group of its own, so that what stays in the background can be ended.
+        argv = ["chroot", str(initrd), "/bin/busybox", "sh", "-c", "mkdir -p /tmp; sh /early.sh; exec sleep 60"]
+        with subprocess.Popen(argv, env={"PATH": "/usr/bin:/bin:/sbin"}, start_new_session=True) as running:
+            with syslog.open("a") as log:
+                log.write("Nov 21 main-menu[303]: WARNING **: Configuring 'base' failed with error code 10\n")
+            deadline = time.monotonic() + 30
+            while not heard and time.monotonic() < deadline:
+                time.sleep(0.1)
+            os.killpg(running.pid, signal.SIGKILL)
+    assert [path for path, _ in heard] == ["/failed"]
+    assert b"Configuring 'base' failed with error code 10" in heard[0][1]
+    hook = initrd / "usr/lib/finish-install.d/92roundhouse"
+    assert hook.stat().st_mode & 0o111
+    assert f"{SOURCES.base_url}/finish.sh" in hook.read_text()
