@@ -203,14 +203,16 @@ def _emulated() -> list[Result]:
         with disk.open("wb") as file:
             file.truncate(2 << 30)
         initrd = folder / "initrd"
-        # The kernel unpacks one archive after another.
-        initrd.write_bytes((root / installer.initrd.file).read_bytes() + _addition(folder / "tree", served))
+        first = (root / installer.initrd.file).read_bytes()
+        # The kernel unpacks one archive after another; one that is not compressed begins at a multiple of four.
+        initrd.write_bytes(first + bytes(-len(first) % 4) + _addition(folder / "tree", served))
         console = folder / "console"
         command = [
-            *("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-M", "q35,graphics=off", "-smp", "2", "-m", "2048"),
+            *("setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-accel", "tcg,thread=multi"),
+            *("-M", "q35,graphics=off", "-smp", "2", "-m", "2048"),
             *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", f"file:{console}"),
             *("-kernel", str(root / installer.kernel.file), "-initrd", str(initrd)),
-            *("-append", "console=ttyS0 quiet rdinit=/peer/init"),
+            *("-append", "console=ttyS0 quiet panic=-1 rdinit=/peer/init"),
             *("-netdev", "user,id=net0", "-device", "virtio-net-pci,netdev=net0,romfile="),
             *("-drive", f"if=none,id=disk0,file={disk},format=raw,cache=unsafe,discard=unmap,detect-zeroes=unmap"),
             *("-device", "virtio-blk-pci,drive=disk0"),
