@@ -9,6 +9,7 @@ from itertools import groupby
 from uuid import UUID
 
 from service.api.waterfall import WORKFLOWS, stages_of
+from service.certificates import certificates_of
 from service.console.address_views import address, prefix, prefix_list
 from service.console.boot_views import boot
 from service.console.image_views import images
@@ -146,11 +147,16 @@ async def machine_list(look: Look) -> Page:
 
 
 async def machine(look: Look) -> Page | None:
-    """One machine, with what was done to it."""
+    """One machine, with what was done to it and how it was last erased."""
     found = await machines_seen(look.api.db, name=look.request.match_info["machine"].replace("\0", ""))
     if not found:
         return None
-    return {"machine": found[0], "runs": _with_length(await stages_of(look.api, found[0].id))}
+    certificates = await certificates_of(look.api.db, look.api.key, found[0].id, most=1)
+    return {
+        "machine": found[0],
+        "runs": _with_length(await stages_of(look.api, found[0].id)),
+        "certificate": certificates[0] if certificates else None,
+    }
 
 
 VIEWS: Mapping[str, tuple[str, View]] = {

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from images.protocol import DiskErasure
 from service.bgp import port_closing
 from service.certificates import signature_of
 from service.elastic import addresses_back
@@ -113,6 +114,8 @@ def unclean(evidence: dict[str, Any], inventory: dict[str, Any]) -> str | None:
     if not disks:
         return "the agent named no disk"
     for disk in disks:
+        if lacking := [name for name in DiskErasure.__required_keys__ if name not in disk]:
+            return f"what the agent tells of a disk lacks {', '.join(sorted(lacking))}"
         if disk["samples_read"] < 1 or disk["samples_clean"] != disk["samples_read"]:
             return f"{disk['path']}: {disk['samples_clean']} of {disk['samples_read']} samples were clean"
         if not disk["attempts"] or disk["attempts"][-1]["outcome"] != "done":

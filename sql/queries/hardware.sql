@@ -145,7 +145,7 @@ ON CONFLICT (run_id) DO NOTHING
 
 -- name: certificates_of_machine
 SELECT id, run_id, evidence, signature, created_at FROM erase_certificate WHERE machine_id = $1
-ORDER BY created_at DESC LIMIT 100
+ORDER BY created_at DESC LIMIT $2
 
 -- name: notify
 SELECT pg_notify('roundhouse', $1)

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from aiohttp import ClientSession, CookieJar
 
 from images.protocol import DiskErasure, EraseAttempt
 from service.certificates import signature_of
@@ -58,6 +59,7 @@ SPOILT: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "nothing served": (lambda evidence: evidence["disks"][0]["attempts"].pop(), "no method came to its end"),
     "nothing tried": (lambda evidence: evidence["disks"][0]["attempts"].clear(), "no method came to its end"),
     "unknown verdict": (lambda evidence: evidence["disks"][0].update(verdict="old"), "the samples showed 'old'"),
+    "a field too few": (lambda evidence: evidence["disks"][0].pop("hidden"), "tells of a disk lacks hidden"),
     "another disk": (lambda evidence: evidence["disks"][0].update(path="/dev/sdb"), "/dev/nvme0n1: in the machine and"),
 }
 
@@ -92,6 +94,12 @@ async def test_operators_see_certificates_and_whether_they_are_as_they_were_sign
     tenant = await world.tenant_token()
     assert (await world.call("GET", "/admin/v1/machines/m0/certificates", token=tenant)).status == 403
     assert (await world.call("GET", "/admin/v1/machines/m9/certificates")).status == 404
+    async with ClientSession(cookie_jar=CookieJar(unsafe=True)) as browser:
+        await browser.post(f"{world.url}/console/login", data={"token": TOKEN})
+        async with browser.get(f"{world.url}/console/machines/m0") as shown:
+            text = await shown.text()
+    assert "not as it was signed" in text and "200 of 200 samples clean (zeros)" in text
+    assert "nvme-sanitize-block refused: not now" in text
     monkeypatch.setenv("ROUNDHOUSE_API", world.url)
     monkeypatch.setenv("ROUNDHOUSE_TOKEN", TOKEN)
     capsys.readouterr()
