@@ -22,8 +22,13 @@ PACKAGES = (
     *("procps", "cloud-init"),
 )
 # Read by nobody on a server, and half of the bytes that would go over the wire.
-_EXCLUDED = ("/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/lintian/*")
-_KEPT = ("/usr/share/locale/locale.alias",)
+_EXCLUDED = (
+    *("/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/lintian/*"),
+    "/usr/share/doc/*",
+)
+_KEPT = ("/usr/share/locale/locale.alias", "/usr/share/doc/*/copyright")
+# /usr is merged from the start where the release wants that: else the package usrmerge would do it, which brings Perl.
+_HOOKS = "/usr/share/mmdebstrap/hooks/maybe-merged-usr"
 _HERE = Path(__file__).parent
 _SOURCES = ("debian.py", "distributions.py", "origins.py", *finishing.SOURCES)
 _TOOLS = {"mmdebstrap": "mmdebstrap", "apt-get": "apt", **finishing.TOOLS}
@@ -96,7 +101,7 @@ def _bootstrap(scratch: Path, row: Distribution, packages: Sequence[str], source
     include = ",".join(packages)
     run(
         [
-            *("mmdebstrap", "--mode=root", "--variant=minbase", f"--include={include}", *words),
+            *("mmdebstrap", "--mode=root", "--variant=minbase", f"--hook-dir={_HOOKS}", f"--include={include}", *words),
             *(row.codename, tree, listing),
         ]
     )

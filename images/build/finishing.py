@@ -33,7 +33,7 @@ def finish(
     raw = disk.assemble(tree, ids, scratch, grub_modules)
     steps("compressing")
     data, map_, listing = scratch / "data", scratch / "map", scratch / "sbom"
-    packed = pack.pack(raw, layout.partitions_of(raw), data, map_)
+    packed = pack.pack(raw, layout.partitions_of(raw), data, map_, told=steps.so_far)
     image = store.put_image(out, data, map_, packed.disk_bytes)
     listing.write_bytes(sbom.encode(slug, inventory))
     steps(f"done: image {image.bytes:,} bytes for {image.disk_bytes:,} on the disk")

@@ -78,7 +78,7 @@ def _image(out: Path, wanted: Import) -> tuple[store.StoredImage, store.StoredFi
             steps("packing")
             data, map_ = scratch / "data", scratch / "map"
             try:
-                packed = pack.pack(raw, partitions, data, map_)
+                packed = pack.pack(raw, partitions, data, map_, told=steps.so_far)
             except OSError as err:
                 raise BuildError(f"the disk cannot be packed: {err}") from err
             image = store.put_image(out, data, map_, packed.disk_bytes)

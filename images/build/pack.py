@@ -10,7 +10,7 @@ import errno
 import hashlib
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -30,12 +30,20 @@ _lib.ZSTD_compress.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p
 _lib.ZSTD_compress.restype = ctypes.c_size_t
 _lib.ZSTD_isError.argtypes = (ctypes.c_size_t,)
 
+Told = Callable[[int, int], None]
 
-def pack(raw: Path, partitions: Sequence[Partition], data: Path, map_: Path, cores: int | None = None) -> Map:
+
+def _silent(_done: int, _size: int) -> None:
+    """Progress that nobody reads."""
+
+
+def pack(
+    raw: Path, partitions: Sequence[Partition], data: Path, map_: Path, cores: int | None = None, told: Told = _silent
+) -> Map:
     """Write the data file and the map of the disk `raw`; the map as it was written.
 
-    `cores` is how many compress at a time (all by default). Raises BuildError for a disk or partitions that no map can
-    describe, OSError.
+    `cores` is how many compress at a time (all by default). `told` gets the bytes of the disk that are done, and all.
+    Raises BuildError for a disk or partitions that no map can describe, OSError.
     """
     cores = cores or len(os.sched_getaffinity(0))
     found: list[Chunk] = []
@@ -48,6 +56,7 @@ def pack(raw: Path, partitions: Sequence[Partition], data: Path, map_: Path, cor
             content, sha256 = frame.result()
             found.append(Chunk(offset, length, out.tell(), len(content), sha256))
             out.write(content)
+            told(offset + length, size)
 
         for offset, piece in _pieces(disk.fileno(), size, partitions):
             waiting.append((offset, len(piece), pool.submit(_frame, piece)))

@@ -33,7 +33,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Archive:
     require_disk_tools()
     made = Archive(tmp_path_factory.mktemp("noble"))
     made.package(NOBLE.kernel, "6.8.0-1", {"Depends": KERNEL}, {f"usr/share/doc/{NOBLE.kernel}/note": "by a test\n"})
-    wanted = ["?essential", "apt", KERNEL, *debian.PACKAGES, *NOBLE.packages]
+    wanted = ["?essential", "apt", "usr-is-merged", KERNEL, *debian.PACKAGES, *NOBLE.packages]
     options = ["-o", "Dir::State::status=/dev/null", "-o", "APT::Install-Recommends=false", "-o", "Dir::Cache=/nowhere"]
     rows = run("apt-get", *options, "install", "--print-uris", "-qq", *wanted).decode()
     files = re.findall(r"^'[^']+' (\S+)_(\S+)_(?:amd64|all)\.deb ", rows, re.MULTILINE)
