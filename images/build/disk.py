@@ -8,28 +8,35 @@ root, the rest      ext4; last, so that it can grow
 
 from __future__ import annotations
 
+import re
 import shutil
 import struct
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID, uuid5
 
-from images.build.host import BuildError, run
+from images.build.host import EPOCH, BuildError, run
 
 MIB = 1 << 20
 _SECTOR = 512
 _CORE_SECTOR = 2048
 _ESP_MIB = 64  # below about 34 MiB, FAT32 has too few clusters to be FAT32
-_ROOT_FROM_MIB = 2 + _ESP_MIB
+ROOT_FROM_MIB = 2 + _ESP_MIB
 _TAIL_MIB = 1  # the second copy of the partition table
 _NAMESPACE = UUID("6d1f5d0e-3c1b-5d6e-9c1e-6a0f6d0b7a11")
 _GUID_BIOS_BOOT = "21686148-6449-6E6F-744E-656564454649"
 _GUID_ESP = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"
 _GUID_LINUX_ROOT = "4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709"  # x86-64, UAPI Discoverable Partitions
 
+_FIRST_INODE = 11  # those before are of the file system itself
+_INODE_COUNT = re.compile(r"^Inode count: +(\d+)$", re.MULTILINE)
+_FREE_INODES = re.compile(r"^  Free inodes: ([\d, -]+)$", re.MULTILINE)
+
 TOOLS = {
     "sfdisk": "fdisk",
     "mke2fs": "e2fsprogs",
+    "dumpe2fs": "e2fsprogs",
+    "debugfs": "e2fsprogs",
     "mkfs.vfat": "dosfstools",
     "mmd": "mtools",
     "mcopy": "mtools",
@@ -74,12 +81,12 @@ def assemble(tree: Path, ids: Identity, scratch: Path, modules: tuple[str, ...] 
     used_mib = int(run(["du", "-s", "--block-size=1M", tree]).split()[0])
     # A fifth for metadata, the journal and first-boot files; the partition grows to the disk's end on installation.
     root_mib = used_mib * 6 // 5 + 96
-    disk_mib = _ROOT_FROM_MIB + root_mib + _TAIL_MIB
+    disk_mib = ROOT_FROM_MIB + root_mib + _TAIL_MIB
     image = scratch / "disk"
     with image.open("wb") as file:
         file.truncate(disk_mib * MIB)
     run(["sfdisk", "--quiet", image], feed=_table(ids, root_mib))
-    _root(tree, ids, image, root_mib)
+    make_root(tree, ids, image, root_mib)
     _esp(tree, ids, image, scratch, modules)
     _bios(tree, image, modules)
     return image
@@ -92,20 +99,36 @@ def _table(ids: Identity, root_mib: int) -> str:
             f"label-id: {ids.disk}",
             f"start=1MiB, size=1MiB, type={_GUID_BIOS_BOOT}, uuid={ids.bios_boot}, name=bios",
             f"start=2MiB, size={_ESP_MIB}MiB, type={_GUID_ESP}, uuid={ids.esp_partition}, name=esp",
-            f"start={_ROOT_FROM_MIB}MiB, size={root_mib}MiB, type={_GUID_LINUX_ROOT}, "
+            f"start={ROOT_FROM_MIB}MiB, size={root_mib}MiB, type={_GUID_LINUX_ROOT}, "
             f"uuid={ids.root_partition}, name=root",
             "",
         ]
     )
 
 
-def _root(tree: Path, ids: Identity, image: Path, root_mib: int) -> None:
+def make_root(tree: Path, ids: Identity, image: Path, root_mib: int) -> None:
+    """Make the root file system of so many MiB at its place in `image`, out of what is in `tree`. Raises BuildError."""
     # GRUB 2.06 cannot read a file system with metadata_csum_seed or orphan_file.
-    options = f"offset={_ROOT_FROM_MIB * MIB},hash_seed={ids.root},root_owner=0:0,lazy_itable_init=1,nodiscard"
+    options = f"offset={ROOT_FROM_MIB * MIB},hash_seed={ids.root},root_owner=0:0,lazy_itable_init=1,nodiscard"
     features = "^metadata_csum_seed,^orphan_file"
     shape = ["-t", "ext4", "-b", "4096", "-I", "256", "-i", "16384", "-J", "size=64", "-m", "1", "-O", features]
     name = ["-U", str(ids.root), "-L", "root", "-E", options]
     run(["mke2fs", "-q", "-F", *shape, *name, "-d", tree, image, f"{root_mib}M"])
+    _settle_times(f"{image}?offset={ROOT_FROM_MIB * MIB}")
+
+
+def _settle_times(place: str) -> None:
+    """mke2fs copies from the folder when each file was read and when its inode changed: set both to the fixed date."""
+    groups = run(["dumpe2fs", place])
+    inodes = int(_INODE_COUNT.findall(groups)[0])
+    free: set[int] = set()
+    for ranges in _FREE_INODES.findall(groups):
+        for words in ranges.split(", "):
+            first, _, last = words.partition("-")
+            free.update(range(int(first), int(last or first) + 1))
+    used = [number for number in range(_FIRST_INODE, inodes + 1) if number not in free]
+    fields = [f"set_inode_field <{number}> {time} @{EPOCH}\n" for number in used for time in ("atime", "ctime")]
+    run(["debugfs", "-w", "-f", "/dev/stdin", place], feed="".join(fields))
 
 
 def _grub(tree: Path, target: str, modules: tuple[str, ...]) -> bytes:
