@@ -83,7 +83,7 @@ def _command(platform: Platform, folder: Path) -> list[str]:
         *("setpriv", "--pdeathsig", "KILL", platform.program),
         # Never KVM: a device file says nothing about whether a guest boots on it.
         *("-accel", "tcg,thread=multi", *platform.arguments, "-smp", "2", "-m", "2048"),
-        *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
+        *("-nodefaults", "-no-user-config", "-display", "none"),
         *("-serial", f"file:{folder / 'console'}"),
         *firmware,
         *("-drive", f"if=none,id=disk,file={folder / 'disk'},format=raw,cache=unsafe,discard=unmap"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
@@ -49,7 +50,14 @@ def carried_out(verb: str, arguments: Namespace, work: Callable[[Namespace, Sett
     try:
         settings = read_settings()
         store: Path = arguments.images or images_of(settings)
-        return work(arguments, settings, store.resolve())
+        status = work(arguments, settings, store.resolve())
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on: no word about it at exit
+        return 1
+    except KeyboardInterrupt:
+        return 130  # 128 + SIGINT, as a shell says it
     except (BadSetting, BadSbom, BuildError, StoreError, MachineError, OSError) as err:
         warn(f"roundhouse image {verb}: {err}")
         return 1
@@ -71,6 +79,7 @@ def try_out(store: Path, artefact: Artefact, firmwares: Sequence[Firmware], limi
     for firmware in firmwares:
         warn(f"{artefact.slug}: starting {artefact.id} by {firmware} (at most {limit_s:g} s)")
         ended = trial.boot(store, artefact.image, firmware, limit_s, _shown)
+        _shown("")
         outcome[firmware] = {
             "booted": ended.booted,
             "seconds": ended.seconds,
@@ -88,5 +97,5 @@ def try_out(store: Path, artefact: Artefact, firmwares: Sequence[Firmware], limi
 def _shown(line: str) -> None:
     if sys.stderr.isatty():
         plain = "".join(letter for letter in line if letter.isprintable())
-        sys.stderr.write(f"\r\x1b[2K  {plain[:100]}")
+        sys.stderr.write(f"\r\x1b[2K{plain[:100]}")
         sys.stderr.flush()
