@@ -2,6 +2,10 @@
 # udhcpc(8) calls this with what the DHCP server said. The link may be a /31 or a /32, so every gateway is on it.
 case $1 in
 bound | renew)
+    case $(ip -4 addr show dev "$interface") in
+    *" $ip/"*) ;;
+    *) ip -4 addr flush dev "$interface" ;; # another address than before: the old one is somebody else's now
+    esac
     ip addr replace "$ip/$mask" dev "$interface"
     if [ -n "$staticroutes" ]; then # option 121 replaces option 3 (RFC 3442)
         set -- $staticroutes
