@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import traceback
 
 from images.agent import inventory
 from images.agent.errors import HelloRefused, SessionEnded, WorkDropped
@@ -34,4 +33,6 @@ def _tell(service: Session) -> None:
     except (SessionEnded, HelloRefused, WorkDropped):
         return
     except Exception:
+        import traceback
+
         traceback.print_exc()

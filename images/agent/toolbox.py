@@ -7,7 +7,6 @@ together, whatever has been published since.
 from __future__ import annotations
 
 import os
-import subprocess
 import threading
 
 from images.agent import wire
@@ -97,6 +96,8 @@ def _fetch_once(url: str, sha256: str) -> bytearray:
 
 def unpack(packed: bytearray, target: str) -> None:
     """Unpack a zstd-compressed cpio archive below `target`, over what is there. Raises WorkFailed."""
+    import subprocess
+
     from images.agent import blockdev, zstd
 
     command = ["cpio", "-i", "-d", "-m", "-u"]

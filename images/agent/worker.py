@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-import traceback
 
 from images.agent import wire
 from images.agent.errors import SessionEnded, WorkDropped, WorkFailed
@@ -112,6 +111,8 @@ def carry_out(service: Session, work: Work, console: Sequence[str]) -> Handover 
     except (SessionEnded, WorkDropped):
         raise
     except Exception as err:
+        import traceback
+
         traceback.print_exc()
         report.close()
         stage = err.stage if isinstance(err, WorkFailed) else str(work["kind"])

@@ -20,6 +20,6 @@ bound | renew)
         fi
         shift 2
     done
-    for server in $dns; do echo "nameserver $server"; done >/etc/resolv.conf
+    [ -z "$dns" ] || for server in $dns; do echo "nameserver $server"; done >/etc/resolv.conf
     ;;
 esac
