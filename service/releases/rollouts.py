@@ -58,6 +58,8 @@ async def start_rollout(
         row = await conn.fetchrow(
             Q["start_rollout"], slug, release, baseline, list(plans), percent, enough, reason, now
         )
+    except asyncpg.ForeignKeyViolationError:
+        raise RolloutRefused(f"{slug} is no operating system that can be ordered") from None
     except asyncpg.UniqueViolationError:
         raise RolloutRefused(f"a rollout of {slug} is running; stop it first") from None
     rollout = Rollout(**row)

@@ -41,6 +41,7 @@ class Upkeep:
         self._peers = listed(parts.settings.image_peers)
         self._stop = threading.Event()
         self._failure = ""
+        self._told: dict[str, set[str]] = {}  # by peer, what was not taken over the last time, and why
         self._synced_at: datetime | None = None
         self._collected_at: datetime | None = None
 
@@ -105,8 +106,11 @@ class Upkeep:
             except (PeerFailed, StoreError, OSError) as err:
                 log.warning("image_peer_failed", peer=url, reason=str(err))
                 continue
-            for sentence in found.told:
+            for sentence in set(found.told) - self._told.get(url, set()):  # each once, for as long as it is so
                 log.warning("image_not_taken_over", peer=url, reason=sentence)
+                async with self._db.acquire() as conn:
+                    await add_event(conn, "image.not_taken_over", sentence, private=True)
+            self._told[url] = set(found.told)
             for slug, release in found.releases:
                 current = ", which is current now" if (slug, release) in found.current else ""
                 async with self._db.acquire() as conn:

@@ -130,6 +130,15 @@ async def test_what_cannot_be_rolled_out_is_refused_by_name(
     assert why in answer.body["errors"][0]
 
 
+async def test_an_image_that_nobody_can_order_is_not_rolled_out(world: World, tmp_path: Path) -> None:
+    root = tmp_path / "images"
+    store.publish(root, made(root, "old", "my_own"))
+    new = store.publish(root, made(root, "new", "my_own"), current=False)
+    answer = await world.call("POST", "/admin/v1/rollouts", {"slug": "my_own", "release": new.id})
+    assert answer.status == 422
+    assert "my_own is no operating system that can be ordered" in answer.body["errors"][0]
+
+
 async def test_one_rollout_of_a_slug_runs_at_a_time(world: World, ids: tuple[str, str]) -> None:
     _, new = ids
     assert (await begin(world, new)).status == 201
@@ -375,6 +384,22 @@ async def test_upkeep_moves_a_wrong_file_aside_and_has_it_again_from_a_peer(db: 
         store.verify(ours, release.kernel)
     types = [row["type"] for row in await db.fetch("SELECT type FROM event ORDER BY seq")]
     assert types == ["image.came", "image.corrupt"]
+
+
+async def test_upkeep_tells_once_that_a_peer_has_gone_back(db: Pool, tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    store.publish(theirs, made(theirs, "one"))
+    old = (theirs / store.INDEX).read_bytes()
+    store.publish(theirs, made(theirs, "two"))
+    with serving(BrokenServer(theirs)) as server:
+        upkeep = Upkeep(db, make_parts(Settings(state_dir=tmp_path, image_peers=server.url, image_sync_s=0)))
+        await upkeep.look()
+        server.index = old
+        for _ in range(3):
+            await upkeep.look()
+    rows = await db.fetch("SELECT type, body FROM event ORDER BY seq")
+    assert [row["type"] for row in rows] == ["image.came", "image.not_taken_over"]
+    assert "older than one seen before" in rows[1]["body"]
 
 
 async def test_upkeep_without_a_peer_leaves_a_wrong_file_out_of_service(db: Pool, tmp_path: Path) -> None:
