@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from service.api.models import CreateDevice, read
+from service.api.problems import Invalid
 from tests.service.api_world import World
 
 MIRRORED: dict[str, Any] = {
@@ -143,3 +147,26 @@ async def test_a_reinstall_may_change_both(world: World) -> None:
     status, kept, body = await reinstall(engine="native", operating_system="ubuntu_16_04")
     assert (status, kept) == (422, ("image", "1", False))
     assert "Engine is not valid" in str(body)
+
+
+WORDS = [
+    *("disks", "raid", "filesystems", "device", "devices", "level", "name", "mount", "format", "point", "partitions"),
+    *("label", "number", "size", "wipeTable", "lvm", "passphrase", "path", "type"),
+]
+PLAIN = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8)
+SAID = PLAIN | st.sampled_from(["/dev/sda", "/dev/sda1", "/", "ext4", "BIOS", "1", "10", "ssd"])
+JSON = st.recursive(
+    SAID,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=6),
+    max_leaves=25,
+)
+
+
+@given(JSON)
+def test_whatever_is_said_of_storage_is_taken_or_refused(said: object) -> None:
+    try:
+        wish = read(CreateDevice, {"storage": said}).storage
+    except Invalid as refused:
+        assert all("storage" in error.lower() for error in refused.errors)
+        return
+    assert wish is None or set(wish.kept()) == {"raid", "lvm", "disks"}
