@@ -114,7 +114,8 @@ def facts_of(inventory: dict[str, Any]) -> list[dict[str, str]]:
     rows.append(("system", " ".join(word for word in words if word)))
     board = table.get("firmware", {})
     mode = f"{inventory.get('firmware', '')}, Secure Boot {_onoff(inventory.get('secure_boot'))}"
-    rows.append(("firmware", f"{board.get('vendor', '')} {board.get('version', '')} {board.get('date', '')}, {mode}"))
+    version = " ".join(word for word in (board.get(name) for name in ("vendor", "version", "date")) if word)
+    rows.append(("firmware", ", ".join(word for word in (version or system.get("bios_version"), mode) if word)))
     cpu = inventory.get("cpu", {})
     counts = f"{cpu.get('packages')} × {cpu.get('cores')} cores, {cpu.get('threads')} threads"
     microcode = f", microcode {cpu['microcode']}" if cpu.get("microcode") else ""
