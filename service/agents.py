@@ -91,10 +91,10 @@ class Agents:
             if session_id is None:
                 raise _problem(web.HTTPForbidden, "the boot token was used before, and its session has ended")
             await conn.execute(Q["end_other_sessions"], machine_id, session_id, now)
-            if macs:  # the machine itself is at its port: whatever was seen of its cable before is settled
-                await conn.execute(Q["card_settled"], at["port_id"], at["mac"], now)
             if isinstance(inventory, dict):
                 await told_inventory(conn, machine_id, inventory)
+            if macs:  # the machine itself is at its port: whatever was seen of its cable before is settled
+                await conn.execute(Q["card_settled"], at["port_id"], at["mac"], now)
         device_id = await self._db.fetchval(Q["device_on_machine"], machine_id)
         await signal_all(self._db, [machine_id, device_id], now=now)
         log.info("agent_hello", machine_id=str(machine_id))
