@@ -32,10 +32,11 @@ _NOT_DISKS = ("ram", "loop", "sr", "fd", "dm-", "md", "zram", "nbd")
 class Disk:
     """A disk as /sys describes it."""
 
-    __slots__ = ("bytes", "model", "path", "rotational", "serial")
+    __slots__ = ("bytes", "model", "path", "rotational", "sector", "serial")
 
-    def __init__(self, path: str, size: int, serial: str, model: str, rotational: bool) -> None:
+    def __init__(self, path: str, size: int, serial: str, model: str, rotational: bool, sector: int = 512) -> None:
         self.path, self.bytes, self.serial, self.model, self.rotational = path, size, serial, model, rotational
+        self.sector = sector  # the logical one, in bytes
 
 
 def read_text(path: str) -> str:
@@ -57,7 +58,9 @@ def disks(sys_block: str = "/sys/block", dev: str = "/dev") -> list[Disk]:
             continue
         serial = read_text(f"{folder}/device/serial") or read_text(f"{folder}/serial")
         rotational = read_text(f"{folder}/queue/rotational") == "1"
-        found.append(Disk(f"{dev}/{name}", size, serial, read_text(f"{folder}/device/model"), rotational))
+        sector = int(read_text(f"{folder}/queue/logical_block_size") or 512)
+        model = read_text(f"{folder}/device/model")
+        found.append(Disk(f"{dev}/{name}", size, serial, model, rotational, sector))
     return found
 
 

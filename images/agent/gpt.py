@@ -78,7 +78,7 @@ def read(fd: int, sector: int = 512) -> list[Partition]:
         entry = entries[number * size : (number + 1) * size]
         if any(entry[:16]):
             first, last = struct.unpack_from("<QQ", entry, 32)
-            name = entry[56:128].decode("utf-16-le", "replace").split("\0")[0]
+            name = "".join(map(chr, struct.unpack_from("<36H", entry, 56))).split("\0")[0]
             kind, guid = written_guid(entry[:16]), written_guid(entry[16:32])
             found.append(Partition(number + 1, first * sector, (last - first + 1) * sector, kind, guid, name))
     return found
@@ -102,7 +102,8 @@ def encode(disk_bytes: int, sector: int, guid: str, partitions: Sequence[Partiti
             raise NoTable(f"partition {one.number} does not lie on sectors of {sector} bytes")
         if one.start < first * sector or one.end > (last + 1) * sector or not 1 <= one.number <= _ENTRIES:
             raise NoTable(f"partition {one.number} does not fit the disk of {disk_bytes} bytes")
-        name = one.name.encode("utf-16-le")[:72].ljust(72, b"\0")
+        # UTF-16, whose codec the installer's Python has not; our names have nothing beyond its first plane.
+        name = b"".join(struct.pack("<H", ord(letter)) for letter in one.name)[:72].ljust(72, b"\0")
         places = struct.pack("<QQQ", one.start // sector, one.end // sector - 1, 0)
         entry = packed_guid(one.type) + packed_guid(one.guid) + places + name
         entries[(one.number - 1) * _ENTRY_BYTES : one.number * _ENTRY_BYTES] = entry

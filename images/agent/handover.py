@@ -9,31 +9,41 @@ from images.agent.shell import CommandFailed, run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Final
 
     from images.protocol import Handover
 
 # The agent's exit codes, for /init, which is process 1 and alone may call switch_root.
 EXIT_CODES: Final[dict[Handover, int]] = {"switch_root": 10, "kexec": 11, "reboot": 12}
+_INITRD: Final = "/run/initrd"
 
 
 class NoWay(Exception):
     """None of the ways that the order allows works with this image and kernel."""
 
 
-def prepare(root: str, root_uuid: str, allowed: Sequence[Handover], console: Sequence[str]) -> Handover:
-    """Choose the first way that works and make it ready; `root` stays mounted only for switch_root. Raises NoWay."""
+def prepare(
+    root: str,
+    allowed: Sequence[Handover],
+    words: Sequence[str],
+    leave: Callable[[], None],
+    secret: bytes = b"",
+) -> Handover:
+    """Choose the first way that works and make it ready. Raises NoWay.
+
+    `root` stays mounted for switch_root only; else `leave` unmounts it and lets go of what it lies on. A kernel that is
+    started by kexec gets the `words` on its command line, and `secret` behind its initramfs.
+    """
     reasons = []
     for way in allowed:
         try:
             if way == "switch_root":
                 _check_switch_root(root)
-            elif way == "kexec":
-                _load_kexec(root, root_uuid, console)
-                unmount(root)
             else:
-                unmount(root)
+                if way == "kexec":
+                    _load_kexec(root, words, secret)
+                leave()
             return way
         except (NoWay, CommandFailed, OSError) as err:
             reasons.append(f"{way}: {err}")
@@ -48,7 +58,8 @@ def _check_switch_root(root: str) -> None:
         raise NoWay("the image has no /sbin/init")
 
 
-def _load_kexec(root: str, root_uuid: str, console: Sequence[str]) -> None:
+def boot_files(root: str) -> tuple[str, str]:
+    """The paths of the newest kernel in /boot and of its initramfs. Raises NoWay."""
     kernels = sorted(glob.glob(f"{root}/boot/vmlinuz-*"))
     if not kernels:
         raise NoWay("the image has no /boot/vmlinuz-*")
@@ -58,11 +69,28 @@ def _load_kexec(root: str, root_uuid: str, console: Sequence[str]) -> None:
     initrd = next((path for path in initrds if os.path.exists(path)), None)
     if initrd is None:
         raise NoWay(f"the image has no initrd for {release}")
-    words = [f"root=UUID={root_uuid}", "ro", *console]
-    run(["kexec", "--load", kernel, f"--initrd={initrd}", f"--command-line={' '.join(words)}"])
+    return kernel, initrd
 
 
-def unmount(root: str) -> None:
-    """Unmount the new root if it is mounted, so that everything is on the disk."""
-    if os.path.ismount(root):
-        run(["umount", root])
+def _load_kexec(root: str, words: Sequence[str], secret: bytes) -> None:
+    kernel, initrd = boot_files(root)
+    if secret:
+        with open(initrd, "rb") as file:
+            data = file.read()
+        with open(_INITRD, "wb", opener=_private) as file:  # in memory, as all that is outside of `root`
+            file.write(data + bytes(-len(data) % 4) + secret)
+        initrd = _INITRD
+    try:
+        command = ["kexec", "--load", kernel, f"--initrd={initrd}", f"--command-line={' '.join(words)}"]
+        try:
+            run(command)
+        except CommandFailed:
+            # Under Secure Boot a kernel loads only what is signed, by the other system call, which checks it.
+            run([*command, "--kexec-file-syscall"])
+    finally:
+        if secret:
+            os.unlink(_INITRD)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from images.agent import accounts, blockdev, configure, handover, partitions, selinux, stream
+from images.agent import accounts, blockdev, configure, fetch, handover, layout, selinux, storage, stream
 from images.agent.errors import WorkFailed
 from images.agent.file import File
 from images.agent.shell import CommandFailed, run
@@ -14,11 +14,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from images.protocol import DiskHint, InstallResult, InstallSpec
+    from images.agent.layout import Plan
+    from images.chunks import Map
+    from images.protocol import Handover, Image, InstallResult, InstallSpec
 
     Report = Callable[[str, int, int], None]  # stage, bytes done, bytes in all; raises when the work was dropped
 
 ROOT = "/mnt"
+_EXPECTED = (
+    *(stream.ImageRefused, layout.NoLayout, handover.NoWay, CommandFailed),
+    *(OSError, ValueError),
+)
 
 
 def install(spec: InstallSpec, report: Report, console: Sequence[str]) -> InstallResult:
@@ -27,44 +33,108 @@ def install(spec: InstallSpec, report: Report, console: Sequence[str]) -> Instal
     Raises WorkFailed for everything that a person must look at; `report`'s own exceptions pass through.
     """
     begun = time.monotonic()
-    stage = "writing"
+    stage, image = "writing", spec["image"]
     try:
-        handover.unmount(ROOT)  # left by an attempt that failed half-way
-        disk = choose_disk(blockdev.disks(), spec["storage"]["disks"], spec["image"]["disk_bytes"])
-        report(stage, 0, spec["image"]["disk_bytes"])
-        whole = stream.Target(0, spec["image"]["disk_bytes"], disk, 0)
-        written = stream.write_image(spec["image"], [whole], lambda done, total: report("writing", done, total))
+        leave()  # an attempt that failed half-way
+        report(stage, 0, image["disk_bytes"])
+        map_ = fetch.fetch_map(image)
+        found = blockdev.disks()
+        firmware = "uefi" if os.path.isdir("/sys/firmware/efi") else "bios"
+        plan = layout.plan(
+            found, spec["storage"], map_.partitions, map_.disk_bytes, firmware=firmware, new_uuid=new_uuid
+        )
+        storage.disable_twins([disk for disk in found if disk.path in plan.others], plan.piece.uuid)
+        written = _transfer(plan, spec, map_, lambda done, total: report("writing", done, total))
         stage = "growing"
         report(stage, 0, 0)
-        blockdev.reread_partitions(disk)
-        partition, uuid, last = partitions.locate(disk)
-        if last:
-            partitions.grow(disk, partition.number)
-        device = partitions.device_of(disk, partition.number)
-        run(["mount", "-t", "ext4", device, ROOT])
-        if last:
-            run(["resize2fs", device])
+        _grow(plan, map_)
         stage = "configuring"
         report(stage, 0, 0)
+        if not plan.whole:
+            from images.agent import adopt
+
+            for file in adopt.system(plan, ROOT):
+                _place(ROOT, file)
         host_keys = apply(spec, ROOT)
+        if not plan.whole:
+            written += adopt.boot_loader(plan, ROOT, image, map_)
         stage = "handing-over"
-        way = handover.prepare(ROOT, uuid, spec["handover"], console)
+        way = _hand_over(plan, spec, console)
         os.sync()
-    except (stream.ImageRefused, partitions.NoRoot, handover.NoWay, CommandFailed, OSError, ValueError) as err:
-        handover.unmount(ROOT)
-        raise WorkFailed(stage, str(err) or type(err).__name__) from err
+    except BaseException as err:
+        # Whatever comes next on this machine, an erase as well, wants its disks for itself.
+        _let_go()
+        if isinstance(err, _EXPECTED):
+            raise WorkFailed(stage, str(err) or type(err).__name__) from err
+        raise
     seconds = round(time.monotonic() - begun, 2)
+    disk = ",".join(plan.paths)
     return {"disk": disk, "bytes_written": written, "seconds": seconds, "host_keys": host_keys, "handover": way}
 
 
-def choose_disk(found: list[blockdev.Disk], hints: Sequence[DiskHint], needed: int) -> str:
-    """The first disk that is large enough and fits the hint. Raises ValueError naming what was found."""
-    wanted = hints[0].get("path") if hints else None
-    seen = ", ".join(f"{disk.path} ({disk.bytes} bytes)" for disk in found) or "none"
-    for disk in found:
-        if disk.bytes >= needed and wanted in (None, disk.path):
-            return disk.path
-    raise ValueError(f"no disk {wanted or ''} with {needed} bytes; found: {seen}")
+def leave() -> None:
+    """Unmount the new system, and let go of all that it lies on. Raises CommandFailed."""
+    storage.take_apart(f"{ROOT}/boot", ROOT)
+
+
+def _let_go() -> None:
+    try:
+        leave()
+    except (CommandFailed, OSError) as err:
+        print(f"roundhouse: {err}", flush=True)
+
+
+def new_uuid() -> str:
+    """A random UUID (RFC 4122 §4.4)."""
+    raw = bytearray(os.urandom(16))
+    raw[6], raw[8] = raw[6] & 0x0F | 0x40, raw[8] & 0x3F | 0x80
+    text = raw.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def _transfer(plan: Plan, spec: InstallSpec, map_: Map, progress: Callable[[int, int], None]) -> int:
+    """Bring the image's file systems to where they belong; the bytes that were written."""
+    image: Image = spec["image"]
+    if plan.whole:
+        size = next(disk.bytes for disk in blockdev.disks() if disk.path == plan.whole)
+        storage.wipe_ends(plan.whole, size)
+        return stream.write_image(image, [stream.Target(0, map_.disk_bytes, plan.whole, 0)], progress)
+    from images.agent import toolbox
+
+    toolbox.need(*storage.TOOLS)
+    storage.make(plan, spec["storage"]["passphrase"])
+    return stream.write_image(image, [stream.Target(plan.piece.start, plan.piece.bytes, plan.root, 0)], progress)
+
+
+def _grow(plan: Plan, map_: Map) -> None:
+    """Mount the new root, as large as its place allows."""
+    last = True
+    if plan.whole:
+        blockdev.reread_partitions(plan.whole)
+        last = all(one.start <= plan.piece.start for one in map_.partitions)
+        if last:
+            storage.grow(plan.whole, plan.piece.number)
+    run(["mount", "-t", plan.piece.filesystem or "ext4", plan.root, ROOT])
+    if last and plan.piece.filesystem == "xfs":
+        from images.agent import toolbox
+
+        toolbox.need("xfs_growfs")
+        run(["xfs_growfs", ROOT])
+    elif last:
+        run(["resize2fs", plan.root])
+
+
+def _hand_over(plan: Plan, spec: InstallSpec, console: Sequence[str]) -> Handover:
+    words = [f"root={plan.root_source}", "ro", *console]
+    secret = b""
+    if plan.crypt:
+        from images.agent import storage_files
+
+        secret = storage_files.initramfs(plan, spec["storage"]["passphrase"])
+    way = handover.prepare(ROOT, spec["handover"], words, leave, secret)
+    if way == "switch_root" and plan.boot:
+        run(["umount", f"{ROOT}/boot"])  # the system mounts it as it does at every start
+    return way
 
 
 def apply(spec: InstallSpec, root: str) -> list[str]:

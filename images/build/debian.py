@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from images import store
-from images.build import apt, disk, finishing, installer
+from images.build import apt, disk, finishing, initramfs, installer
 from images.build.architecture import AMD64, with_kernel
 from images.build.distributions import Distribution
 from images.build.finishing import COMMAND_LINE, finish, grub_config, mounts, only_kernel, write
@@ -17,7 +17,8 @@ from images.build.origins import Origins, Sources, apt_sources
 
 PACKAGES = (
     *("systemd-sysv", "udev", "dbus", "initramfs-tools", "zstd", "kmod", "e2fsprogs", "fdisk"),
-    *("grub2-common", "grub-pc-bin", "grub-efi-amd64-bin"),
+    *("grub2-common", "grub-pc-bin", "grub-efi-amd64-bin", "grub-efi-amd64-signed", "shim-signed", "efibootmgr"),
+    *("mdadm", "lvm2", "cryptsetup-initramfs", "dosfstools"),
     *("openssh-server", "iproute2", "iputils-ping", "netbase", "ca-certificates", "curl", "sudo", "less", "nano"),
     *("procps", "cloud-init"),
 )
@@ -25,12 +26,15 @@ PACKAGES = (
 _EXCLUDED = (
     *("/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/lintian/*"),
     "/usr/share/doc/*",
+    # Of each boot loader the one that is used: not those for optical disks and for the network, nor unsigned ones.
+    *("/usr/lib/grub/x86_64-efi/monolithic/*", "/usr/lib/grub/x86_64-efi-signed/g*cd*", "/usr/lib/shim/*x64.efi"),
+    "/usr/lib/grub/x86_64-efi-signed/grubnet*",
 )
 _KEPT = ("/usr/share/locale/locale.alias", "/usr/share/doc/*/copyright")
 # /usr is merged from the start where the release wants that: else the package usrmerge would do it, which brings Perl.
 _HOOKS = "/usr/share/mmdebstrap/hooks/maybe-merged-usr"
 _HERE = Path(__file__).parent
-_SOURCES = ("debian.py", "distributions.py", "origins.py", *finishing.SOURCES)
+_SOURCES = ("cpio.py", "debian.py", "initramfs.py", "distributions.py", "origins.py", *finishing.SOURCES)
 _TOOLS = {"mmdebstrap": "mmdebstrap", "apt-get": "apt", **finishing.TOOLS}
 
 
@@ -85,6 +89,8 @@ def _image(
     steps("configuring the system")
     ids = disk.identity(row.slug)
     _configure(tree, row, ids, release)
+    initramfs.split(tree, release)
+    disk.describe_esp(tree)
     write(tree, "etc/apt/sources.list", sources.installed())
     return finish(out, scratch, tree, ids, row.slug, steps)
 

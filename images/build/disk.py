@@ -2,7 +2,7 @@
 
 sectors 0..2047     GPT; boot code of GRUB's boot.img in the protective MBR
 BIOS boot, 1 MiB    GRUB's core.img
-ESP, 64 MiB         EFI/BOOT/BOOTX64.EFI
+ESP, 64 MiB         EFI/BOOT/BOOTX64.EFI: GRUB, or shim, which Secure Boot trusts, with the distribution's signed GRUB
 root, the rest      ext4; last, so that it can grow
 """
 
@@ -44,10 +44,42 @@ TOOLS = {
 }
 # In each core image: enough to reach /boot/grub of the third partition of the disk that it was loaded from.
 _GRUB_PREFIX = "(,gpt3)/boot/grub"
+# And whatever a grub.cfg by grub-mkconfig may load: the modules themselves do not lie in /boot/grub.
 _GRUB_COMMON = (
     *("part_gpt", "ext2", "normal", "configfile", "linux", "echo"),
-    *("test", "serial", "terminal", "search", "ls"),
+    *(
+        "test",
+        "true",
+        "regexp",
+        "sleep",
+        "reboot",
+        "halt",
+        "serial",
+        "terminal",
+        "gfxterm",
+        "all_video",
+        "gzio",
+        "xzio",
+    ),
+    *("search", "search_fs_uuid", "search_fs_file", "search_label", "loadenv", "minicmd", "ls", "cat", "help", "fat"),
+    *("part_msdos", "mdraid1x", "lvm"),
 )
+_ESP_CONFIG_PATH = "usr/lib/roundhouse/esp-grub.cfg"
+# The EFI system partition: where each file is in the installed system. GRUB as the distributions sign it reads its
+# configuration from the distribution's own folder, so it goes on to the third partition of the disk it came from.
+_ESP_FILES = {
+    "EFI/BOOT/BOOTX64.EFI": "usr/lib/shim/shimx64.efi.signed",
+    "EFI/BOOT/grubx64.efi": "usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed",
+    "EFI/debian/grub.cfg": _ESP_CONFIG_PATH,
+    "EFI/ubuntu/grub.cfg": _ESP_CONFIG_PATH,
+}
+ESP_LIST = "usr/lib/roundhouse/esp"  # "PATH ON THE ESP<tab>PATH IN THE SYSTEM" a line, for whoever makes another ESP
+_ESP_CONFIG = """\
+regexp --set=1:disk '^([^,]+)' "$root"
+set root=$disk,gpt3
+set prefix=($disk,gpt3)/boot/grub
+configfile $prefix/grub.cfg
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,14 +173,29 @@ def _grub(tree: Path, target: str, modules: tuple[str, ...]) -> bytes:
     return core
 
 
+def describe_esp(tree: Path) -> None:
+    """Write into the system what its EFI system partition is made of. Before `assemble`, which reads it there."""
+    config = tree / _ESP_CONFIG_PATH
+    config.parent.mkdir(parents=True, exist_ok=True)
+    config.write_text(_ESP_CONFIG, encoding="utf-8")
+    listing = "".join(f"{target}\t{source}\n" for target, source in _ESP_FILES.items())
+    (tree / ESP_LIST).write_text(listing, encoding="utf-8")
+
+
 def _esp(tree: Path, ids: Identity, image: Path, scratch: Path, modules: tuple[str, ...]) -> None:
-    esp, loader = scratch / "esp", scratch / "bootx64.efi"
-    loader.write_bytes(_grub(tree, "x86_64-efi", ("fat", "all_video", "efi_gop", *modules)))
+    esp, listing = scratch / "esp", tree / ESP_LIST
+    if listing.exists():
+        rows = [line.split("\t") for line in listing.read_text(encoding="utf-8").splitlines()]
+        files = {name: tree / origin for name, origin in rows}
+    else:  # no signed boot loader that would read what we have to say
+        files = {"EFI/BOOT/BOOTX64.EFI": scratch / "bootx64.efi"}
+        files["EFI/BOOT/BOOTX64.EFI"].write_bytes(_grub(tree, "x86_64-efi", ("efi_gop", *modules)))
     with esp.open("wb") as file:
         file.truncate(_ESP_MIB * MIB)
     run(["mkfs.vfat", "--invariant", "-F", "32", "-s", "1", "-i", ids.esp_serial, "-n", "ESP", esp])
-    run(["mmd", "-i", esp, "::/EFI", "::/EFI/BOOT"])
-    run(["mcopy", "-i", esp, loader, "::/EFI/BOOT/BOOTX64.EFI"])
+    run(["mmd", "-i", esp, "::/EFI", *sorted({f"::/{Path(name).parent}" for name in files})])
+    for name, origin in files.items():
+        run(["mcopy", "-m", "-i", esp, origin, f"::/{name}"])
     with esp.open("rb") as source, image.open("r+b") as target:
         target.seek(2 * MIB)
         shutil.copyfileobj(source, target, MIB)

@@ -83,6 +83,15 @@ async def _up(lab: Lab) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the lab until SIGTERM, or the demonstration; the exit code."""
+
+    async def show(lab: Lab) -> int:
+        return await demo(lab, once=arguments.once)
+
+    return run_course(arguments, show if arguments.verb == "demo" else _up)
+
+
+def run_course(arguments: argparse.Namespace, course: Course) -> int:
+    """Run the lab as long as the course does; its exit code."""
     configure_log(arguments.log_level)
     asked = LabSettings(
         machines=arguments.machines,
@@ -94,11 +103,6 @@ def run(arguments: argparse.Namespace) -> int:
         firmware=arguments.firmware,
         disks=arguments.disks,
     )
-
-    async def show(lab: Lab) -> int:
-        return await demo(lab, once=arguments.once)
-
-    course: Course = show if arguments.verb == "demo" else _up
     try:
         return _run(arguments, asked, course)
     except (RackNotReady, TooManyMachines, NetworkError, BadSetting, PostgresNotStarted, OSError) as err:

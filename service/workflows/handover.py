@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import structlog
+
 from images.protocol import Handover
+from service.power.errors import PowerError
 from service.secrets import open_sealed
 from service.store.events import add_event
 from service.store.handover import ways_of
 from service.store.hardware import Machine
 from service.workflow import Back, Job, Outcome
 from sql.loader import Q
+
+log = structlog.get_logger()
 
 # What a run knows of a machine on which nothing has been tried yet.
 NO_WAY_TRIED: dict[str, object] = {"handover": None, "from_disk": False, "ways_failed": []}
@@ -34,8 +39,12 @@ async def another_way(job: Job, machine: Machine) -> Outcome | None:
         reason = f"{told}: power cycle, to boot from its disk"
         await _tell(job, machine, reason)
         secret = open_sealed(job.parts.key, machine.bmc_secret)
-        async with job.parts.open_bmc(machine.bmc_url, machine.bmc_username, secret) as bmc:
-            await bmc.power_cycle()
+        try:
+            async with job.parts.open_bmc(machine.bmc_url, machine.bmc_username, secret) as bmc:
+                await bmc.power_cycle()
+        except PowerError as err:
+            log.warning("power_cycle_failed", machine=machine.name, reason=str(err))
+            return None
         return Back("await_phone_home", reason, {"from_disk": True})
     failed = [*job.data.get("ways_failed", []), used]
     # A start from the disk was a reboot.

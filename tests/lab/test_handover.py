@@ -149,3 +149,14 @@ async def test_the_commands(database_url: str, tmp_path: Path, capsys: pytest.Ca
         rule = listed.splitlines()[1].split()[0]
         await command("remove", rule)
         assert "Example" not in await command("list")
+
+
+async def test_a_machine_whose_power_cannot_be_cut_is_replaced(database_url: str, tmp_path: Path) -> None:
+    asked = LabSettings(machines=2, leaves=1)
+    async with lab(database_url, tmp_path, asked, first_boot_limit_s=2) as (running, customer):
+        machine = await first_machine(running)
+        machine.faults.dead_ways = {"switch_root"}
+        running.rack.bmc.faults(machine.name).unreachable = True
+        device = (await customer.until(await customer.order(), "active"))["id"]
+        query = "SELECT name FROM machine WHERE device_id = $1"
+        assert await running.service.db.fetchval(query, device) != machine.name

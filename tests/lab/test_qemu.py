@@ -16,7 +16,8 @@ from service.lab.qemu import PLATFORMS, Firmware
 IMAGES = Path(os.environ.get("ROUNDHOUSE_TEST_IMAGES", Path(__file__).parents[2] / "var" / "images"))
 
 
-def _why_not(firmware: Firmware) -> str | None:
+def why_not(firmware: Firmware) -> str | None:
+    """Why such a machine cannot be ordered here."""
     if os.geteuid() != 0:
         return "needs root, for the network namespace"
     if missing := PLATFORMS[firmware].missing_packages():
@@ -31,7 +32,7 @@ def _why_not(firmware: Firmware) -> str | None:
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("firmware", ["bios", "uefi"])
 def test_a_virtual_machine_is_ordered_installed_logged_into_and_released(firmware: Firmware) -> None:
-    if why := _why_not(firmware):
+    if why := why_not(firmware):
         pytest.skip(why)
     demo = subprocess.run(
         [
