@@ -73,22 +73,22 @@ def sync(
     for slug, known in theirs.items():
         if slugs is not None and slug not in slugs:
             continue
-        newest = max((one.published for one in known.releases.values()), default="")
-        serial, before = seen.setdefault(url, {}).get(slug, (0, ""))
-        if known.serial < serial or newest < before:
+        wrong = {name: why for name, one in known.releases.items() if (why := _untrusted(name, one, keys)) is not None}
+        mark, before = _mark(known, wrong, keys), seen.setdefault(url, {}).get(slug, (0, ""))
+        if mark[0] < before[0] or mark[1] < before[1]:
             told.append(
-                f"its index of {slug} is older than one seen before (serial {known.serial} after {serial}, newest of "
-                f"{newest or 'no time'} after {before or 'no time'}); nothing is taken over"
+                f"its index of {slug} is older than one seen before (serial {mark[0]} after {before[0]}, newest of "
+                f"{mark[1] or 'no time'} after {before[1] or 'no time'}); nothing is taken over"
             )
             continue
-        seen[url][slug] = (known.serial, newest)
+        seen[url][slug] = mark
         followed[slug] = known
         here = ours.get(slug, Releases("", 0, {}))
         for name in _interesting(known, {*wanted.get(slug, ()), *here.releases}):
-            if (wrong := _untrusted(name, known.releases[name], keys)) is None:
-                chosen.append(known.releases[name])
+            if name in wrong:
+                told.append(wrong[name])
             else:
-                told.append(wrong)
+                chosen.append(known.releases[name])
     missing = {file.sha256: file for one in chosen for file in one.files.values() if not is_there(store, file)}
     failures = _fetch_all(store, url, list(missing.values()), parallel, stopped)
     came = sum(file.bytes for file in missing.values() if is_there(store, file))
@@ -106,6 +106,15 @@ def _index_of(url: str) -> tuple[str, dict[str, Releases]]:
         raise PeerFailed(str(err)) from err
     except StoreError as err:
         raise PeerFailed(f"{url}/{INDEX} is no index: {err}") from err
+
+
+def _mark(known: Releases, wrong: Collection[str], keys: PublicKeys) -> tuple[int, str]:
+    """By what an older index is known for one: its serial, and the time of its newest release.
+
+    With keys, what nobody has signed counts for nothing: whoever could raise it would shut out the true index.
+    """
+    newest = max((one.published for name, one in known.releases.items() if name not in wrong), default="")
+    return 0 if keys else known.serial, newest
 
 
 def _interesting(known: Releases, wanted: Collection[str]) -> Iterator[str]:

@@ -341,3 +341,24 @@ def test_who_is_stopped_goes_on_the_next_time(theirs: Path, ours: Path) -> None:
         assert found.releases == ()
         assert sync(ours, server.url).told == ()
     assert whole(ours) == whole(theirs)
+
+
+def test_whoever_holds_no_key_cannot_shut_out_the_true_index(theirs: Path, ours: Path, tmp_path: Path) -> None:
+    public = signing.make_key(tmp_path / "key.pem")
+    private, keys = signing.private_key(tmp_path / "key.pem"), signing.public_keys(public)
+
+    def sign(release: store.Artefact) -> None:
+        store.annotate(theirs, release.slug, release.id, signatures=signing.sign(private, release))
+
+    sign(store.release(theirs, "flatcar"))
+    raw = json.loads((theirs / store.INDEX).read_text())
+    forged = raw["debian_12"]["releases"][raw["debian_12"]["current"]] | {"published": "2999-01-01T00:00:00+00:00"}
+    raw["flatcar"]["releases"]["f" * 12] = forged
+    raw["flatcar"]["serial"] = 10**9
+    with serving(BrokenServer(theirs, index=json.dumps(raw).encode())) as server:
+        assert any("is made of what" in one for one in sync(ours, server.url, slugs=["flatcar"], keys=keys).told)
+        server.index = None
+        repaired = store.publish(theirs, made(theirs, "repaired", "flatcar"))
+        sign(repaired)
+        assert sync(ours, server.url, slugs=["flatcar"], keys=keys).told == ()
+    assert store.release(ours, "flatcar").id == repaired.id
