@@ -11,7 +11,7 @@ from pathlib import Path
 
 from images.build import cpio, modules
 from images.build.architecture import Root
-from images.build.host import run
+from images.build.host import BuildError, run
 
 PACKAGES = (
     *("mdadm", "lvm2", "dmsetup", "cryptsetup-bin", "e2fsprogs", "xfsprogs", "dosfstools", "util-linux", "mount"),
@@ -66,6 +66,9 @@ LINKS = {
     ),
 }
 
+# Opened at run time: the C library wants it where a thread ends early, as cryptsetup's do.
+_LIBRARIES = ("libgcc_s.so.1",)
+
 # Files that the programs read.
 _FILES = ("etc/mke2fs.conf",)
 
@@ -91,6 +94,11 @@ def pack(system: Root, base: Path, scratch: Path) -> Path:
         place(tree / path, root / "bin" / name, 0o755)
     for name, library in system.libraries({f"/{path}" for path in TOOLS.values()}).items():
         place(library, root / "lib" / name)
+    for name in _LIBRARIES:
+        found = [*tree.glob(f"usr/lib/*-linux-gnu/{name}"), *tree.glob(f"lib/*-linux-gnu/{name}")]
+        if not found:
+            raise BuildError(f"the installer's packages have no {name}")
+        place(found[0], root / "lib" / name)
     for path in _FILES:
         place(tree / path, root / path)
     for name, program in LINKS.items():
