@@ -123,18 +123,23 @@ def disable_twins(disks: Iterable[Disk], root_uuid: str) -> list[str]:
     """
     found = []
     for disk in disks:
-        fd = os.open(disk.path, os.O_RDWR | os.O_CLOEXEC)
         try:
-            partitions = gpt.read(fd, disk.sector)
-            if any(_ext_uuid(fd, one.start) == root_uuid for one in partitions):
-                _wipe(fd, 0, disk.bytes)
-                os.fsync(fd)
+            if _holds(disk, root_uuid):
+                wipe_ends(disk.path, disk.bytes)
                 found.append(disk.path)
-        except gpt.NoTable:
-            continue
-        finally:
-            os.close(fd)
+        except OSError as err:  # what cannot be read misleads nobody, and is not wanted here
+            print(f"roundhouse: {disk.path}: {err.strerror}", flush=True)
     return found
+
+
+def _holds(disk: Disk, root_uuid: str) -> bool:
+    fd = os.open(disk.path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return any(_ext_uuid(fd, one.start) == root_uuid for one in gpt.read(fd, disk.sector))
+    except gpt.NoTable:
+        return False
+    finally:
+        os.close(fd)
 
 
 def grow(disk: str, number: int) -> None:

@@ -74,6 +74,7 @@ def test_an_older_copy_of_the_system_on_another_disk_is_disabled_and_nothing_els
     paths["blank"] = tmp_path / "blank"
     before = paths["other"].read_bytes()
     disks = [blockdev.Disk(str(path), 256 * MIB, "", "", False) for path in paths.values()]
+    disks.append(blockdev.Disk(str(tmp_path / "gone"), 256 * MIB, "", "", False))
     assert storage.disable_twins(disks, PIECES[2].uuid) == [str(paths["twin"])]
     assert found(paths["twin"]).get("PTTYPE") is None
     assert paths["other"].read_bytes() == before
