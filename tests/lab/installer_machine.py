@@ -44,7 +44,7 @@ class Service(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.url = f"http://10.0.2.2:{self.server_port}"
+        self.url = f"http://10.0.2.2:{self.server_port}"  # as a machine with QEMU's own network sees it
         self.changed = threading.Condition()
         self.work: list[dict[str, Any]] = []
         self.inventory: dict[str, Any] = {}
