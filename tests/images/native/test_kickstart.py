@@ -12,7 +12,7 @@ import pytest
 
 from images.catalogue import System, load_catalogue
 from images.native import Rendered, render
-from images.protocol import Storage
+from images.protocol import Storage, Wish
 from tests.images.native import report
 from tests.images.native.matrix import CLOUD, NETWORKS, SOURCES, STORAGES, accepted, wish
 from tests.images.native.sandbox import machine, run
@@ -128,3 +128,10 @@ def test_a_disk_that_is_missing_is_told_and_ends_the_installation(tmp_path: Path
     assert done.returncode == 1
     assert "disks: no disk with path '', serial 'nobody's'" in heard.read_text()
     assert heard.read_text().splitlines()[-1] == SOURCES.failed_url
+
+
+@pytest.mark.parametrize(("slug", "version"), VERSIONS.items())
+def test_without_a_password_root_is_locked(slug: str, version: str) -> None:
+    ordered: Wish = {**wish(STORAGES["one disk"], NETWORKS["both"], ""), "password_hash": ""}
+    handler = read(whole(render(load_catalogue().get(slug), ordered, SOURCES), uefi=False), version)
+    assert (handler.rootpw.lock, handler.rootpw.password) == (True, "")

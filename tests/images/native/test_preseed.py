@@ -16,6 +16,7 @@ import pytest
 from images.catalogue import load_catalogue
 from images.native import CannotExpress, render
 from images.native.contract import Rendered
+from images.protocol import Wish
 from tests.images.native import report
 from tests.images.native.listening import listener
 from tests.images.native.matrix import CLOUD, NETWORKS, SECRET, SOURCES, STORAGES, accepted, wish
@@ -156,3 +157,9 @@ def test_a_step_that_fails_is_told_by_the_installers_own_programs(initrd: Path) 
     hook = initrd / "usr/lib/finish-install.d/92roundhouse"
     assert hook.stat().st_mode & 0o111
     assert f"{SOURCES.base_url}/finish.sh" in hook.read_text()
+
+
+def test_without_a_password_root_is_locked() -> None:
+    ordered: Wish = {**wish(STORAGES["one disk"], NETWORKS["both"], ""), "password_hash": ""}
+    given = answers(render(load_catalogue().get("debian_12"), ordered, SOURCES))
+    assert given["passwd/root-password-crypted"] == ("password", "!")
