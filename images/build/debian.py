@@ -30,6 +30,12 @@ _EXCLUDED = (
     *("/usr/lib/grub/x86_64-efi/monolithic/*", "/usr/lib/grub/x86_64-efi-signed/g*cd*", "/usr/lib/shim/*x64.efi"),
     "/usr/lib/grub/x86_64-efi-signed/grubnet*",
 )
+# A quarter of the servers' kernel: drivers of what no server in a rack has. Virtual sound cards (sound/drivers) stay.
+_MODULES = (
+    *("drivers/net/wireless", "net/wireless", "net/mac80211", "drivers/bluetooth", "net/bluetooth", "drivers/nfc"),
+    *("sound/pci", "sound/soc", "sound/usb", "sound/firewire", "drivers/iio", "drivers/comedi", "drivers/staging"),
+    *(f"drivers/media/{kind}" for kind in ("usb", "pci", "dvb-frontends", "tuners", "i2c")),
+)
 _KEPT = ("/usr/share/locale/locale.alias", "/usr/share/doc/*/copyright")
 # /usr is merged from the start where the release wants that: else the package usrmerge would do it, which brings Perl.
 _HOOKS = "/usr/share/mmdebstrap/hooks/maybe-merged-usr"
@@ -98,7 +104,8 @@ def _image(
 def _bootstrap(scratch: Path, row: Distribution, packages: Sequence[str], sources: Sources) -> Path:
     tree, listing = scratch / "root", scratch / "sources.list"
     listing.write_text(sources.listing(), encoding="utf-8")
-    words = [f"--dpkgopt=path-exclude={path}" for path in _EXCLUDED]
+    excluded = [*_EXCLUDED, *(f"{top}/lib/modules/*/kernel/{name}/*" for name in _MODULES for top in ("", "/usr"))]
+    words = [f"--dpkgopt=path-exclude={path}" for path in excluded]
     words += [f"--dpkgopt=path-include={path}" for path in _KEPT]
     # The sandbox's user could read neither the folder that is built in nor a keyring in one's own folder.
     for setting in ["APT::Sandbox::User=root", *sources.options()]:
