@@ -114,13 +114,16 @@ def _grow(plan: Plan, map_: Map) -> None:
         last = all(one.start <= plan.piece.start for one in map_.partitions)
         if last:
             storage.grow(plan.whole, plan.piece.number)
-    run(["mount", "-t", plan.piece.filesystem or "ext4", plan.root, ROOT])
-    if last and plan.piece.filesystem == "xfs":
+    filesystem = plan.piece.filesystem or "ext4"
+    if filesystem != "ext4":
         from images.agent import toolbox
 
+        toolbox.need()  # its kernel module
+    run(["mount", "-t", filesystem, plan.root, ROOT])
+    if last and filesystem == "xfs":
         toolbox.need("xfs_growfs")
         run(["xfs_growfs", ROOT])
-    elif last:
+    elif last and filesystem == "ext4":
         run(["resize2fs", plan.root])
 
 
