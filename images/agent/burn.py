@@ -32,12 +32,7 @@ def burn_in(spec: BurnInSpec, report: Report) -> BurnInResult:
         if part not in spec["parts"]:
             continue
         seconds = max(_LEAST_S, spec["seconds"] * _SHARES[part] / whole)
-        begun = time.monotonic()
-
-        def tell(count: int, part: str = part, begun: float = begun, seconds: float = seconds) -> None:
-            percent = min(100.0, 100 * (time.monotonic() - begun) / seconds)
-            report(f"burn-in {part}", count, 0, percent=round(percent, 1))
-
+        tell = _teller(f"burn-in {part}", seconds, report)
         if part == "cpu":
             found["cpu"] = burn_cpu.burn(seconds, tell)
         elif part == "memory":
@@ -47,6 +42,20 @@ def burn_in(spec: BurnInSpec, report: Report) -> BurnInResult:
         else:
             found["network"] = burn_network.burn(seconds, spec["download_url"], spec["upload_url"], tell)
     return found
+
+
+def _teller(stage: str, seconds: float, report: Report) -> Callable[[int], None]:
+    """Takes the bytes done so far as often as one likes; reports once a second, for the console is slow."""
+    begun, told = time.monotonic(), 0.0
+
+    def tell(count: int) -> None:
+        nonlocal told
+        now = time.monotonic()
+        if now - told >= 1:
+            told = now
+            report(stage, count, 0, percent=round(min(100.0, 100 * (now - begun) / seconds), 1))
+
+    return tell
 
 
 def _load_sensors() -> None:

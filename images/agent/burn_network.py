@@ -23,8 +23,8 @@ def burn(seconds: float, download_url: str, upload_url: str, tell: Callable[[int
     `errors` counts exchanges that broke, `retransmitted` TCP segments, `link_errors` frames.
     """
     segments, frames = retransmitted(), link_errors()
-    down, down_errors = _repeat(seconds / 2, lambda until: _fetch(download_url, until), tell)
-    up, up_errors = _repeat(seconds / 2, lambda until: _send(upload_url), tell)
+    fetched, down, down_errors = _repeat(seconds / 2, lambda until: _fetch(download_url, until), tell)
+    _, up, up_errors = _repeat(seconds / 2, lambda until: _send(upload_url), lambda count: tell(fetched + count))
     return {
         "download_bytes_per_s": round(down),
         "upload_bytes_per_s": round(up),
@@ -34,8 +34,8 @@ def burn(seconds: float, download_url: str, upload_url: str, tell: Callable[[int
     }
 
 
-def _repeat(seconds: float, exchange: Callable[[float], int], tell: Callable[[int], None]) -> tuple[float, int]:
-    """Bytes a second, and how many exchanges broke."""
+def _repeat(seconds: float, exchange: Callable[[float], int], tell: Callable[[int], None]) -> tuple[int, float, int]:
+    """Bytes, bytes a second, and how many exchanges broke."""
     begun, count, errors = time.monotonic(), 0, 0
     until = begun + seconds
     while count + errors == 0 or time.monotonic() < until:
@@ -46,7 +46,7 @@ def _repeat(seconds: float, exchange: Callable[[float], int], tell: Callable[[in
             print(f"roundhouse: burn-in network: {err}", flush=True)
             time.sleep(1)
         tell(count)
-    return count / (time.monotonic() - begun), errors
+    return count, count / (time.monotonic() - begun), errors
 
 
 def _fetch(url: str, until: float) -> int:

@@ -49,16 +49,21 @@ def service(root: Root) -> Iterator[Service]:
 
 
 @contextmanager
-def agent(root: Root) -> Iterator[subprocess.Popen[str]]:
-    """The running agent; its output is its console."""
+def agent(root: Root) -> Iterator[subprocess.Popen[bytes]]:
+    """The running agent."""
     inside = ["chroot", str(root.tree), "/bin/sh", "-c", _START]
     command = ["ip", "netns", "exec", root.namespace, "unshare", "--mount", "--pid", "--fork", "--kill-child", *inside]
     environment = {"PATH": "/bin:/usr/bin:/usr/sbin"}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    with (root.tree / "console").open("wb") as said, subprocess.Popen(command, env=environment, stdout=said) as process:
         try:
             yield process
         finally:
             process.kill()
+
+
+def console(root: Root) -> str:
+    """What the agent has said."""
+    return (root.tree / "console").read_text()
 
 
 def test_hello_inventory_work_and_the_way_out(root: Root, service: Service) -> None:
@@ -92,8 +97,7 @@ def test_hello_inventory_work_and_the_way_out(root: Root, service: Service) -> N
         assert service.ended["w3"] == ("failed", {"stage": "firmware", "reason": f"there is no bundle at {here}/none"})
         assert service.ended["w4"][0] == "failed"
         assert process.wait(20) == 12
-        assert process.stdout is not None
-        assert "waiting for work (" in process.stdout.read()
+        assert "waiting for work (" in console(root)
     assert service.hellos == 1
     assert {one["stage"] for one in service.progress} >= {"burn-in cpu", "burn-in memory", "burn-in network"}
 
@@ -115,8 +119,7 @@ def test_a_service_that_is_away_is_waited_for(root: Root, service: Service) -> N
         with service.changed:
             service.down = True
             service.changed.notify_all()
-        assert process.stdout is not None
-        assert any("again in 1.0 s" in line for line in process.stdout)
+        service.until(lambda: "again in 1.0 s" in console(root))
         service.down = False
         service.offer("w1", "reboot", {})
         service.until(lambda: "w1" in service.ended)

@@ -56,6 +56,9 @@ class Service(ThreadingHTTPServer):
         self.down = False  # every call is answered 503
         self.sessions = 0  # the number of the session that counts
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that goes away in the middle is no news."""
+
     def until(self, true: Callable[[], Any], limit_s: float = 120) -> None:
         """Wait until something that was told makes it true."""
         until = time.monotonic() + limit_s
