@@ -301,7 +301,8 @@ async def _connected(address: LeafAddress, thread: ThreadPoolExecutor) -> Connec
     where = f"{address.host}:{address.port}"
     connection = Connection(address)
     try:
-        await asyncio.wait_for(_in_thread(thread, connection.open), _CONNECT_S)
+        async with asyncio.timeout(_CONNECT_S):
+            await _in_thread(thread, connection.open)
     except Ended as err:
         raise Unreachable(f"{where}: {err}") from err
     except BaseException as err:

@@ -96,7 +96,8 @@ async def boot_node(
     ]
     try:
         async with AsyncExitStack() as stack:
-            await asyncio.wait_for(feed.ready.wait(), _INDEX_PATIENCE_S)
+            async with asyncio.timeout(_INDEX_PATIENCE_S):
+                await feed.ready.wait()
             heard = InstallersHeard(db, parts, feed.index).asked
             mirror = await stack.enter_async_context(open_mirror(parts, node.counters, heard))
             await stack.enter_async_context(serve_http(_application(node, hub, mirror), sockets))

@@ -45,7 +45,9 @@ async def heard(connection: Connection, news: asyncio.Event) -> bool:
     """Wait for news on a listening connection; False when the server has closed it. Raises AWAY when it is dead."""
     while not connection.is_closed():
         try:
-            await asyncio.wait_for(news.wait(), _PROBE_S)
+            # Not wait_for: it swallows a cancellation that comes together with news (fixed in Python 3.12).
+            async with asyncio.timeout(_PROBE_S):
+                await news.wait()
         except TimeoutError:
             await connection.execute("SELECT 1", timeout=_PROBE_S)
             continue
