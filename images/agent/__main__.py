@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 
@@ -52,4 +53,8 @@ def live() -> Handover:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stdout.flush()
+    # Not by way of the interpreter's end: it would end threads that wait or listen by force, and that takes a library
+    # that is not here.
+    os._exit(code)
