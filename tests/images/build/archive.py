@@ -41,7 +41,7 @@ class Archive:
     @property
     def mirror(self) -> str:
         """What apt calls it."""
-        return f"file:{self.folder}"
+        return f"copy:{self.folder}"  # mmdebstrap refuses file:, which its chroot does not see
 
     def package(self, name: str, version: str, fields: Mapping[str, str], files: Mapping[str, str]) -> None:
         """Put one package into the pool."""
