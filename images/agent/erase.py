@@ -28,7 +28,7 @@ def erase(spec: EraseSpec, report: Report) -> EraseResult:
     """Erase the named disks, or all. Raises WorkFailed for the first that cannot be proved clean."""
     deadline = time.monotonic() + spec["limit_s"]
     stopped = threading.Event()
-    groups = _by_controller(_opened(wanted_disks(spec["disks"])))
+    groups = _by_controller(_opened(wanted_disks(spec["disks"]), report))
     together = [
         Together([Course(node) for node in nodes], spec["sample_count"], deadline, stopped, shared=shared)
         for nodes, shared in groups
@@ -36,16 +36,29 @@ def erase(spec: EraseSpec, report: Report) -> EraseResult:
     return run_all(together, stopped, report)
 
 
-def _opened(disks: Iterable[blockdev.Disk]) -> list[Node]:
-    nodes: list[Node] = []
-    for disk in disks:
+def _opened(disks: Sequence[blockdev.Disk], report: Report) -> list[Node]:
+    """Open them all, each in a thread: while a disk sanitizes itself the kernel may hold its opener for minutes."""
+    nodes: dict[str, Node] = {}
+    failures: list[str] = []
+
+    def open_one(disk: blockdev.Disk) -> None:
         try:
-            nodes.append(Node(disk))
+            nodes[disk.path] = Node(disk)
         except OSError as err:
-            for node in nodes:
-                node.close()
-            raise WorkFailed(STAGE, f"{disk.path}: {err.strerror}") from err
-    return nodes
+            failures.append(f"{disk.path}: {err.strerror}")
+
+    threads = [threading.Thread(target=open_one, args=(disk,), name="open", daemon=True) for disk in disks]
+    for thread in threads:
+        thread.start()
+    _join(threads, _TELL_EVERY_S)
+    while any(thread.is_alive() for thread in threads):
+        report(STAGE, 0, sum(disk.bytes for disk in disks))
+        _join(threads, _TELL_EVERY_S)
+    if failures:
+        for node in nodes.values():
+            node.close()
+        raise WorkFailed(STAGE, failures[0])
+    return [nodes[disk.path] for disk in disks]
 
 
 def run_all(together: Sequence[Together], stopped: threading.Event, report: Report) -> EraseResult:

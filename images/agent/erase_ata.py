@@ -49,9 +49,8 @@ def look(node: Node, told: ata.Identity) -> Capabilities:
                 refusals[name] = "security is frozen by the firmware until the next power cycle"
             elif told.security_expired:
                 refusals[name] = "wrong passwords have been tried too often since the last power cycle"
-    if told.sanitize and _status(node).sanitize_frozen:
-        frozen = "sanitize is frozen by the firmware until the next power cycle"
-        refusals |= {name: frozen for name in _SANITIZE if name in methods}
+    if told.sanitize and (why := _why_no_sanitize(node)):
+        refusals |= {name: why for name in _SANITIZE if name in methods}
     return Capabilities(
         "ata",
         node.disk.bytes,
@@ -63,6 +62,14 @@ def look(node: Node, told: ata.Identity) -> Capabilities:
         model=told.model,
         firmware=told.firmware,
     )
+
+
+def _why_no_sanitize(node: Node) -> str:
+    try:
+        frozen = _status(node).sanitize_frozen
+    except Refused as err:
+        return f"it could not be watched: {err}"
+    return "sanitize is frozen by the firmware until the next power cycle" if frozen else ""
 
 
 def uncover(node: Node, told: ata.Identity) -> list[str]:
@@ -120,8 +127,11 @@ def has_password(node: Node) -> bool:
 
 
 def under_way(node: Node, told: ata.Identity) -> str:
-    """The method that was begun before the last power cut and goes on by itself; empty: none. Raises Refused."""
-    return "ata-sanitize" if told.sanitize and _status(node).sanitizing else ""
+    """The method that was begun before the last power cut and goes on by itself; empty: none that can be seen."""
+    try:
+        return "ata-sanitize" if told.sanitize and _status(node).sanitizing else ""
+    except Refused:
+        return ""
 
 
 def run(node: Node, name: str, limit_s: float, tell: Callable[[float], None]) -> None:

@@ -52,7 +52,10 @@ class Completion:
 
 
 class Sense:
-    """Sense data (SPC-5 4.5): key, code with qualifier, progress from 0 to 1 where told, and an ATA status return."""
+    """Sense data (SPC-5 4.5): key, code with qualifier, progress from 0 to 1 where told, and an ATA status return.
+
+    That return is read from descriptors alone: the fixed format has no room for the upper half of the registers.
+    """
 
     __slots__ = ("ata", "code", "key", "progress")
 
@@ -64,10 +67,6 @@ class Sense:
             self.key, self.code = data[2] & 0xF, (data[12], data[13])
             if len(data) >= 18 and data[15] & 0x80 and self.key in (NO_SENSE, NOT_READY):
                 self.progress = int.from_bytes(data[16:18], "big") / 65536
-            if self.code == (0x00, 0x1D):
-                # SAT-4 12.2.2.7: in fixed format, put into the order of the descriptor; the upper bytes are lost.
-                self.ata = bytes([9, 12, data[8] >> 7, data[3], 0, data[6], 0, data[9], 0, data[10], 0, data[11]])
-                self.ata += bytes([data[5], data[4]])
         elif kind in (0x72, 0x73) and len(data) >= 8:
             self.key, self.code = data[1] & 0xF, (data[2], data[3])
             self._read_descriptors(data[8 : 8 + data[7]])

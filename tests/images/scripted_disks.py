@@ -361,6 +361,7 @@ class AtaDisk(ScsiDisk):
     locked: bool = False
     sectors_shown: int = 0  # less than there are: a host protected area; 0: all
     keeps_hidden: bool = False
+    drops_registers: bool = False  # the host adapter tells how a command ended, and not what the registers were
     prepared: bool = False
     sanitized: bool = False
 
@@ -368,11 +369,14 @@ class AtaDisk(ScsiDisk):
         if self.locked and cdb[0] in (0x28, 0x2A, 0x93):
             return CHECK, sense(0xB, 0, 0), b""
         # The base class is not reached by super() from a dataclass with slots.
-        return ScsiDisk.execute(self, cdb, out)
+        status, told, data = ScsiDisk.execute(self, cdb, out)
+        if self.drops_registers and told[:1] == b"\x72":
+            told = sense(told[1], told[2], told[3])
+        return status, told, data
 
     def identity(self) -> bytes:
         word = [0] * 256
-        for at, length, text in ((10, 10, "SCRIPTED-A"), (23, 4, "1.0"), (27, 20, "scripted ata disk")):
+        for at, length, text in ((10, 10, self.serial.decode()), (23, 4, "1.0"), (27, 20, "scripted ata disk")):
             padded = text.ljust(2 * length).encode()
             word[at : at + length] = [padded[2 * i] << 8 | padded[2 * i + 1] for i in range(length)]
         shown = self.sectors_shown or self.medium.size // BLOCK

@@ -249,6 +249,14 @@ def test_a_frozen_ata_disk_is_told_and_overwritten(tmp_path: Path) -> None:
     assert told["method"] == "overwrite-pattern"
 
 
+def test_a_sanitize_that_could_not_be_watched_is_not_begun(tmp_path: Path) -> None:
+    disk = AtaDisk(tmp_path / "sda", sanitizes={ata.BLOCK: "zeros"}, erases={True: "zeros"}, drops_registers=True)
+    secret(disk.path, SIZE)
+    [told] = erased([ScsiNode(disk)])
+    assert tried(told) == [("ata-sanitize-block", "refused"), ("ata-security-enhanced", "done")]
+    assert "could not be watched" in told["attempts"][0]["reason"]
+
+
 def test_a_disk_locked_by_our_own_password_is_erased_and_by_anothers_fails(tmp_path: Path) -> None:
     disk = AtaDisk(tmp_path / "sda", erases={True: "zeros"}, password=ata.PASSWORD, locked=True)
     secret(disk.path, SIZE)
