@@ -73,7 +73,10 @@ def render(system: System, wish: Wish, sources: Sources) -> Rendered:
     arguments = ["auto=true", "priority=critical", "locale=en_US.UTF-8", "keymap=us", "interface=auto"]
     arguments += [f"url={sources.base_url}/preseed.cfg", f"hostname={host}"]
     arguments += [f"domain={domain}"] if domain else []
-    arguments += ["netcfg/dhcp_timeout=60"]
+    # Without a name server by DHCP it asks for one, whatever the priority, before the file can say that there is none.
+    # All that it is told is by address then, so the one that is named is never asked.
+    nameserver = next(iter(wish["network"]["nameservers"]), urlsplit(sources.base_url).hostname)
+    arguments += ["netcfg/dhcp_timeout=60", f"netcfg/get_nameservers={nameserver}"]
     arguments += [f"BOOTIF=01-{wish['network']['macs'][0].replace(':', '-')}"]
     return Rendered(files, " ".join(arguments))
 

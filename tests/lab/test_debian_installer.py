@@ -27,7 +27,7 @@ from service.lab.qemu import PLATFORMS
 IMAGES = Path(os.environ.get("ROUNDHOUSE_TEST_IMAGES", Path(__file__).parents[2] / "var" / "images"))
 TOKEN = "a token for the installer's test"
 # What newt draws around a question, and beneath it.
-QUESTION = ("┤ [!", "<Go Back>", "<Continue>")
+QUESTION = ("[!]", "[!!]", "<Go Back>", "<Continue>")
 
 
 def _why_not() -> str | None:
