@@ -76,6 +76,7 @@ class Archive:
 
     def _gpg(self, *words: str) -> None:
         run("gpg", "--homedir", str(self._home), "--batch", "--quiet", *words)
+        run("gpgconf", "--homedir", str(self._home), "--kill", "gpg-agent")  # it would stay
 
 
 def run(*argv: str, cwd: Path | None = None) -> bytes:

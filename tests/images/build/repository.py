@@ -68,8 +68,10 @@ class Repository:
         run("rpmbuild", "-bb", "--quiet", "--noclean", "--target", "x86_64-linux", *words, str(spec))
         sign = ["--define", f"_gpg_name {_WHO}", "--define", f"_gpg_path {self._home}", "--define", f"__gpg {_GPG}"]
         run("rpmsign", *sign, "--addsign", *map(str, sorted(output.rglob("*.rpm"))))
+        run("gpgconf", "--homedir", str(self._home), "--kill", "gpg-agent")
         for name in ("BaseOS", "AppStream"):
             run("createrepo_c", "--quiet", str(self.folder / name / "x86_64/os"))
 
     def _gpg(self, *words: str) -> None:
         run("gpg", "--homedir", str(self._home), "--batch", "--quiet", *words)
+        run("gpgconf", "--homedir", str(self._home), "--kill", "gpg-agent")  # it would stay
