@@ -74,7 +74,7 @@ _FILES = ("etc/mke2fs.conf",)
 
 MODULES = (
     *("raid0", "raid1", "raid10", "raid456", "dm_mod", "dm_crypt", "dm_raid", "dm_mirror", "dm_snapshot"),
-    *("aesni_intel", "aes_generic", "aes_ce_blk", "xts", "cbc", "essiv", "sha256_generic", "sha512_generic"),
+    *("aesni_intel", "aes_generic", "aes_ce_blk", "xts", "ecb", "cbc", "essiv", "sha256_generic", "sha512_generic"),
     *("algif_skcipher", "algif_hash"),
     # errors that the memory controller counts, and temperatures
     *("skx_edac", "i10nm_edac", "sb_edac", "ie31200_edac", "igen6_edac", "pnd2_edac", "amd64_edac", "ghes_edac"),
