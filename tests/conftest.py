@@ -29,6 +29,18 @@ settings.register_profile("roundhouse", deadline=None)
 settings.load_profile("roundhouse")
 
 _numbers = count(1)
+_RESOLVER = Path("/etc/resolv.conf")
+
+
+@pytest.fixture(autouse=True)
+def resolver_untouched() -> Iterator[None]:
+    """A client that sets up more than its namespace takes the name service of the whole machine away."""
+    before = _RESOLVER.read_bytes() if _RESOLVER.exists() else None
+    yield
+    after = _RESOLVER.read_bytes() if _RESOLVER.exists() else None
+    if before is not None and after != before:
+        _RESOLVER.write_bytes(before)
+    assert after == before
 
 
 def database_on(server_url: str, name: str) -> str:

@@ -55,7 +55,10 @@ set -e
 mount --make-rprivate /
 mount -t sysfs -o ro sysfs /sys
 mount -t tmpfs tmpfs /run
-mkdir -p /run/network
+mkdir -p /run/network /run/etc
+# An /etc of its own: NetworkManager rewrites the resolver's file.
+cp -a /etc/. /run/etc
+mount --bind /run/etc /etc
 ip link set lo up
 ip link add other0 address 52:54:00:00:01:99 type veth peer name wire1
 ip link set wire1 up
