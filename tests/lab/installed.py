@@ -128,6 +128,15 @@ def _has_boot_code(machine: QemuMachine, number: int) -> bool:
         return any(disk.read(440))
 
 
+def _swap_front(machine: QemuMachine, number: int) -> None:
+    """Of two disks, have the one of that number in the second place; twice is as it was."""
+    if number == 0:
+        first, second = machine.disk_path(0), machine.disk_path(1)
+        aside = first.rename(first.with_suffix(".aside"))
+        second.rename(first)
+        aside.rename(second)
+
+
 async def _look(customer: Customer, arguments: argparse.Namespace) -> None:
     """The layout as the running system sees it."""
     tree = await customer.inside("lsblk --noheadings --list --output NAME,TYPE,FSTYPE,MOUNTPOINTS")
@@ -173,11 +182,13 @@ async def _course(lab: Lab, arguments: argparse.Namespace) -> int:
                 await _look(customer, arguments)
             for number in range(len(lab.rack.settings.disk_specs)) if arguments.lose_each else []:
                 await machine.power_off()
-                path = machine.disk_path(number)
-                kept = path.rename(path.with_suffix(".kept"))
+                _swap_front(machine, number)  # a BIOS looks at the first disk that is there, and at no other
+                last = machine.disk_path(len(lab.rack.settings.disk_specs) - 1)
+                kept = last.rename(last.with_suffix(".kept"))
                 await customer.again(f"without disk {number}", cut=False)
                 await machine.power_off()
-                kept.replace(path)
+                kept.replace(last)
+                _swap_front(machine, number)
         except NotSo as err:
             _say(f"not so: {err}\nconsole:\n{machine.console_tail()}")
             return 1
