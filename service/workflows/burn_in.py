@@ -17,7 +17,7 @@ from service.settings import Settings
 from service.store.events import add_event
 from service.store.rows import Connection
 from service.workflow import Done, Failed, Job, Outcome, Step, Workflow
-from service.workflows.common import agent_step, machine_in, netboot_step, work_step
+from service.workflows.common import await_agent, boot_installer, machine_in, work_step
 from service.workflows.prepare import PREPARE, start_prepare
 from sql.loader import Q
 
@@ -104,15 +104,6 @@ async def _told(job: Job) -> Outcome:
     return Done()
 
 
-async def _restart(job: Job) -> Outcome:
-    """What was updated takes effect with the next start, and it has to come up at all."""
-    return await netboot_step(job, await machine_in(job))
-
-
-async def _await_agent(job: Job) -> Outcome:
-    return await agent_step(job, await machine_in(job))
-
-
 def _with(name: str, *steps: Step) -> Workflow:
     return Workflow(name, (*PREPARE.steps[:_ERASE], *steps, *PREPARE.steps[_ERASE:]))
 
@@ -122,6 +113,7 @@ FIRMWARE = _with(
     "firmware",
     Step("firmware", _firmware, "erase_limit_s"),
     Step("tell", _told, "leaf_limit_s"),
-    Step("restart", _restart, "netboot_limit_s"),
-    Step("await_restart", _await_agent, "netboot_limit_s"),
+    # What was updated takes effect with the next start, and it has to come up at all.
+    Step("restart", boot_installer, "netboot_limit_s"),
+    Step("await_restart", await_agent, "netboot_limit_s"),
 )

@@ -34,8 +34,14 @@ async def netboot_step(job: Job, machine: Machine) -> Outcome:
     return Done({"netboots": count, "booted_at": booted_at.isoformat(), "reset_at": reset_at.isoformat()})
 
 
-async def agent_step(job: Job, machine: Machine) -> Outcome:
-    """Wait until the installer's agent has said hello after the network boot."""
+async def boot_installer(job: Job) -> Outcome:
+    """`netboot_step` for the run's machine."""
+    return await netboot_step(job, await machine_in(job))
+
+
+async def await_agent(job: Job) -> Outcome:
+    """Wait until the installer's agent of the run's machine has said hello after the network boot."""
+    machine = await machine_in(job)
     since = datetime.fromisoformat(job.data["booted_at"])
     # What was seen before may have been put right, or made up by what ran there; after the reset firmware speaks.
     reset_at = datetime.fromisoformat(job.data["reset_at"])
@@ -44,6 +50,12 @@ async def agent_step(job: Job, machine: Machine) -> Outcome:
     if await agent_alive(job.db, machine.id, now=job.parts.clock.now(), since=since):
         return Done()
     return Wait(f"{machine.name} has not reached the installer since its power cycle at {since:%H:%M:%S} UTC", 5.0)
+
+
+async def no_agent(job: Job) -> Outcome:
+    """The agent did not say hello in time: back to the step `netboot`, or the end."""
+    machine = await machine_in(job)
+    return netboot_again(job, "netboot", f"{machine.name} did not reach the installer")
 
 
 def netboot_again(job: Job, step: str, reason: str) -> Outcome:
@@ -60,6 +72,11 @@ async def port_step(job: Job, machine: Machine) -> Outcome:
         return Done()
     why = port["fault"] or port["leaf_fault"]
     return Wait(f"{port['leaf']} has not yet taken {port['name']} as {port['profile']}" + (f": {why}" if why else ""))
+
+
+async def await_port(job: Job) -> Outcome:
+    """`port_step` for the run's machine."""
+    return await port_step(job, await machine_in(job))
 
 
 async def work_step(

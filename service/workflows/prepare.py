@@ -22,7 +22,7 @@ from service.store.hardware import machine_by_id, move_machine, set_port
 from service.store.rows import Connection
 from service.store.runs import start_run, supersede
 from service.workflow import Done, Failed, Job, Outcome, Step, Workflow
-from service.workflows.common import agent_step, machine_in, netboot_again, netboot_step, port_step, work_step
+from service.workflows.common import await_agent, await_port, boot_installer, machine_in, no_agent, work_step
 from sql.loader import Q
 
 _SAMPLES = 64  # random places read back from each disk
@@ -79,28 +79,11 @@ async def _quarantine(job: Job) -> Outcome:
     return Done()
 
 
-async def _await_port(job: Job) -> Outcome:
-    return await port_step(job, await machine_in(job))
-
-
 async def _give_addresses_back(job: Job) -> Outcome:
     if device := job.data.get("device"):
         async with job.transaction() as conn:
             await addresses_back(conn, UUID(device), now=job.parts.clock.now(), by=f"run:{job.run_id}")
     return Done()
-
-
-async def _netboot(job: Job) -> Outcome:
-    return await netboot_step(job, await machine_in(job))
-
-
-async def _await_agent(job: Job) -> Outcome:
-    return await agent_step(job, await machine_in(job))
-
-
-async def _no_agent(job: Job) -> Outcome:
-    machine = await machine_in(job)
-    return netboot_again(job, "netboot", f"{machine.name} did not reach the installer")
 
 
 async def _erase(job: Job) -> Outcome:
@@ -163,14 +146,14 @@ PREPARE = Workflow(
     "prepare",
     (
         Step("close_port", _close_port, "leaf_limit_s", undo=_quarantine),
-        Step("await_closed_port", _await_port, "leaf_limit_s"),
+        Step("await_closed_port", await_port, "leaf_limit_s"),
         Step("give_addresses_back", _give_addresses_back, "leaf_limit_s"),
-        Step("netboot", _netboot, "netboot_limit_s"),
-        Step("await_agent", _await_agent, "netboot_limit_s", overrun=_no_agent),
+        Step("netboot", boot_installer, "netboot_limit_s"),
+        Step("await_agent", await_agent, "netboot_limit_s", overrun=no_agent),
         Step("erase", _erase, "erase_limit_s"),
         Step("certify", _certify, "leaf_limit_s"),
         Step("open_port", _open_port, "leaf_limit_s"),
-        Step("await_open_port", _await_port, "leaf_limit_s"),
+        Step("await_open_port", await_port, "leaf_limit_s"),
         Step("pool", _pool, "leaf_limit_s"),
     ),
 )

@@ -30,7 +30,7 @@ from service.store.hardware import (
 from service.store.rows import Connection
 from service.store.runs import start_run, supersede
 from service.workflow import Done, Failed, Job, Outcome, Step, Wait, Workflow
-from service.workflows.common import agent_step, machine_in, netboot_again, netboot_step, port_step
+from service.workflows.common import await_agent, await_port, boot_installer, machine_in, netboot_step, no_agent
 from service.workflows.prepare import start_prepare
 from sql.loader import Q
 
@@ -84,11 +84,6 @@ async def end_ssh(conn: Connection, machine_id: UUID, *, now: datetime, settings
     await start_prepare(conn, machine_id, None, why, now=now, limit=limit)
 
 
-async def _machine(job: Job) -> Machine:
-    """Its machine, for a device's run; the machine itself for a machine's."""
-    return await machine_of_device(job.db, job.subject) or await machine_in(job)
-
-
 async def _begin_rescue(job: Job) -> Outcome:
     machine = await machine_of_device(job.db, job.subject)
     if machine is None:
@@ -122,34 +117,17 @@ async def _begin_ssh(job: Job) -> Outcome:
     return Done()
 
 
-async def _await_port(job: Job) -> Outcome:
-    return await port_step(job, await _machine(job))
-
-
-async def _netboot(job: Job) -> Outcome:
-    return await netboot_step(job, await _machine(job))
-
-
 async def _netboot_unless_there(job: Job) -> Outcome:
-    machine, now = await _machine(job), job.parts.clock.now()
+    machine, now = await machine_in(job), job.parts.clock.now()
     if "netboots" not in job.data and await agent_alive(job.db, machine.id, now=now):
         long_ago = now - timedelta(days=3650)
         return Done({"booted_at": long_ago.isoformat(), "reset_at": now.isoformat()})
     return await netboot_step(job, machine)
 
 
-async def _await_agent(job: Job) -> Outcome:
-    return await agent_step(job, await _machine(job))
-
-
-async def _no_agent(job: Job) -> Outcome:
-    machine = await _machine(job)
-    return netboot_again(job, "netboot", f"{machine.name} did not reach the installer")
-
-
 async def _login(job: Job) -> Outcome:
     """Wait until the agent has told its host key. The work goes on after that."""
-    machine = await _machine(job)
+    machine = await machine_in(job)
     row = await job.db.fetchrow(Q["work_of_run"], job.run_id, _SLOT)
     if row is None:
         spec = await _spec(job, machine)
@@ -183,9 +161,9 @@ RESCUE = Workflow(
     "rescue",
     (
         Step("begin", _begin_rescue, "leaf_limit_s", undo=_undo_rescue),
-        Step("await_network", _await_port, "leaf_limit_s"),
-        Step("netboot", _netboot, "netboot_limit_s"),
-        Step("await_agent", _await_agent, "netboot_limit_s", overrun=_no_agent),
+        Step("await_network", await_port, "leaf_limit_s"),
+        Step("netboot", boot_installer, "netboot_limit_s"),
+        Step("await_agent", await_agent, "netboot_limit_s", overrun=no_agent),
         Step("login", _login, "netboot_limit_s"),
     ),
 )
@@ -194,9 +172,9 @@ SSH = Workflow(
     "ssh",
     (
         Step("begin", _begin_ssh, "leaf_limit_s"),
-        Step("await_port", _await_port, "leaf_limit_s"),
+        Step("await_port", await_port, "leaf_limit_s"),
         Step("netboot", _netboot_unless_there, "netboot_limit_s"),
-        Step("await_agent", _await_agent, "netboot_limit_s", overrun=_no_agent),
+        Step("await_agent", await_agent, "netboot_limit_s", overrun=no_agent),
         Step("login", _login, "netboot_limit_s"),
     ),
 )
