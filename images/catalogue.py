@@ -41,6 +41,11 @@ class System:
     install_budget_s: int
     first_boot_budget_s: int
 
+    @property
+    def ignited(self) -> bool:
+        """True for a system that nothing but Ignition configures: its root is made at the first boot."""
+        return self.distro in ("coreos", "flatcar")
+
 
 class Catalogue:
     """The operating systems by slug, in the file's order."""

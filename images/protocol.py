@@ -97,6 +97,7 @@ class InstallSpec(Wish):
     image: Image
     user: str  # whom the SSH keys let in
     network_style: NetworkStyle
+    ignition: str  # the whole configuration of a system that only Ignition configures, but for its host key; or empty
     handover: list[Handover]  # in order of preference; the agent takes the first that this image and kernel allow
 
 

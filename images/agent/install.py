@@ -6,7 +6,7 @@ import os
 import time
 
 from images.agent import accounts, blockdev, configure, fetch, handover, layout, selinux, storage, stream
-from images.agent.errors import WorkFailed
+from images.agent.errors import Malformed, WorkFailed
 from images.agent.file import File
 from images.agent.shell import CommandFailed, run
 
@@ -23,15 +23,16 @@ if TYPE_CHECKING:
 ROOT = "/mnt"
 _EXPECTED = (
     *(stream.ImageRefused, layout.NoLayout, handover.NoWay, CommandFailed),
-    *(OSError, ValueError),
+    *(Malformed, OSError, ValueError),
 )
 
 
 def install(spec: InstallSpec, report: Report, console: Sequence[str]) -> InstallResult:
-    """Carry out `spec` and leave the new root mounted, ready for the hand-over that the result names.
+    """Carry out `spec` and make ready the hand-over that the result names; for switch_root the new root stays mounted.
 
     Raises WorkFailed for everything that a person must look at; `report`'s own exceptions pass through.
     """
+    way: Handover
     begun = time.monotonic()
     stage, image = "writing", spec["image"]
     try:
@@ -43,23 +44,34 @@ def install(spec: InstallSpec, report: Report, console: Sequence[str]) -> Instal
         plan = layout.plan(
             found, spec["storage"], map_.partitions, map_.disk_bytes, firmware=firmware, new_uuid=new_uuid
         )
+        if spec["ignition"]:
+            from images.agent import ignition
+
+            ignition.check(plan)
         storage.disable_twins([disk for disk in found if disk.path in plan.others], plan.piece.uuid)
         written = _transfer(plan, spec, map_, lambda done, total: report("writing", done, total))
-        stage = "growing"
-        report(stage, 0, 0)
-        _grow(plan, map_)
-        stage = "configuring"
-        report(stage, 0, 0)
-        if not plan.whole:
-            from images.agent import adopt
+        if spec["ignition"]:
+            stage = "configuring"
+            report(stage, 0, 0)
+            host_keys = ignition.apply(plan, spec, found, ROOT)
+            stage, way = "handing-over", "reboot"
+            leave()
+        else:
+            stage = "growing"
+            report(stage, 0, 0)
+            _grow(plan, map_)
+            stage = "configuring"
+            report(stage, 0, 0)
+            if not plan.whole:
+                from images.agent import adopt
 
-            for file in adopt.system(plan, ROOT):
-                _place(ROOT, file)
-        host_keys = apply(spec, ROOT)
-        if not plan.whole:
-            written += adopt.boot_loader(plan, ROOT, image, map_)
-        stage = "handing-over"
-        way = _hand_over(plan, spec, console)
+                for file in adopt.system(plan, ROOT):
+                    _place(ROOT, file)
+            host_keys = apply(spec, ROOT)
+            if not plan.whole:
+                written += adopt.boot_loader(plan, ROOT, image, map_)
+            stage = "handing-over"
+            way = _hand_over(plan, spec, console)
         os.sync()
     except BaseException as err:
         # Whatever comes next on this machine, an erase as well, wants its disks for itself.

@@ -43,6 +43,16 @@ def _check_disks(storage: Storage) -> None:
             raise CannotExpress("storage.disks: serial; allowed are printable ASCII characters")
 
 
+def one_plain_disk(storage: Storage, installer: str) -> None:
+    """Raises CannotExpress for anything but a system as it comes, on one disk."""
+    if storage["raid"] != "none":
+        raise refuse("storage.raid", storage["raid"], installer, "'none'")
+    if storage["lvm"]:
+        raise refuse("storage.lvm", True, installer, "false")
+    if storage["passphrase"]:
+        raise refuse("storage.passphrase", "…", installer, "none")
+
+
 def disk_count(storage: Storage) -> int:
     """How many disks the system lies on."""
     return len(storage["disks"]) or DISKS[storage["raid"]]

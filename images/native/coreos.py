@@ -26,8 +26,8 @@ def render(system: System, wish: Wish, sources: Sources) -> Rendered:
     if storage["passphrase"]:
         # It unlocks a root file system by TPM or a Tang server, and asks nobody.
         raise refuse("storage.passphrase", "…", _INSTALLER, "none")
-    layout = _mirror(storage) if storage["raid"] == "1" else {}
-    target = live_install.system_config(system, wish, layout)
+    layout = _mirror(storage) if storage["raid"] == "1" else None
+    target = live_install.target_config(system, wish, layout)
     # Until its root is there, the system reads its network from here, should the customer's Ignition refer to URLs.
     cards = {file.path: file for file in live_install.network(system, wish) if file.path.endswith(".nmconnection")}
     copied = [(f"{_NETWORK}/{path.rpartition('/')[2]}", file.text) for path, file in cards.items()]

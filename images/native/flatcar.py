@@ -6,7 +6,7 @@ import shlex
 
 from images.catalogue import System
 from images.native import live_install
-from images.native.checks import refuse
+from images.native.checks import one_plain_disk
 from images.native.contract import Rendered, Sources
 from images.protocol import Wish
 
@@ -15,15 +15,8 @@ _INSTALLER = "Flatcar's installer"
 
 def render(system: System, wish: Wish, sources: Sources) -> Rendered:
     """installer.ign for the live system. Raises CannotExpress."""
-    storage = wish["storage"]
-    if storage["raid"] != "none":
-        # It boots from the one disk that its image was written to.
-        raise refuse("storage.raid", storage["raid"], _INSTALLER, "'none'")
-    if storage["lvm"]:
-        raise refuse("storage.lvm", True, _INSTALLER, "false")
-    if storage["passphrase"]:
-        raise refuse("storage.passphrase", "…", _INSTALLER, "none")
-    target = live_install.system_config(system, wish, {})
+    one_plain_disk(wish["storage"], _INSTALLER)  # it boots from the one that its image was written to
+    target = live_install.target_config(system, wish)
     proxy = f"http_proxy={shlex.quote(sources.proxy)} " if sources.proxy else ""
     command = f'{proxy}flatcar-install -d "$disk0" -i {live_install.FILLED} -C {system.version}'
     command += f" -V current -b {shlex.quote(sources.mirror)}"

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from images.agent import phone_home
 from images.agent.file import File
+from images.agent.ignition import host_key_files
 from images.catalogue import System
 from images.native import disks, ignition_config
 from images.native.contract import Sources
@@ -34,8 +35,6 @@ StandardError=journal+console
 WantedBy=multi-user.target
 """
 
-_HOST_KEY = "/etc/ssh/ssh_host_ed25519_key"
-
 
 def network(system: System, wish: Wish) -> list[File]:
     """The network's files of the installed system; it has a resolver of its own."""
@@ -48,14 +47,16 @@ def _plain(wish: Wish) -> Wish:
     return {**wish, "userdata": ""}
 
 
-def system_config(system: System, wish: Wish, layout: Mapping[str, object]) -> str:
-    """The installed system's configuration, with placeholders for disks and host key. Raises CannotExpress."""
+def system_config(
+    system: System, wish: Wish, layout: Mapping[str, object] | None = None, more: Iterable[Mapping[str, object]] = ()
+) -> str:
+    """The installed system's configuration. `layout` is what its `storage` has beside files, `more` are files.
+
+    Raises CannotExpress.
+    """
     kept = {"/etc/hostname", "/etc/hosts", phone_home.SCRIPT}
     files = [file for file in system_files(system, _plain(wish)) if file.path in kept] + network(system, wish)
     entries = [ignition_config.storage_file(file) for file in files]
-    for path, mode, name in ((_HOST_KEY, 0o600, "KEY"), (f"{_HOST_KEY}.pub", 0o644, "PUB")):
-        source = f"data:;base64,{disks.placeholder(wish['storage'], name)}"
-        entries.append({"path": path, "mode": mode, "overwrite": True, "contents": {"source": source}})
     user: dict[str, object] = {"name": system.default_user}
     # Two alike are refused.
     user["sshAuthorizedKeys"] = list(dict.fromkeys(key.strip() for key in wish["ssh_keys"] if key.strip()))
@@ -63,10 +64,16 @@ def system_config(system: System, wish: Wish, layout: Mapping[str, object]) -> s
         user["passwordHash"] = wish["password_hash"]
     return ignition_config.config(
         ignition=ignition_config.merged(wish["userdata"], system.name),
-        storage={**layout, "files": entries},
+        storage={**(layout or {}), "files": [*entries, *more]},
         units=[{"name": phone_home.UNIT_NAME, "enabled": True, "contents": phone_home.UNIT}],
         passwd={"users": [user]},
     )
+
+
+def target_config(system: System, wish: Wish, layout: Mapping[str, object] | None = None) -> str:
+    """The installed system's configuration, with placeholders for disks and host key. Raises CannotExpress."""
+    private, public = (disks.placeholder(wish["storage"], name) for name in ("KEY", "PUB"))
+    return system_config(system, wish, layout, host_key_files(private, public))
 
 
 def installer_config(wish: Wish, sources: Sources, target: str, command: str, copied: Iterable[tuple[str, str]]) -> str:

@@ -9,6 +9,7 @@ from images.catalogue import Engine, System
 from images.native import render
 from images.native.checks import check
 from images.native.contract import Rendered, Sources
+from images.native.first_boot import first_boot
 from images.protocol import Storage, Wish
 from service.mirror.paths import read_mirrors
 from service.parts import Parts
@@ -84,6 +85,7 @@ def try_out(system: System, engine: Engine, storage: dict[str, Any], hostname: s
     }
     if engine != "native":
         check(wish)
+        first_boot(system, wish)
         return
     base = "http://192.0.2.2/native/token"
     mirror = "http://192.0.2.2/mirror/system"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from images.catalogue import Catalogue, Engine
+from images.native.first_boot import first_boot
 from images.protocol import InstallSpec, Network, Storage, Wish
 from ipam.ledger import Tenure, held_by
 from service.parts import Parts
@@ -65,13 +66,15 @@ async def wish_of(db: Connection, parts: Parts, device: Device, machine: Machine
 async def install_spec(job: Job, device: Device, machine: Machine) -> dict[str, Any]:
     """The work for the agent. It is the same each time it is made for one order and machine.
 
-    The passphrase of its disks stays sealed, in hex, until the agent asks for its work.
+    The passphrase of its disks stays sealed, in hex, until the agent asks for its work. Raises NotBuilt, and
+    CannotExpress for what the image of a system that Ignition configures cannot be.
     """
     image = job.parts.images.image(device.operating_system, device.image_release)
     system = job.parts.catalogue.get(device.operating_system)
     sealed = device.storage_passphrase
+    wish = await wish_of(job.db, job.parts, device, machine, passphrase="" if sealed is None else sealed.hex())
     spec: InstallSpec = {
-        **await wish_of(job.db, job.parts, device, machine, passphrase="" if sealed is None else sealed.hex()),
+        **wish,
         "image": {
             "url": f"{job.parts.boot_url}/images/{image.sha256}",
             "bytes": image.bytes,
@@ -81,6 +84,7 @@ async def install_spec(job: Job, device: Device, machine: Machine) -> dict[str, 
         },
         "user": system.default_user,
         "network_style": system.network,
+        "ignition": first_boot(system, wish),
         "handover": await ways_for(job, machine),
     }
     return dict(spec)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
+from images.native.contract import CannotExpress
 from ipam.errors import IpamError
 from ipam.ledger import Tenure, held_by, take
 from ipam.prefixes import prefixes_for
@@ -211,6 +212,8 @@ async def _install_once(job: Job, slot: str) -> Outcome:
         spec = await install_spec(job, device, machine)
     except NotBuilt as err:
         return Wait(f"the image was taken out of service meanwhile: {err}")
+    except CannotExpress as err:
+        return Failed(str(err))
     # After another hand-over had failed the same machine is installed once more, which is work of its own.
     slot += "".join(f".{way}" for way in job.data.get("ways_failed", []))
     outcome = await work_step(job, machine, slot, "install", spec, reboot_step="start")

@@ -46,6 +46,7 @@ def spec() -> InstallSpec:
         "userdata": "",
         "user": "root",
         "network_style": "networkd",
+        "ignition": "",
         "handover": ["switch_root"],
     }
 

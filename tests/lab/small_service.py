@@ -142,6 +142,7 @@ class SmallService:
             phone_home_url=f"{self.url}/phone-home",
             instance_id=f"instance-{number}",
             userdata="",
+            ignition="",
             handover=["switch_root", "reboot"],
         )
         return cast(InstallSpec, spec | changes)

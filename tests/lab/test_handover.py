@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from service.cli.handover import COMMANDS
 from service.cli.output import Output
 from service.lab.up import Lab, LabSettings
 from service.store.handover import ways_of
-from tests.lab.world import TOKEN, Customer, lab
+from tests.lab.world import KEY, TOKEN, Customer, lab
 
 RULES = "/admin/v1/handover-rules"
 
@@ -76,6 +77,35 @@ async def test_a_machine_that_never_arrives_is_replaced(database_url: str, tmp_p
         assert await running.service.db.fetchval(query, device) != machine.name
         assert await used(running, device) == ["switch_root", "kexec", "switch_root"]
         assert len(await told(running, device)) == 3  # two from the disk
+
+
+@pytest.mark.parametrize("slug", ["coreos_stable", "flatcar_stable"])
+async def test_a_system_that_ignition_configures_is_told_all_and_rebooted(
+    database_url: str, tmp_path: Path, slug: str
+) -> None:
+    async with lab(database_url, tmp_path, LabSettings(machines=1, leaves=1)) as (running, customer):
+        device = await customer.until(await customer.order(operating_system=slug), "active")
+        assert await used(running, device["id"]) == ["reboot"]
+        (spec,) = [
+            row["spec"] for row in await running.service.db.fetch("SELECT spec FROM agent_work WHERE kind = 'install'")
+        ]
+        config = json.loads(spec["ignition"])
+        assert config["passwd"]["users"][0]["sshAuthorizedKeys"] == [KEY]
+        assert "/etc/hostname" in {file["path"] for file in config["storage"]["files"]}
+        assert "PRIVATE KEY" not in spec["ignition"]
+        assert len(device["host_keys"]) == 1
+
+
+async def test_no_other_way_is_tried_with_a_system_that_ignition_configures(database_url: str, tmp_path: Path) -> None:
+    asked = LabSettings(machines=2, leaves=1)
+    async with lab(database_url, tmp_path, asked, first_boot_limit_s=2) as (running, customer):
+        machine = await first_machine(running)
+        machine.faults.dead_ways = {"reboot"}
+        device = (await customer.until(await customer.order(operating_system="coreos_stable"), "active"))["id"]
+        query = "SELECT name FROM machine WHERE device_id = $1"
+        assert await running.service.db.fetchval(query, device) != machine.name
+        assert await used(running, device) == ["reboot", "reboot"]
+        assert await told(running, device) == []
 
 
 async def _make(customer: Customer, **body: Any) -> dict[str, Any]:

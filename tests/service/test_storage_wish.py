@@ -126,6 +126,26 @@ async def test_what_the_installer_cannot_do_is_said_at_once(world: World) -> Non
     assert answer.body["errors"][0].startswith("Native engine cannot do that: storage")
 
 
+@pytest.mark.parametrize("slug", ["coreos_stable", "flatcar_stable"])
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"storage": {"raid": "1"}}, "storage.raid '1'"),
+        ({"storage": {"lvm": True}}, "storage.lvm True"),
+        ({"storage": {"passphrase": "correct horse"}}, "storage.passphrase"),
+        ({"userdata": "#cloud-config\n{}"}, "userdata: '#cloud-config' is no Ignition"),
+    ],
+    ids=["RAID", "LVM", "encrypted", "cloud-config"],
+)
+async def test_what_an_image_that_ignition_configures_cannot_be_is_said_at_once(
+    world: World, slug: str, fields: dict[str, object], said: str
+) -> None:
+    await world.add_machines(1)
+    answer = await world.order(operating_system=slug, **fields)
+    assert answer.status == 422
+    assert answer.body["errors"][0].startswith(f"Image engine cannot do that: {said}")
+
+
 async def test_a_reinstall_may_change_both(world: World) -> None:
     await world.add_machines(1)
     device = (await world.order(engine="native", storage={"passphrase": "correct horse", "lvm": True})).body

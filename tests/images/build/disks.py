@@ -83,3 +83,56 @@ def make_disk(
 
 def _put(part: Path, raw: Path, at: int) -> None:
     run("dd", f"if={part}", f"of={raw}", "bs=1M", f"seek={at // MIB}", "conv=notrunc,sparse", "status=none")
+
+
+def make_coreos_disk(folder: Path) -> Path:
+    """A disk with the partitions, names and labels of Fedora CoreOS's metal image."""
+    return _composed(
+        folder,
+        (1, "BIOS-BOOT", _BIOS, 1, "", ""),
+        (2, "EFI-SYSTEM", _ESP, 6, "vfat", "EFI-SYSTEM"),
+        (3, "boot", _LINUX, 24, "ext4", "boot"),
+        (4, "root", _LINUX, 320, "xfs", "root"),
+    )
+
+
+def make_flatcar_disk(folder: Path, oem: str = "btrfs") -> Path:
+    """A disk with the partitions, names and labels of Flatcar's image; `oem` is its OEM partition's file system."""
+    usr, root = "5DFBF5F4-2848-4BAC-AA5E-0D9A20B745A6", "3884DD41-8582-4404-B9A8-E9B84F2DF50E"
+    return _composed(
+        folder,
+        (1, "EFI-SYSTEM", _ESP, 6, "vfat", "EFI-SYSTEM"),
+        (2, "BIOS-BOOT", _BIOS, 2, "", ""),
+        (3, "USR-A", usr, 64, "ext4", "USR-A"),
+        (4, "USR-B", usr, 64, "", ""),
+        (6, "OEM", _LINUX, 128, oem, "OEM"),
+        (7, "OEM-CONFIG", _LINUX, 16, "", ""),
+        (9, "ROOT", root, 48, "ext4", "ROOT"),
+    )
+
+
+def _composed(folder: Path, *parts: tuple[int, str, str, int, str, str]) -> Path:
+    """A disk of partitions: number, name, type, MiB, file system and its label."""
+    raw, rows, at = folder / "disk.raw", ["label: gpt"], 1
+    commands = {
+        "vfat": ("mkfs.vfat", "-n"),
+        "ext4": ("mke2fs", "-q", "-F", "-t", "ext4", "-L"),
+        "xfs": ("mkfs.xfs", "-q", "-f", "-L"),
+        "btrfs": ("mkfs.btrfs", "-q", "-f", "-L"),
+    }
+    with raw.open("wb") as file:
+        file.truncate((2 + sum(part[3] for part in parts)) * MIB)
+    for number, name, kind, size, _, _ in parts:
+        rows.append(f"{number}: start={at}MiB, size={size}MiB, type={kind}, name={name}")
+        at += size
+    run("sfdisk", "--quiet", raw, feed="\n".join([*rows, ""]).encode())
+    at = 1
+    for _, name, _, size, filesystem, label in parts:
+        if filesystem:
+            part = folder / f"{name}.part"
+            with part.open("wb") as file:
+                file.truncate(size * MIB)
+            run(*commands[filesystem], label, part)
+            _put(part, raw, at * MIB)
+        at += size
+    return raw

@@ -19,7 +19,15 @@ from images import chunks, store
 from images.build import fetching, foreign, importing
 from images.build.host import BuildError
 from images.store import Artefact, put_file
-from tests.images.build.disks import MIB, ROOT_UUID, make_disk, require_disk_tools, run
+from tests.images.build.disks import (
+    MIB,
+    ROOT_UUID,
+    make_coreos_disk,
+    make_disk,
+    make_flatcar_disk,
+    require_disk_tools,
+    run,
+)
 from tests.images.build.stores import with_installer
 
 LIMIT = 256 * MIB
@@ -122,6 +130,21 @@ def test_other_root_file_systems_are_found(tmp_path: Path, filesystem: str) -> N
     require_disk_tools(mkfs_xfs="xfsprogs", mkfs_btrfs="btrfs-progs")
     root = importing.checked(make_disk(tmp_path, filesystem=filesystem))[-1]
     assert (root.role, root.filesystem, root.uuid) == ("root", filesystem, ROOT_UUID)
+
+
+def test_disks_of_systems_that_ignition_configures_are_taken(tmp_path: Path, image_store: Path) -> None:
+    require_disk_tools(mkfs_xfs="xfsprogs", mkfs_btrfs="btrfs-progs")
+    for slug, make, roles in (
+        ("coreos_stable", make_coreos_disk, ["bios", "esp", "boot", "root"]),
+        ("flatcar_stable", make_flatcar_disk, ["esp", "bios", "", "", "", "", "root"]),
+    ):
+        folder = tmp_path / slug
+        folder.mkdir()
+        disk = make(folder)
+        assert [one.role for one in importing.checked(disk)] == roles
+        artefact = importing.bring(image_store, importing.Import(slug=slug, source=str(disk), sha256=sha256(disk)))
+        assert artefact.image is not None and artefact.sbom is None
+        assert unpacked(image_store, artefact.image) == disk.read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
+from images.agent.ignition import with_host_key
 from images.catalogue import load_catalogue
 from images.native import CannotExpress, Rendered, render
 from images.native.disks import placeholder, placeholders
+from images.native.first_boot import first_boot
 from images.protocol import Wish
 from tests.images.native import report
 from tests.images.native.matrix import (
@@ -27,6 +29,7 @@ from tests.images.native.matrix import (
     STORAGES,
     Case,
     accepted,
+    cases,
     wish,
 )
 from tests.images.native.sandbox import machine, run
@@ -84,6 +87,48 @@ def test_ignition_takes_every_order(slug: str, tmp_path: Path) -> None:
 
 
 @CANNOT
+@pytest.mark.parametrize("slug", SLUGS)
+def test_ignition_takes_what_an_image_is_told_at_its_first_boot(slug: str, tmp_path: Path) -> None:
+    system = load_catalogue().get(slug)
+    made, refused = [], []
+    for case in cases({**IGNITED, "two": IGNITION.replace("3.2.0", "3.3.0"), "three": IGNITION + "\n"}):
+        try:
+            made.append((case, with_host_key(first_boot(system, case.wish), "private\n", "ssh-ed25519 AAAA root@web1")))
+        except CannotExpress as err:
+            refused.append(str(err))
+
+    def judge(numbered: tuple[int, tuple[Case, str]]) -> list[str]:
+        number, (case, text) = numbered
+        path = tmp_path / f"{number}.ign"
+        path.write_text(text)
+        return [f"{case.name}: {word}" for word in [complaint(path)] if word]
+
+    with ThreadPoolExecutor(2) as pool:
+        assert [line for said in pool.map(judge, enumerate(made)) for line in said] == []
+    assert len(made) >= 200
+    assert {line.partition(" ")[0] for line in refused} == {"storage.raid", "storage.lvm", "storage.passphrase"}
+    assert all(f"an image of {system.name} cannot do that; allowed: " in line for line in refused)
+    report.tell(f"{slug}, image", len(made), len(refused), "ignition-validate")
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_image_and_installer_make_the_same_system(slug: str) -> None:
+    system, ordered = load_catalogue().get(slug), wish(STORAGES["one disk"], NETWORKS["bond of 2"], IGNITION)
+    told = json.loads(with_host_key(first_boot(system, ordered), "key", "key"))
+    live = json.loads(installed(render(system, ordered, SOURCES), ordered))
+    assert contents(told, "/etc/ssh/ssh_host_ed25519_key.pub") == "key\n"
+    for config in (told, live):
+        config["storage"]["files"] = [file for file in config["storage"]["files"] if not file["path"].endswith(".pub")]
+    assert told == live
+
+
+def test_other_systems_are_told_nothing() -> None:
+    for system in load_catalogue():
+        text = first_boot(system, wish(STORAGES["one disk"], NETWORKS["both"], ""))
+        assert (text != "") is (system.slug in SLUGS)
+
+
+@CANNOT
 def test_a_wrong_configuration_is_noticed(tmp_path: Path) -> None:
     rendered = render(load_catalogue().get("coreos_stable"), wish(STORAGES["RAID 1"], NETWORKS["both"], ""), SOURCES)
     config = json.loads(installed(rendered, wish(STORAGES["RAID 1"], NETWORKS["both"], "")))
@@ -107,8 +152,11 @@ def test_a_wrong_configuration_is_noticed(tmp_path: Path) -> None:
     ids=["cloud-config", "YAML", "old", "new", "list", "no object", "deep"],
 )
 def test_user_data_that_is_no_ignition_is_refused_by_name(slug: str, userdata: str, said: str) -> None:
+    system, ordered = load_catalogue().get(slug), wish(STORAGES["one disk"], NETWORKS["both"], userdata)
     with pytest.raises(CannotExpress, match=f"^userdata: .*{said}"):
-        render(load_catalogue().get(slug), wish(STORAGES["one disk"], NETWORKS["both"], userdata), SOURCES)
+        render(system, ordered, SOURCES)
+    with pytest.raises(CannotExpress, match=f"^userdata: .*{said}"):
+        first_boot(system, ordered)
 
 
 @pytest.mark.parametrize("slug", SLUGS)
