@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import json
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from images import store
@@ -53,7 +54,7 @@ _PROBE = """
 import importlib, json, os, sys
 import encodings.ascii, encodings.latin_1, encodings.utf_8
 for name in sys.argv[1:]:
-    importlib.import_module(f"images.agent.{name}")
+    importlib.import_module(name)
 specs = [getattr(module, "__spec__", None) for module in list(sys.modules.values())]
 found = {spec.origin for spec in specs if spec and spec.has_location}
 found.add(os.__file__)  # frozen into the interpreter, which still looks for the file to find its library
@@ -176,6 +177,22 @@ def _pack(system: Root, scratch: Path, steps: Steps) -> tuple[Path, Path, str]:
     return kernel, initrd, release
 
 
+def imported(sources: Iterable[Path]) -> set[str]:
+    """The modules that these sources import, also those inside functions, which a start of the agent does not load."""
+    return {name for source in sources for name in _imports(ast.parse(source.read_text(encoding="utf-8")))}
+
+
+def _imports(node: ast.AST) -> Iterator[str]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and isinstance(child.test, ast.Name) and child.test.id == "TYPE_CHECKING":
+            continue
+        if isinstance(child, ast.Import):
+            yield from (alias.name for alias in child.names)
+        elif isinstance(child, ast.ImportFrom) and child.module:
+            yield child.module
+        yield from _imports(child)
+
+
 def _python(system: Root, root: Path) -> set[str]:
     """Put the agent and the modules that it imports, compiled, below `root`; the extension modules among them."""
     tree = system.tree
@@ -185,7 +202,9 @@ def _python(system: Root, root: Path) -> set[str]:
     for source in sorted(_AGENT.glob("*.py")):
         place(source, package / "agent" / source.name)
     python = ("/usr/bin/python3.11", "-I", "-S", "-E")
-    names = sorted(source.stem for source in _AGENT.glob("*.py") if source.stem != "__init__")
+    names = sorted(
+        imported((_CHUNKS, *_AGENT.glob("*.py"))) | {f"images.agent.{one.stem}" for one in _AGENT.glob("*.py")}
+    )
     found: list[str] = json.loads(system.run([*python, "-c", _PROBE, *names]))
     triples = []
     for origin in found:

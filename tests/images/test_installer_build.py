@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,15 +70,46 @@ def test_the_built_one_has_all_of_the_agent_and_no_driver_without_what_it_needs(
     missing = {path.stem for path in AGENT.glob("*.py")} - {path.stem for path in modules.glob("*.pyc")}
     if missing:
         pytest.skip(f"{IMAGES} was built from other sources (make images)")
+    library = tmp_path / "usr/lib/python3.11"
+    wanted = installer.imported([*AGENT.glob("*.py"), AGENT.parent / "chunks.py"]) - set(sys.builtin_module_names)
+    assert [
+        name
+        for name in sorted(wanted)
+        if not any(library.glob(f"{name.replace('.', '/')}{end}") for end in (".pyc", "/__init__.pyc"))
+        and not any(library.glob(f"lib-dynload/{name}.*.so"))
+        and sys.modules[name].__spec__.origin != "frozen"  # type: ignore[union-attr]
+    ] == []
     folder = tmp_path / "lib/modules" / built.kernel_release
     listed = dict(line.split(":") for line in (folder / "modules.dep").read_text().splitlines())
     assert all((folder / name).is_file() for names in (listed, *map(str.split, listed.values())) for name in names)
     there = {Path(name).name.split(".")[0].replace("-", "_") for name in listed}
-    assert {"virtio_net", "virtio_blk", "nvme", "ahci", "ext4"} <= there
+    assert {"virtio_net", "virtio_blk"} <= there
     if "cloud" not in built.kernel_release:
-        servers = {"megaraid_sas", "mpt3sas", "mlx5_core", "ice", "bnxt_en", "ixgbe", "ipmi_si", "usbhid"}
+        servers = {
+            "nvme",
+            "ahci",
+            "ext4",
+            "megaraid_sas",
+            "mpt3sas",
+            "mlx5_core",
+            "ice",
+            "bnxt_en",
+            "ixgbe",
+            "ipmi_si",
+            "usbhid",
+        }
         assert servers <= set(WANTED)
         assert servers <= there
+
+
+def test_what_the_agent_imports_only_when_it_is_needed_goes_along(tmp_path: Path) -> None:
+    source = tmp_path / "one.py"
+    source.write_text(
+        "import os, json.decoder\nTYPE_CHECKING = False\nif TYPE_CHECKING:\n    from typing import Any\n"
+        "def fail() -> None:\n    try:\n        from images.agent import wire\n"
+        "    except OSError:\n        import traceback\n"
+    )
+    assert installer.imported([source]) == {"os", "json.decoder", "images.agent", "traceback"}
 
 
 @pytest.mark.qemu
