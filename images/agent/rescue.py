@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import time
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _STAGE = "rescue"
 _TELL_S = 15
+_OPEN_S = 20
 _KEY = "/etc/dropbear/host_key"
 _HOME = "/root"
 _AUTHORIZED = f"{_HOME}/.ssh/authorized_keys"
@@ -55,9 +57,9 @@ def rescue(spec: RescueSpec, report: Report) -> RescueResult:
         ["dropbear", "-F", "-E", "-s", "-j", "-k", "-r", _KEY, "-p", str(spec["port"])], start_new_session=True
     )
     try:
+        _await_open(server, spec["port"])
         while True:
-            if server.poll() is not None:
-                raise WorkFailed(_STAGE, f"the SSH server ended with exit code {server.returncode}")
+            _check(server)
             report(_STAGE, 0, 0, result=told)
             time.sleep(_TELL_S)
     finally:
@@ -65,6 +67,25 @@ def rescue(spec: RescueSpec, report: Report) -> RescueResult:
         for address in spec["addresses"]:
             leave_address(nic, address)
         os.unlink(_AUTHORIZED)
+
+
+def _check(server: subprocess.Popen[bytes]) -> None:
+    if server.poll() is not None:
+        raise WorkFailed(_STAGE, f"the SSH server ended with exit code {server.returncode}")
+
+
+def _await_open(server: subprocess.Popen[bytes], port: int) -> None:
+    """Whoever is told the host key comes at once: nobody is told before the server lets people in."""
+    last = time.monotonic() + _OPEN_S
+    while True:
+        _check(server)
+        try:
+            socket.create_connection((b"127.0.0.1", port), 1).close()  # type: ignore[arg-type]
+            return
+        except OSError as err:
+            if time.monotonic() > last:
+                raise WorkFailed(_STAGE, f"the SSH server does not answer: {err}") from err
+        time.sleep(0.1)
 
 
 def _prepare(keys: Sequence[str]) -> str:
