@@ -55,8 +55,13 @@ def _fetch(url: str, until: float) -> int:
     with wire.request("GET", url) as response:
         if response.status != 200:
             raise wire.WireError(f"{url}: the server answered {response.status}")
-        while time.monotonic() < until and (got := response.readinto(piece)):
+        # At least one piece, however late the answer came: the caller asks again until there is something to measure.
+        while got := response.readinto(piece):
             count += got
+            if time.monotonic() >= until:
+                break
+    if count == 0:
+        raise wire.WireError(f"{url}: the server sent nothing")
     return count
 
 

@@ -161,6 +161,10 @@ def test_the_network_is_measured_both_ways(url: str) -> None:
     assert (found["errors"], found["link_errors"]) == (0, 0)
 
 
+def test_an_answer_that_comes_late_is_measured_all_the_same(url: str) -> None:
+    assert burn_network.burn(0, url, url, nothing)["download_bytes_per_s"] > 0
+
+
 def test_what_breaks_is_counted(url: str) -> None:
     found = burn_network.burn(0.2, "http://127.0.0.1:9/", url, nothing)
     assert found["errors"] >= 1
