@@ -48,6 +48,18 @@ def read_text(path: str) -> str:
         return ""
 
 
+def _serial(folder: str) -> str:
+    """The serial number, where the driver puts it: NVMe, virtio, or SCSI and SATA by page 80h (SPC-4 §7.8.16)."""
+    if told := read_text(f"{folder}/device/serial") or read_text(f"{folder}/serial"):
+        return told
+    try:
+        with open(f"{folder}/device/vpd_pg80", "rb") as file:
+            page = file.read()
+    except OSError:
+        return ""
+    return page[4 : 4 + page[3]].decode("ascii", "replace").strip("\0 ") if len(page) > 4 else ""
+
+
 def disks(sys_block: str = "/sys/block", dev: str = "/dev") -> list[Disk]:
     """Every writable disk with a medium, in the kernel's order of names."""
     found = []
@@ -56,7 +68,7 @@ def disks(sys_block: str = "/sys/block", dev: str = "/dev") -> list[Disk]:
         size = int(read_text(f"{folder}/size") or 0) * 512  # /sys counts in 512 bytes whatever the sector size
         if name.startswith(_NOT_DISKS) or size == 0 or read_text(f"{folder}/ro") == "1":
             continue
-        serial = read_text(f"{folder}/device/serial") or read_text(f"{folder}/serial")
+        serial = _serial(folder)
         rotational = read_text(f"{folder}/queue/rotational") == "1"
         sector = int(read_text(f"{folder}/queue/logical_block_size") or 512)
         model = read_text(f"{folder}/device/model")

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from scapy.contrib import lldp as scapy_lldp
 from scapy.layers.l2 import Ether
 
-from images.agent import bmc, disk_health, inventory, lldp, smbios
+from images.agent import blockdev, bmc, disk_health, inventory, lldp, smbios
+from tests.images.native.sandbox import GB, FakeDisk, machine
 from tests.lab.namespace import in_namespace
 
 
@@ -272,3 +273,10 @@ def test_details_are_read_from_sys(tmp_path: Path) -> None:
     assert found["pci"] == [expected]
     put("sys/firmware/dmi/tables/DMI", b"\x11\x02")
     assert "malformed" in inventory.details(str(tmp_path))["smbios"]
+
+
+def test_serial_numbers_are_found_where_each_kind_of_driver_puts_them(tmp_path: Path) -> None:
+    machine(tmp_path, (FakeDisk("nvme0n1", GB, serial="N1"), FakeDisk("sda", GB, vpd=" S2 "), FakeDisk("vda", GB)))
+    (tmp_path / "sys/block/vda/device/vpd_pg80").write_bytes(b"\0\x80\0")
+    found = {disk.path: disk.serial for disk in blockdev.disks(str(tmp_path / "sys/block"))}
+    assert found == {"/dev/nvme0n1": "N1", "/dev/sda": "S2", "/dev/vda": ""}
