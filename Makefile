@@ -38,7 +38,7 @@ unit: setup ## the tests (PYTEST=… passes options)
 	$(BIN)/pytest -n 2 --dist worksteal -m "not qemu" $(PYTEST)
 	$(BIN)/pytest -m "qemu and smoke" $(PYTEST) || test $$? -eq 5
 
-firmware: images ## every kind of firmware down to the installer, in virtual machines (root; some 12 minutes)
+firmware: images ## all that runs in virtual machines: firmware, installs, erases (root; some 40 minutes)
 	$(BIN)/pytest -m qemu $(PYTEST)
 
 postgresql15: setup ## the tests of database and service once more, on Debian's PostgreSQL 15
