@@ -7,7 +7,7 @@ import hashlib
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -133,11 +133,15 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def image_server(folder: Path, host: str = "127.0.0.1") -> Iterator[ImageServer]:
-    """Pack the disk in `folder` and serve it while the block runs."""
-    raw, data, map_ = (folder / name for name in ("raw", "data", "map"))
-    raw.write_bytes(content())
-    packed = pack(raw, PARTITIONS, data, map_)
+def image_server(
+    folder: Path, host: str = "127.0.0.1", raw: Path | None = None, partitions: Sequence[Partition] = PARTITIONS
+) -> Iterator[ImageServer]:
+    """Pack a disk, that of `content` or another, into `folder`, and serve it while the block runs."""
+    data, map_ = folder / "data", folder / "map"
+    if raw is None:
+        raw = folder / "raw"
+        raw.write_bytes(content())
+    packed = pack(raw, partitions, data, map_)
     told = ImageServer(data.read_bytes(), map_.read_bytes(), packed)
     server = _Server((host, 0), _Handler)
     server.told = told

@@ -46,7 +46,7 @@ def plan_of(raw: Path, *others: str) -> layout.Plan:
 
 
 @contextmanager
-def partition(raw: Path, number: int) -> Iterator[None]:
+def partition(raw: Path, number: int) -> Iterator[Path]:
     """A device for one of the partitions of a disk that is a file, by the name that it would have."""
     with raw.open("rb") as file:
         (part,) = [one for one in gpt.read(file.fileno()) if one.number == number]
@@ -57,7 +57,7 @@ def partition(raw: Path, number: int) -> Iterator[None]:
     loop, link = attached.stdout.strip(), Path(gpt.device_of(str(raw), number))
     link.symlink_to(loop)
     try:
-        yield
+        yield link
     finally:
         link.unlink()
         subprocess.run(["losetup", "-d", loop], check=True)
