@@ -35,6 +35,7 @@ def install(spec: InstallSpec, report: Report, console: Sequence[str]) -> Instal
     way: Handover
     begun = time.monotonic()
     stage, image = "writing", spec["image"]
+    ignited = spec.get("ignition", "")  # work that an older service has given has no such word
     try:
         leave()  # an attempt that failed half-way
         report(stage, 0, image["disk_bytes"])
@@ -44,13 +45,13 @@ def install(spec: InstallSpec, report: Report, console: Sequence[str]) -> Instal
         plan = layout.plan(
             found, spec["storage"], map_.partitions, map_.disk_bytes, firmware=firmware, new_uuid=new_uuid
         )
-        if spec["ignition"]:
+        if ignited:
             from images.agent import ignition
 
             ignition.check(plan)
         storage.disable_twins([disk for disk in found if disk.path in plan.others], plan.piece.uuid)
         written = _transfer(plan, spec, map_, lambda done, total: report("writing", done, total))
-        if spec["ignition"]:
+        if ignited:
             stage = "configuring"
             report(stage, 0, 0)
             host_keys = ignition.apply(plan, spec, found, ROOT)

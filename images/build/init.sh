@@ -24,6 +24,8 @@ drivers() {
 }
 drivers
 modprobe -a -q ext4 crc32c_generic 2>/dev/null
+# A BMC's driver is found like any other; the one that programs speak to it by is not.
+[ -d /sys/module/ipmi_msghandler ] && modprobe -q ipmi_devintf 2>/dev/null
 
 bootif= static=
 for word in $(cat /proc/cmdline); do

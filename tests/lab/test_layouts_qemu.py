@@ -32,7 +32,6 @@ def test_a_single_disk(firmware: Firmware, way: str) -> None:
     assert f"handed over by {way}" in installed("--handover", way, "--again", firmware=firmware)
 
 
-@pytest.mark.smoke
 def test_a_mirror_starts_from_each_of_its_disks() -> None:
     seen = installed("--raid", "1", "--disks", "virtio:4,virtio:4", "--lose-each")
     assert "handed over by switch_root" in seen
