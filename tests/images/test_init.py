@@ -15,12 +15,16 @@ from images.build.host import which
 
 INIT = Path(installer.__file__).with_name("init.sh")
 MACS = {"cardone": "02:00:00:00:00:01", "cardtwo": "02:00:00:00:00:02"}
-_APPLETS = ("sh", "cat", "find", "sort", "tr", "sleep", "env", "echo", "kill", "ip")
+_APPLETS = ("sh", "cat", "find", "sort", "tr", "sleep", "env", "echo", "kill", "ip", "grep")
 # What they are called with is written down. (The shell has some, `ip` and modprobe among them, built in.)
 _RECORDERS = {
     "mount": 'echo "mount $*" >>/told',
     "udhcpc": 'echo "udhcpc $*" >>/told; while sleep 1; do :; done',
-    "python3": 'echo agent >>/told; read -r way rest </ways; echo "$rest" >/ways; exit "$way"',
+    # The client of DHCP starts in the background: the agent comes to its word only after that one has come to its own.
+    "python3": """\
+grep -q ip= /proc/cmdline || until grep -q ^udhcpc /told; do sleep 0.02; done
+echo agent >>/told; read -r way rest </ways; echo "$rest" >/ways; exit "$way"
+""",
     "kexec": 'echo "kexec $*" >>/told',
     "sync": "",
     "switch_root": 'echo "switch_root $*" >>/told',

@@ -162,8 +162,9 @@ async def test_one_refused_port_fails_one_order_and_no_other(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(actor, "_REFUSED_S", 1.0)
-    limits = {"port_limit_s": 10}
-    asked = LabSettings(machines=6, leaves=1, commit_s=0.5)
+    limits = {"port_limit_s": 20}
+    # All six are placed before the first commit ends, on a busy machine, too.
+    asked = LabSettings(machines=6, leaves=1, commit_s=1.5)
     async with lab(database_url, tmp_path, asked, **limits) as (running, customer):
         leaf = next(iter(running.rack.leaves.values()))
         leaf.faults.refuse_ports = PortRefusal({"xe-0/0/2": "mgd: no such optic"}, at="commit", named=False)

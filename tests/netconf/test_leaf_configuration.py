@@ -230,12 +230,12 @@ async def test_junos_lock_is_the_candidates(leaf: VirtualLeaf, call: Wire) -> No
 async def test_secrets_are_hidden_in_another_way_each_time(leaf: VirtualLeaf, call: Wire) -> None:
     secret = "set protocols bgp group hosts neighbor 10.0.0.1 authentication-key {}"
     shown = []
-    for key in ("swordfish", "swordfish", '"two words"'):
+    for key in (*["swordfish"] * 9, '"two words"'):
         assert await loaded(call, SET.format(secret.format(key))) == ["ok"]
         reply = bare(await call("<get-configuration/>"))
         shown.append(reply.findtext(".//authentication-key") or "")
-    assert [decode(one) for one in shown] == ["swordfish", "swordfish", "two words"]
-    assert len(set(shown)) == 3
+    assert [decode(one) for one in shown] == [*["swordfish"] * 9, "two words"]
+    assert len(set(shown)) > 2  # by chance two may be alike, not all
     # What is hidden already is kept as it came.
     assert await loaded(call, SET.format(secret.format(f'"{shown[0]}"'))) == ["ok"]
     assert leaf.candidate.findtext(".//authentication-key") == shown[0]
