@@ -23,7 +23,6 @@ from service.store.events import add_event
 from service.store.hardware import (
     Machine,
     agent_alive,
-    machine_by_id,
     machine_of_device,
     move_machine,
     pick_machine,
@@ -32,7 +31,7 @@ from service.store.hardware import (
 from service.store.releases import Stage, end_install
 from service.store.rows import Connection
 from service.workflow import Back, Done, Failed, Job, Outcome, Step, Wait, Workflow
-from service.workflows.common import netboot_step, port_step, work_step
+from service.workflows.common import await_port, machine_in, netboot_step, work_step
 from service.workflows.handover import NO_WAY_TRIED, another_way
 from service.workflows.install import engine_for, engine_of, install_spec
 from service.workflows.native import native_missing, native_step, native_too_slow, offer_installer
@@ -46,11 +45,6 @@ _REPLACEMENTS = 2  # machines that may fail under one order before the order fai
 async def device_in(job: Job) -> Device:
     """The run's device."""
     return await device_by_id(job.db, job.subject)
-
-
-async def placed(job: Job) -> Machine:
-    """The machine that the run has placed its device on."""
-    return await machine_by_id(job.db, UUID(job.data["machine"]))
 
 
 async def _take_links(conn: Connection, job: Job, device: Device, machine: Machine) -> list[Tenure]:
@@ -140,7 +134,7 @@ async def _replace(job: Job, reason: str, *, stage: Stage | None = None, never_o
     avoid = await release_to_avoid(job, stage)
     if len(tried) > _REPLACEMENTS + (avoid is not None):
         return Failed(f"{reason}; {len(tried)} machines were tried")
-    now, machine = job.parts.clock.now(), await placed(job)
+    now, machine = job.parts.clock.now(), await machine_in(job)
     async with job.transaction() as conn:
         await end_install(conn, job.run_id, now=now, failed=reason, stage=stage)
         if machine.device_id == job.subject:
@@ -186,7 +180,7 @@ def _slot(job: Job) -> str:
 
 async def _start(job: Job) -> Outcome:
     """A machine of the warm pool waits in the installer already; a cold one is started."""
-    machine, device = await placed(job), await device_in(job)
+    machine, device = await machine_in(job), await device_in(job)
     missing = _missing(job, device, device.operating_system, device.image_release, machine.arch)
     if missing is not None:
         return missing
@@ -205,7 +199,7 @@ async def _start(job: Job) -> Outcome:
 
 async def _install_once(job: Job, slot: str) -> Outcome:
     """Have the agent install; its host keys become the device's."""
-    machine, device = await placed(job), await device_in(job)
+    machine, device = await machine_in(job), await device_in(job)
     if engine_of(job.parts, device) != "image":
         return Done()
     try:
@@ -232,7 +226,7 @@ async def _install(job: Job) -> Outcome:
 
 async def _native_once(job: Job, slot: str) -> Outcome:
     """Wait for the distribution's installer; the host keys that it tells become the device's."""
-    machine, device = await placed(job), await device_in(job)
+    machine, device = await machine_in(job), await device_in(job)
     if engine_of(job.parts, device) != "native":
         return Done()
     outcome = await native_step(job, machine, slot, reboot_step="start")
@@ -247,21 +241,17 @@ async def _native(job: Job) -> Outcome:
 
 
 async def _native_too_slow(job: Job) -> Outcome:
-    return await _replace(job, await native_too_slow(job, await placed(job), _slot(job)))
+    return await _replace(job, await native_too_slow(job, await machine_in(job), _slot(job)))
 
 
 async def _too_slow(job: Job) -> Outcome:
-    machine = await placed(job)
+    machine = await machine_in(job)
     return await _replace(job, f"{machine.name} was too slow")
-
-
-async def _await_port(job: Job) -> Outcome:
-    return await port_step(job, await placed(job))
 
 
 async def _await_network(job: Job) -> Outcome:
     """What the leaf refuses, with a reason, it will not take later: another machine is tried where one is ready."""
-    machine, outcome = await placed(job), await _await_port(job)
+    machine, outcome = await machine_in(job), await await_port(job)
     port = await job.db.fetchrow(Q["port_by_id"], machine.port_id)
     if isinstance(outcome, Done) or port["fault"] is None:
         return outcome
@@ -275,7 +265,7 @@ async def _await_network(job: Job) -> Outcome:
 
 
 async def _network_too_slow(job: Job) -> Outcome:
-    machine = await placed(job)
+    machine = await machine_in(job)
     port = await job.db.fetchrow(Q["port_by_id"], machine.port_id)
     why = port["fault"] or port["leaf_fault"] or "no answer"
     return Failed(f"{port['leaf']} {port['name']} could not be set up: {why}")
@@ -292,11 +282,11 @@ async def _not_home(job: Job) -> Outcome:
     """The hand-over may be at fault, unless it is a release that is tried out: other ways before another machine."""
     if await on_trial(job):
         return await _too_slow(job)
-    return await another_way(job, await placed(job)) or await _too_slow(job)
+    return await another_way(job, await machine_in(job)) or await _too_slow(job)
 
 
 async def _still_not_home(job: Job) -> Outcome:
-    machine = await placed(job)
+    machine = await machine_in(job)
     return await another_way(job, machine) or Failed(f"{machine.name} does not come up with the system on its disk")
 
 
@@ -318,7 +308,7 @@ async def _prove(job: Job) -> Outcome:
 
 
 async def _activate(job: Job) -> Outcome:
-    device, machine, now = await device_in(job), await placed(job), job.parts.clock.now()
+    device, machine, now = await device_in(job), await machine_in(job), job.parts.clock.now()
     async with job.transaction() as conn:
         await end_install(conn, job.run_id, now=now)
         if machine.state is MachineState.INSTALLING:
@@ -349,7 +339,7 @@ async def _begin_reinstall(job: Job) -> Outcome:
 
 
 async def _restart(job: Job) -> Outcome:
-    machine, device = await placed(job), await device_in(job)
+    machine, device = await machine_in(job), await device_in(job)
     native = engine_of(job.parts, device) == "native"
     if native and (refused := await offer_installer(job, device, machine, "install")) is not None:
         return refused
@@ -391,7 +381,7 @@ REINSTALL = Workflow(
         Step("start", _restart, "netboot_limit_s"),
         Step("install", _reinstall, "install_limit_s"),
         Step("native_install", _reinstall_natively, "native_limit_s"),
-        Step("await_network", _await_port, "port_limit_s"),
+        Step("await_network", await_port, "port_limit_s"),
         replace(_SEEN[1], overrun=_still_not_home),
         *(replace(step, overrun=None) for step in _SEEN[2:]),
     ),
