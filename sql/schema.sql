@@ -307,7 +307,10 @@ CREATE TABLE public.leaf (
     drifted integer DEFAULT 0 NOT NULL,
     locked_since timestamp with time zone,
     sessions text[] DEFAULT '{}'::text[] NOT NULL,
-    CONSTRAINT leaf_database_check CHECK ((database = ANY (ARRAY['candidate'::text, 'private'::text, 'ephemeral'::text])))
+    rack_id uuid,
+    rack_unit integer,
+    CONSTRAINT leaf_database_check CHECK ((database = ANY (ARRAY['candidate'::text, 'private'::text, 'ephemeral'::text]))),
+    CONSTRAINT leaf_place CHECK (((rack_unit IS NULL) OR ((rack_id IS NOT NULL) AND ((rack_unit >= 1) AND (rack_unit <= 100)))))
 );
 
 CREATE TABLE public.leaf_port (
@@ -348,7 +351,10 @@ CREATE TABLE public.machine (
     state_since timestamp with time zone DEFAULT now() NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     secure_boot boolean DEFAULT false NOT NULL,
-    rescue boolean DEFAULT false NOT NULL
+    rescue boolean DEFAULT false NOT NULL,
+    rack_id uuid,
+    rack_unit integer,
+    CONSTRAINT machine_place CHECK (((rack_unit IS NULL) OR ((rack_id IS NOT NULL) AND ((rack_unit >= 1) AND (rack_unit <= 100)))))
 );
 
 CREATE TABLE public.discovery (
@@ -583,6 +589,16 @@ CREATE TABLE public.ptr_pushed (
     source text NOT NULL,
     name text,
     confirmed_at timestamp with time zone NOT NULL
+);
+
+CREATE TABLE public.rack (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    facility_id uuid NOT NULL,
+    name text NOT NULL,
+    units integer DEFAULT 42 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT rack_name_check CHECK ((name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'::text)),
+    CONSTRAINT rack_units_check CHECK (((units >= 1) AND (units <= 100)))
 );
 
 CREATE TABLE public.rollout (
@@ -881,6 +897,12 @@ ALTER TABLE ONLY public.ptr
 ALTER TABLE ONLY public.ptr_pushed
     ADD CONSTRAINT ptr_pushed_pkey PRIMARY KEY (zone, address);
 
+ALTER TABLE ONLY public.rack
+    ADD CONSTRAINT rack_facility_id_name_key UNIQUE (facility_id, name);
+
+ALTER TABLE ONLY public.rack
+    ADD CONSTRAINT rack_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.rollout
     ADD CONSTRAINT rollout_pkey PRIMARY KEY (id);
 
@@ -1092,6 +1114,9 @@ ALTER TABLE ONLY public.leaf_port
 ALTER TABLE ONLY public.leaf_port
     ADD CONSTRAINT leaf_port_leaf_id_fkey FOREIGN KEY (leaf_id) REFERENCES public.leaf(id);
 
+ALTER TABLE ONLY public.leaf
+    ADD CONSTRAINT leaf_rack_id_fkey FOREIGN KEY (rack_id) REFERENCES public.rack(id);
+
 ALTER TABLE ONLY public.machine
     ADD CONSTRAINT machine_device FOREIGN KEY (device_id) REFERENCES public.device(id);
 
@@ -1103,6 +1128,9 @@ ALTER TABLE ONLY public.machine
 
 ALTER TABLE ONLY public.machine
     ADD CONSTRAINT machine_port_id_fkey FOREIGN KEY (port_id) REFERENCES public.leaf_port(id);
+
+ALTER TABLE ONLY public.machine
+    ADD CONSTRAINT machine_rack_id_fkey FOREIGN KEY (rack_id) REFERENCES public.rack(id);
 
 ALTER TABLE ONLY public.native_install
     ADD CONSTRAINT native_install_machine_id_fkey FOREIGN KEY (machine_id) REFERENCES public.machine(id);
@@ -1145,6 +1173,9 @@ ALTER TABLE ONLY public.ptr
 
 ALTER TABLE ONLY public.ptr
     ADD CONSTRAINT ptr_vrf_id_fkey FOREIGN KEY (vrf_id) REFERENCES public.vrf(id);
+
+ALTER TABLE ONLY public.rack
+    ADD CONSTRAINT rack_facility_id_fkey FOREIGN KEY (facility_id) REFERENCES public.facility(id);
 
 ALTER TABLE ONLY public.rollout
     ADD CONSTRAINT rollout_slug_fkey FOREIGN KEY (slug) REFERENCES public.operating_system(slug);

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from aiohttp import web
+from pydantic import BaseModel
 
 from images.catalogue import Catalogue
 from ipam.committer import Committer
@@ -17,6 +18,7 @@ from service.api.links import PREFIX, Links
 from service.api.problems import Invalid, Refused, not_found, shown
 from service.api.storable import parse, why_unstorable
 from service.clock import Clock
+from service.policy import Right
 from service.settings import Settings
 from service.store.accounts import Principal, sees_project
 from service.store.notify import Hub
@@ -143,6 +145,8 @@ class Route:
     status: int = 200
     objects: str | None = None
     writes: bool | None = None  # None: everything but GET
+    right: Right | None = None  # what the caller needs (service.policy)
+    body: type[BaseModel] | None = None  # what the handler validates the request's body with
 
     @property
     def changes(self) -> bool:
