@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from images.catalogue import Catalogue
 from ipam.committer import Committer
 from service.api.links import PREFIX, Links
+from service.api.parameters import Parameter
 from service.api.problems import Invalid, Refused, not_found, shown
 from service.api.storable import parse, why_unstorable
 from service.clock import Clock
@@ -147,6 +148,10 @@ class Route:
     writes: bool | None = None  # None: everything but GET
     right: Right | None = None  # what the caller needs (service.policy)
     body: type[BaseModel] | None = None  # what the handler validates the request's body with
+    query: tuple[Parameter, ...] = ()  # what it reads of the query
+    answer: type[BaseModel] | None = None  # the object that it answers with, or of which `objects` is a list
+    documents: tuple[str, ...] = ()  # the media types of answers that are no JSON
+    addition: bool = False  # none of the dialect: also below /v1, where errors are problem details (RFC 9457)
 
     @property
     def changes(self) -> bool:
