@@ -16,6 +16,7 @@ from service.addresses import asn_routes, dns_routes, grant_routes, ledger_route
 from service.addresses.exchange_routes import Exchange
 from service.addresses.rdap import Rdap
 from service.admin import (
+    audit_routes,
     boot_routes,
     certificate_routes,
     handover_routes,
@@ -34,6 +35,7 @@ from service.api import (
     ip_routes,
     offer_routes,
 )
+from service.api.audited import audited, for_nobody
 from service.api.call import CALLER, Api, Body, Call, Document, Route, RouteTable, split_path
 from service.api.expand import exclude, include, paths_of
 from service.api.links import Links
@@ -81,6 +83,7 @@ ROUTES: tuple[Route, ...] = (
     *release_routes.ROUTES,
     *handover_routes.ROUTES,
     *machine_work.ROUTES,
+    *audit_routes.ROUTES,
 )
 
 
@@ -116,7 +119,7 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     began = perf_counter()
     try:
         request[CALLER] = await _caller(request)
-        response = await _retried(request, handler)
+        response = await audited(request, request.app[API].db, lambda: _retried(request, handler))
     except Refused as refused:
         response = refusal_response(refused.status, refused.errors)
     except web.HTTPException as err:
@@ -171,6 +174,8 @@ async def _dispatch(request: web.Request, table: RouteTable) -> web.Response:
         content=await request.read(),
         idempotency_key=_idempotency_key(request),
     )
+    if not route.audited:
+        for_nobody()
     body = await route.handler(call)
     if body is None:
         return web.Response(status=route.status)

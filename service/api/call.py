@@ -152,6 +152,7 @@ class Route:
     answer: type[BaseModel] | None = None  # the object that it answers with, or of which `objects` is a list
     documents: tuple[str, ...] = ()  # the media types of answers that are no JSON
     addition: bool = False  # none of the dialect: also below /v1, where errors are problem details (RFC 9457)
+    audited: bool = True  # False: events tell what it does, and it changes no row that is audited
 
     @property
     def changes(self) -> bool:

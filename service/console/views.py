@@ -11,6 +11,7 @@ from uuid import UUID
 from service.api.waterfall import WORKFLOWS, stages_of
 from service.certificates import certificates_of
 from service.console.address_views import address, prefix, prefix_list
+from service.console.audit_views import audit
 from service.console.boot_views import boot
 from service.console.image_views import images
 from service.console.leaf_views import leaf, leaf_list, plan
@@ -172,5 +173,6 @@ VIEWS: Mapping[str, tuple[str, View]] = {
     "/images": ("images.html", images),
     "/prefixes": ("prefixes.html", prefix_list),
     "/prefixes/{prefix}": ("prefix.html", prefix),
+    "/audit": ("audit.html", audit),
     "/addresses": ("address.html", address),
 }

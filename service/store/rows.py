@@ -7,6 +7,8 @@ from typing import Any, TypeAlias
 
 import asyncpg
 
+from service.store.acting import Naming
+
 # asyncpg brings no types; these names tell a reader which of its two objects is meant.
 Connection: TypeAlias = Any
 Pool: TypeAlias = Any
@@ -20,12 +22,14 @@ async def _prepare_connection(conn: Connection) -> None:
         await conn.set_type_codec(kind, encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
 
 
-async def _nothing_to_reset(conn: Connection) -> None:
-    """No session has a state of its own here (LISTEN and session locks have connections of their own), so that handing
-    a connection back needs no round trip. asyncpg itself ends a transaction that was left open.
-    """
-
-
 async def open_pool(url: str, *, size: int = 10) -> Pool:
-    """A pool whose connections read and write JSON columns as Python values; the caller closes it."""
-    return await asyncpg.create_pool(url, min_size=1, max_size=size, init=_prepare_connection, reset=_nothing_to_reset)
+    """A pool whose connections read and write JSON columns as Python values; the caller closes it.
+
+    The only state that a session has is who acts, where somebody does (LISTEN and session locks have connections of
+    their own): handing any other connection back needs no round trip. asyncpg itself ends a transaction that was left
+    open.
+    """
+    naming = Naming()
+    return await asyncpg.create_pool(
+        url, min_size=1, max_size=size, init=_prepare_connection, setup=naming.tell, reset=naming.forget
+    )

@@ -10,7 +10,7 @@ from aiohttp import ClientSession, CookieJar
 
 from tests.service.api_world import TOKEN, World
 
-PAGES = ("/", "/devices", "/machines", "/leaves", "/images", "/prefixes", "/addresses")
+PAGES = ("/", "/devices", "/machines", "/leaves", "/images", "/prefixes", "/addresses", "/audit")
 
 
 @pytest.fixture
@@ -130,3 +130,16 @@ async def test_address_space_and_ledger_are_shown(world: World, browser: ClientS
     assert "&#39;ten&#39; does not appear to be an IPv4 or IPv6 address" in wrong
     for unknown in ("/prefixes/999999", "/prefixes/ten", "/prefixes/99999999999999999999"):
         assert (await page(world, browser, unknown))[0] == 404
+
+
+async def test_the_audit_page_tells_who_changed_what(world: World, browser: ClientSession) -> None:
+    await sign_in(world, browser)
+    assert "Nothing is written down." in (await page(world, browser, "/audit"))[1]
+    await world.call("PATCH", f"/projects/{world.project}", {"name": "<b>bold</b>"})
+    await world.call("POST", "/admin/v1/machines/nothing/prepare", {})
+    _, text = await page(world, browser, "/audit")
+    assert "<ins>&lt;b&gt;bold&lt;/b&gt;</ins>" in text and "<b>bold" not in text
+    assert f"PATCH /projects/{world.project}" in text
+    _, text = await page(world, browser, "/audit?kind=project")
+    assert "update project" in text and "prepare" not in text
+    assert "Nothing is written down of that" in (await page(world, browser, "/audit?actor=nobody"))[1]

@@ -1,0 +1,84 @@
+"""Who acts: what the API's door knows of a caller, handed to the database so that triggers can write it down.
+
+The caller of a request that changes something is a context variable; a connection that such a request takes from the
+pool is told of it, and forgets it when it is handed back. Other requests and the worker cost nothing more.
+"""
+
+from __future__ import annotations
+
+import json
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sql.loader import Q
+
+_LONGEST_PATH = 500  # characters that are kept
+
+
+@dataclass(slots=True)
+class Acting:
+    """One request that changes something, and whose it is."""
+
+    actor: str  # "user:ID" or "project:ID"
+    user_id: UUID | None
+    token_id: UUID
+    source: str | None  # the address that the request came from
+    method: str
+    path: str
+    request: UUID
+    over: bool = False  # tasks that outlive the request have its context still, and act for nobody
+
+    @property
+    def words(self) -> str:
+        """As the triggers read it."""
+        told = {
+            "actor": self.actor,
+            "user": None if self.user_id is None else str(self.user_id),
+            "token": str(self.token_id),
+            "source": self.source,
+            "method": self.method,
+            "path": self.path[:_LONGEST_PATH],
+            "request": str(self.request),
+        }
+        return json.dumps(told)
+
+
+ACTING: ContextVar[Acting | None] = ContextVar("acting", default=None)
+
+
+class Naming:
+    """Tells a pool's connections who acts, and has them forget it."""
+
+    def __init__(self) -> None:
+        self._told: set[int] = set()  # server processes whose session names somebody
+
+    async def tell(self, conn: Any) -> None:
+        """When a connection is taken from the pool."""
+        acting = ACTING.get()
+        if acting is not None and not acting.over:
+            self._told.add(conn.get_server_pid())
+            await conn.execute(Q["name_actor"], acting.words)
+
+    async def forget(self, conn: Any) -> None:
+        """When it is handed back."""
+        pid = conn.get_server_pid()
+        if pid in self._told:
+            await conn.execute("RESET roundhouse.actor")
+            self._told.discard(pid)
+
+
+async def note_request(db: Any, acting: Acting, status: int) -> None:
+    """Write down that the request was made, and how it was answered."""
+    await db.execute(
+        Q["note_request"],
+        acting.actor,
+        acting.user_id,
+        acting.token_id,
+        acting.source,
+        acting.method,
+        acting.path[:_LONGEST_PATH],
+        acting.request,
+        status,
+    )
