@@ -70,11 +70,11 @@ class Agents:
             raise _problem(web.HTTPForbidden, "this is no boot link of ours, or there is no token")
         now = self._parts.clock.now()
         try:
-            told = read(self._parts.key, token, at["port_id"], now=now)
+            told = read(self._parts.key.secrets, token, at["port_id"], now=now)
         except BadToken as err:
             raise _problem(web.HTTPForbidden, str(err)) from None
         # The session follows from the token, so that a hello whose answer was lost gets the same one again.
-        session = hmac.digest(self._parts.key, b"session:" + token.encode(), hashlib.sha256).hex()
+        session = hmac.digest(told.key, b"session:" + token.encode(), hashlib.sha256).hex()
         found = inventory if isinstance(inventory, dict) else {}
         macs = _macs(body.get("mac"), found)
         machine_id = at["machine_id"]

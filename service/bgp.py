@@ -14,7 +14,7 @@ from ipam.ledger import Tenure
 from ipam.space import Network
 from netconf.desired import Announcement, LinkRole
 from netconf.desired import BgpSession as LeafSession
-from service.secrets import SecretUnreadable, open_sealed
+from service.secrets import KeyRing, SecretUnreadable, open_sealed
 from service.store.bgp import BgpConfig, BgpSession, bgp_config
 from service.store.elastic import ANYBODY
 from service.store.hardware import port_changed
@@ -28,12 +28,12 @@ _SLOTS = {"ipv4": "private", "ipv6": "ipv6"}
 _ROLES = {"ipv4": LinkRole.PRIVATE, "ipv6": LinkRole.IPV6}
 
 
-def password_of(config: BgpConfig, key: bytes) -> str | None:
+def password_of(config: BgpConfig, key: KeyRing) -> str | None:
     """The MD5 password (RFC 2385) in plain; None where there is none, or where it cannot be read."""
     return None if config.md5 is None else _opened(config.md5, config.project_id, key)
 
 
-def _opened(md5: bytes, project_id: UUID, key: bytes) -> str | None:
+def _opened(md5: bytes, project_id: UUID, key: KeyRing) -> str | None:
     try:
         return open_sealed(key, md5)
     except SecretUnreadable:
@@ -46,7 +46,7 @@ def _held(row: Any) -> Held:
 
 
 async def announced_by(
-    conn: Connection, device_ids: Sequence[UUID], *, key: bytes
+    conn: Connection, device_ids: Sequence[UUID], *, key: KeyRing
 ) -> dict[UUID, tuple[LeafSession, ...]]:
     """What the leaves should listen to from each of these devices that has sessions.
 
@@ -98,7 +98,7 @@ async def port_closing(conn: Connection, device_id: UUID, port_id: UUID) -> None
     await conn.execute(Q["announcements_withdrawn"], device_id, port_id)
 
 
-async def neighbors(db: Connection, device_id: UUID, links: Sequence[Tenure], *, key: bytes | None) -> list[Any]:
+async def neighbors(db: Connection, device_id: UUID, links: Sequence[Tenure], *, key: KeyRing | None) -> list[Any]:
     """The neighbours of a device with these links, one a session. Without `key` the passwords are left out.
 
     A session is with the device's own leaf over its private or its IPv6 link, one hop away. There are none before the

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from service.secrets import Key, KeyRing
 from service.store.rows import Connection, Pool
 from sql.loader import Q
 
@@ -33,11 +34,21 @@ def signature_of(key: bytes, machine_id: UUID, run_id: UUID, evidence: Mapping[s
     return hmac.digest(key, text.encode(), hashlib.sha256)
 
 
-async def certificates_of(db: Connection | Pool, key: bytes, machine_id: UUID, most: int = 100) -> list[Certificate]:
+def signed_by(
+    ring: KeyRing, machine_id: UUID, run_id: UUID, evidence: Mapping[str, Any], signature: bytes
+) -> Key | None:
+    """The key that the signature is of; None when it is of none of them, or the evidence is another."""
+    for key in ring.keys:
+        if hmac.compare_digest(signature_of(key.secret, machine_id, run_id, evidence), signature):
+            return key
+    return None
+
+
+async def certificates_of(db: Connection | Pool, key: KeyRing, machine_id: UUID, most: int = 100) -> list[Certificate]:
     """A machine's certificates, newest first."""
     found = []
     for row in await db.fetch(Q["certificates_of_machine"], machine_id, most):
-        valid = hmac.compare_digest(signature_of(key, machine_id, row["run_id"], row["evidence"]), row["signature"])
+        valid = signed_by(key, machine_id, row["run_id"], row["evidence"], row["signature"]) is not None
         found.append(
             Certificate(
                 row["id"], row["run_id"], row["created_at"], row["evidence"]["disks"], row["signature"], valid=valid

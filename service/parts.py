@@ -13,6 +13,7 @@ from aiohttp import BaseConnector, TCPConnector
 from images.catalogue import Catalogue
 from service.artefacts import Artefacts
 from service.clock import Clock, Jitter
+from service.secrets import KeyRing
 from service.settings import Settings
 
 
@@ -48,7 +49,7 @@ class Parts:
     images: Artefacts
     boot_url: str  # where machines find boot files, images, metadata and the agent's calls
     boot_url6: str | None  # the same over IPv6, where that is served
-    key: bytes  # seals BMC and switch secrets, signs erase certificates
+    key: KeyRing  # seals BMC and switch secrets, signs boot tokens and erase certificates
     open_bmc: OpenBmc
     see_host_key: SeeHostKey
     upstream: OpenUpstream = TCPConnector

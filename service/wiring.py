@@ -23,13 +23,14 @@ from service.api.app import make_api
 from service.artefacts import Artefacts
 from service.boot.serving import boot_node
 from service.clock import Jitter, WallClock
+from service.key_rotation import run_rotation
 from service.leaves.actor import run_leaf_actors
 from service.parts import OpenUpstream, Parts
 from service.power.redfish import Redfish
 from service.prove import see_host_key
 from service.releases.rollouts import run_rollouts
 from service.releases.upkeep import run_upkeep
-from service.secrets import load_key
+from service.secrets import load_keys
 from service.settings import Settings, image_keys_of, images_of
 from service.store.notify import Hub
 from service.store.rows import Pool, open_pool
@@ -74,7 +75,7 @@ def make_parts(settings: Settings, *, boot_port: int, upstream: OpenUpstream = a
         images=Artefacts(images_of(settings), image_keys_of(settings)),
         boot_url=settings.boot_url.rstrip("/") or f"http://{settings.boot_host}:{boot_port}",
         boot_url6=f"http://[{settings.boot_host6}]:{boot_port}" if settings.boot_host6 else None,
-        key=load_key(settings.state_dir),
+        key=load_keys(settings.state_dir),
         open_bmc=Redfish,
         see_host_key=see_host_key,
         upstream=upstream,
@@ -190,4 +191,5 @@ def _work(running: Service, hub: Hub) -> Iterator[tuple[str, Coroutine[Any, Any,
     yield "worker", running.worker.run()
     yield "leaves", run_leaf_actors(running.db, running.parts, hub)
     yield "rollouts", run_rollouts(running.db, running.parts)
+    yield "key rotation", run_rotation(running.db, running.parts)
     yield "reverse dns", run_reverse_dns(running.db, running.parts)

@@ -384,6 +384,9 @@ CREATE TABLE public.machine (
     rescue boolean DEFAULT false NOT NULL,
     rack_id uuid,
     rack_unit integer,
+    bmc_fingerprint text,
+    bmc_secret_next bytea,
+    CONSTRAINT machine_bmc_fingerprint_check CHECK ((bmc_fingerprint ~ '^[0-9a-f]{64}$'::text)),
     CONSTRAINT machine_place CHECK (((rack_unit IS NULL) OR ((rack_id IS NOT NULL) AND ((rack_unit >= 1) AND (rack_unit <= 100)))))
 );
 

@@ -20,6 +20,7 @@ from service.admin import (
     boot_routes,
     certificate_routes,
     handover_routes,
+    key_routes,
     leaf_routes,
     machine_work,
     release_routes,
@@ -44,7 +45,7 @@ from service.api.problems import Invalid, Refused, forbidden, refusal_response
 from service.api.storable import why_unstorable
 from service.clock import Clock
 from service.console.app import Console
-from service.secrets import load_key
+from service.secrets import load_keys
 from service.settings import Settings
 from service.store.accounts import Principal, principal_of
 from service.store.notify import Hub
@@ -84,6 +85,7 @@ ROUTES: tuple[Route, ...] = (
     *handover_routes.ROUTES,
     *machine_work.ROUTES,
     *audit_routes.ROUTES,
+    *key_routes.ROUTES,
 )
 
 
@@ -94,7 +96,7 @@ def make_api(db: Pool, settings: Settings, catalogue: Catalogue, clock: Clock, h
     for staff tokens alone, and those below /console and /rdap look after themselves.
     """
     app = web.Application(client_max_size=_LARGEST_BODY, middlewares=[_guard])
-    app[API] = Api(db, settings, catalogue, clock, hub, load_key(settings.state_dir), Committer(db, clock))
+    app[API] = Api(db, settings, catalogue, clock, hub, load_keys(settings.state_dir), Committer(db, clock))
     table = RouteTable(ROUTES)
 
     async def door(request: web.Request) -> web.Response:

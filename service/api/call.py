@@ -20,6 +20,7 @@ from service.api.problems import Invalid, Refused, not_found, shown
 from service.api.storable import parse, why_unstorable
 from service.clock import Clock
 from service.policy import Right
+from service.secrets import KeyRing
 from service.settings import Settings
 from service.store.accounts import Principal, sees_project
 from service.store.notify import Hub
@@ -40,7 +41,7 @@ class Api:
     catalogue: Catalogue
     clock: Clock
     hub: Hub
-    key: bytes
+    key: KeyRing
     committer: Committer
 
     async def offers(self, db: Connection | None = None) -> Offers:

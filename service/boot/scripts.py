@@ -122,7 +122,7 @@ class BootScripts:
     async def _own_installer(self, facts: PortFacts, arch: str | None, source: IPv4Address | IPv6Address) -> Script:
         """The distribution's installer with a fresh token; it begins when it has taken its files with it."""
         cpu = next((name for told, name in _CPU.items() if told == arch), facts.arch)
-        token = issue_native(self._parts.key, facts.port_id, now=self._parts.clock.now())
+        token = issue_native(self._parts.key.first.secret, facts.port_id, now=self._parts.clock.now())
         try:
             if facts.machine_id is None or facts.device_id is None or facts.operating_system is None:
                 return Script(Target.WAIT)
@@ -152,7 +152,9 @@ class BootScripts:
         except NotBuilt as err:
             log.error("no_installer", port=facts.where, reason=str(err))
             return Script(Target.WAIT)
-        token = issue(self._parts.key, facts.port_id, now=self._parts.clock.now(), nonce=secrets.token_bytes(8))
+        token = issue(
+            self._parts.key.first.secret, facts.port_id, now=self._parts.clock.now(), nonce=secrets.token_bytes(8)
+        )
         base = self._parts.boot_url_for(source)
         cmdline = f"{_CONSOLES[cpu]} roundhouse.url={base} roundhouse.token={token}"
         if mac is not None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -30,6 +31,7 @@ class BootToken:
 
     port_id: UUID
     issued_at: datetime
+    key: bytes = field(repr=False)  # that it was made with
 
 
 def digest(secret: str) -> bytes:
@@ -44,16 +46,17 @@ def issue(key: bytes, port_id: UUID, *, now: datetime, nonce: bytes) -> str:
     return base64.urlsafe_b64encode(body + _seal(key, body)).decode()
 
 
-def read(key: bytes, token: str, port_id: UUID, *, now: datetime) -> BootToken:
-    """The token, if it is good for that port at that moment. Raises BadToken."""
+def read(keys: Iterable[bytes], token: str, port_id: UUID, *, now: datetime) -> BootToken:
+    """The token, if it was made with one of the keys and is good for that port at that moment. Raises BadToken."""
     try:
         raw = base64.b64decode(token, altchars=b"-_", validate=True)
     except ValueError:
         raise BadToken("this is no boot token") from None
     body, seal = raw[:_BODY_BYTES], raw[_BODY_BYTES:]
-    if len(body) != _BODY_BYTES or not hmac.compare_digest(seal, _seal(key, body)):
+    made = [key for key in keys if hmac.compare_digest(seal, _seal(key, body))]
+    if len(body) != _BODY_BYTES or not made:
         raise BadToken("this is no boot token of ours")
-    found = BootToken(UUID(bytes=body[:16]), _moment(int.from_bytes(body[16:24], "big")))
+    found = BootToken(UUID(bytes=body[:16]), _moment(int.from_bytes(body[16:24], "big")), made[0])
     if found.port_id != port_id:
         raise BadToken("the boot token is another port's")
     if not now - LIFE - SKEW <= found.issued_at <= now + SKEW:

@@ -145,6 +145,14 @@ def _leaves(client: Client) -> str:
     return f"{len(leaves)}, {sum(one['pending'] for one in leaves)} ports pending"
 
 
+def _secrets(client: Client) -> str:
+    found = client.get("/admin/v1/keys")
+    if lost := [f"{one['place']} ({one['unreadable']})" for one in found["sealed"] if one["unreadable"]]:
+        raise Ill(f"sealed with a key that is not in the key file: {', '.join(lost)}")
+    total, keys = sum(one["values"] for one in found["sealed"]), len(found["keys"])
+    return f"{total} sealed values can be opened" + (f", {keys} keys: one is being rotated" if keys > 1 else "")
+
+
 def _runs(client: Client) -> str:
     runs = client.get("/admin/v1/runs")["runs"]
     undoing = [f"{one['workflow']} of {one['about']}" for one in runs if one["state"] == "undoing"]
@@ -173,6 +181,7 @@ def _checks(client: Client) -> list[Check]:
             ("boot nodes", lambda: _boot_nodes(client)),
             ("cables", lambda: _cables(client)),
             ("runs", lambda: _runs(client)),
+            ("secrets", lambda: _secrets(client)),
         ]
     return checks
 

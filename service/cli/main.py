@@ -28,6 +28,7 @@ from service.cli import (
     releases,
     reports,
     reverse_dns,
+    secrets,
 )
 from service.cli.client import CallFailed, Client, environment
 from service.cli.command import Command
@@ -50,6 +51,7 @@ COMMANDS: tuple[Command, ...] = (
     *reverse_dns.COMMANDS,
     *releases.COMMANDS,
     *audit.COMMANDS,
+    *secrets.COMMANDS,
 )
 DEFAULT_API = "http://127.0.0.1:8080"
 
@@ -90,6 +92,7 @@ _NOUNS = {
     "handover": "from the installer to the disk, by hardware model (staff)",
     "boot-node": "who answers machines that boot (staff)",
     "run": "work under way (staff)",
+    "secret": "the keys that seal what the database keeps secret (staff)",
     "vrf": "address spaces beside one another",
     "prefix": "the tree of address space",
     "ip": "addresses, and who has or had them",

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from aiohttp import web
 
-from service.secrets import SecretUnreadable, open_sealed, seal
+from service.secrets import KeyRing, SecretUnreadable, open_sealed, seal
 from service.store.accounts import Principal, principal_of
 from service.store.rows import Pool
 
@@ -17,7 +17,7 @@ COOKIE = "roundhouse_console"
 _LIFE = timedelta(hours=12)
 
 
-def sign_in(response: web.StreamResponse, request: web.Request, key: bytes, token: str, now: datetime) -> None:
+def sign_in(response: web.StreamResponse, request: web.Request, key: KeyRing, token: str, now: datetime) -> None:
     """Hand the browser its session; scripts and other sites cannot reach it."""
     text = json.dumps({"token": token, "until": (now + _LIFE).timestamp()})
     response.set_cookie(
@@ -36,7 +36,7 @@ def sign_out(response: web.StreamResponse) -> None:
     response.del_cookie(COOKIE, path="/console", httponly=True, samesite="Strict")
 
 
-async def staff_of(request: web.Request, db: Pool, key: bytes, now: datetime) -> Principal | None:
+async def staff_of(request: web.Request, db: Pool, key: KeyRing, now: datetime) -> Principal | None:
     """The staff member whose session the request carries; None without one, or when its token is no longer good."""
     cookie = request.cookies.get(COOKIE)
     if cookie is None:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from netconf.bootstrap import Login, Management, bootstrap
 from netconf.desired import Leaf
 from service.passwords import new_salt, sha512_crypt
-from service.secrets import open_sealed
+from service.secrets import KeyRing, open_sealed
 from service.store.leaves import LeafRow
 
 _ROUNDS = 5000  # the scheme's own number, which a hash need not name: not every reader knows the word
@@ -31,7 +31,7 @@ class BootstrapEntry(BaseModel):
     root_password_hash: str
 
 
-def bootstrap_file(row: LeafRow, desired: Leaf, given: BootstrapEntry, *, key: bytes) -> str:
+def bootstrap_file(row: LeafRow, desired: Leaf, given: BootstrapEntry, *, key: KeyRing) -> str:
     """The file; whoever has it can log in as we do, so it is as secret as our own key. Raises netconf's BadValue."""
     management = Management(
         given.interface, given.address, given.gateway, tuple(given.name_servers), tuple(given.ntp_servers)
@@ -39,7 +39,7 @@ def bootstrap_file(row: LeafRow, desired: Leaf, given: BootstrapEntry, *, key: b
     return bootstrap(desired, _login(row, given.root_password_hash, key), management)
 
 
-def _login(row: LeafRow, root: str, key: bytes) -> Login:
+def _login(row: LeafRow, root: str, key: KeyRing) -> Login:
     if row.private_key is not None:
         private = load_ssh_private_key(open_sealed(key, row.private_key).encode(), None)
         public = private.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()

@@ -11,7 +11,7 @@ from ipam.ledger import Tenure, held_by_all
 from netconf.desired import BgpSession, Exemption, Leaf, Link, LinkRole, Port, Profile
 from service.bgp import announced_by
 from service.leaves.fabric import FabricEntry
-from service.secrets import open_sealed
+from service.secrets import KeyRing, open_sealed
 from service.settings import Settings, listed
 from service.store.rows import Connection
 from sql.loader import Q
@@ -33,7 +33,7 @@ class Known(Protocol):
         """The service's settings."""
 
     @property
-    def key(self) -> bytes:
+    def key(self) -> KeyRing:
         """Opens what is sealed in the database."""
 
 

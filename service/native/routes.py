@@ -102,7 +102,7 @@ class NativeInstalls:
         """An installer begins, perhaps not the first one. Raises 403 for a token that is not good, or no longer."""
         now = self._parts.clock.now()
         try:
-            told = read_native(self._parts.key, caller.token, caller.port_id, now=now)
+            told = read_native(self._parts.key.secrets, caller.token, caller.port_id, now=now)
         except BadToken as err:
             raise web.HTTPForbidden(text=f"{err}\n") from None
         token = digest(caller.token)

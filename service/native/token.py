@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID
 
@@ -20,6 +21,6 @@ def issue_native(key: bytes, port_id: UUID, *, now: datetime) -> str:
     return issue(_key(key), port_id, now=now, nonce=secrets.token_bytes(8))
 
 
-def read_native(key: bytes, token: str, port_id: UUID, *, now: datetime) -> BootToken:
-    """The token, if it is good for that port at that moment. Raises BadToken."""
-    return read(_key(key), token, port_id, now=now)
+def read_native(keys: Iterable[bytes], token: str, port_id: UUID, *, now: datetime) -> BootToken:
+    """The token, if it was made with one of the keys and is good for that port at that moment. Raises BadToken."""
+    return read(map(_key, keys), token, port_id, now=now)

@@ -11,7 +11,7 @@ from uuid import UUID
 from netconf.drift import DriftedObject
 from netconf.owned import from_xml
 from netconf.render import Element
-from service.secrets import open_sealed, seal
+from service.secrets import KeyRing, open_sealed, seal
 from service.store.notify import Hub
 from service.store.rows import Connection, Pool
 from sql.loader import Q
@@ -67,7 +67,7 @@ async def leaf_row(conn: Connection, name_or_id: str, *, lock: bool = False) -> 
     return None if row is None else LeafRow(**row)
 
 
-def running_of(row: LeafRow, key: bytes) -> Element | None:
+def running_of(row: LeafRow, key: KeyRing) -> Element | None:
     """The leaf's configuration as it was seen last, as far as we look at it; None when it never was."""
     return None if row.running is None else from_xml(open_sealed(key, row.running))
 
@@ -89,7 +89,7 @@ async def raise_generation(conn: Connection, leaf_id: UUID) -> None:
     await conn.execute(Q["raise_leaf"], leaf_id)
 
 
-async def exemptions_of(conn: Connection, leaf_id: UUID, key: bytes) -> list[Accepted]:
+async def exemptions_of(conn: Connection, leaf_id: UUID, key: KeyRing) -> list[Accepted]:
     """What was accepted on the leaf, also what has lapsed since."""
     return [
         Accepted(
@@ -105,7 +105,7 @@ async def exemptions_of(conn: Connection, leaf_id: UUID, key: bytes) -> list[Acc
 
 
 async def accept(
-    conn: Connection, leaf_id: UUID, drifted: DriftedObject, *, by: str, now: datetime, key: bytes
+    conn: Connection, leaf_id: UUID, drifted: DriftedObject, *, by: str, now: datetime, key: KeyRing
 ) -> None:
     """Let the object be as it runs, for as long as ours in its place would not change."""
     sealed = seal(key, drifted.xml)

@@ -117,7 +117,7 @@ async def _certify(job: Job) -> Outcome:
     inventory = await job.db.fetchval(Q["inventory_of_machine"], machine.id)
     if why := unclean(evidence, inventory):
         return Failed(f"the erase is not proved: {why}")
-    signature = signature_of(job.parts.key, machine.id, job.run_id, evidence)
+    signature = signature_of(job.parts.key.first.secret, machine.id, job.run_id, evidence)
     async with job.transaction() as conn:
         await conn.execute(Q["certify_erase"], machine.id, job.run_id, evidence, signature)
     return Done()

@@ -195,7 +195,9 @@ async def test_only_the_machine_itself_with_its_token_gets_the_files(database_ur
             port_id = await here.lab.service.db.fetchval(
                 "SELECT port_id FROM machine WHERE device_id = $1", UUID(devices[0])
             )
-            old = issue_native(here.lab.service.parts.key, port_id, now=datetime.now(UTC) - timedelta(hours=2))
+            old = issue_native(
+                here.lab.service.parts.key.first.secret, port_id, now=datetime.now(UTC) - timedelta(hours=2)
+            )
             assert await got(first, f"{here.base}/native/{old}") == 403
             for verb in ("installed", "failed"):  # before it has begun
                 async with first.post(f"{bases[0]}/{verb}", data="") as answer:

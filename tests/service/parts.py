@@ -10,7 +10,7 @@ from service.clock import Jitter, WallClock
 from service.parts import Parts
 from service.power.redfish import Redfish
 from service.prove import see_host_key
-from service.secrets import load_key
+from service.secrets import load_keys
 from service.settings import Settings
 
 
@@ -24,7 +24,7 @@ def make_parts(settings: Settings) -> Parts:
         images=Artefacts(settings.state_dir / "images"),
         boot_url="http://127.0.0.1:8081",
         boot_url6=None,
-        key=load_key(settings.state_dir),
+        key=load_keys(settings.state_dir),
         open_bmc=Redfish,
         see_host_key=see_host_key,
     )

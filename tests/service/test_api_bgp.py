@@ -9,7 +9,7 @@ import pytest
 
 from ipam.prefixes import add_prefix, add_vrf
 from service.bgp import neighbors
-from service.secrets import load_key
+from service.secrets import load_keys
 from tests.service.api_world import World
 from tests.service.test_api_ips import placed, reserve
 
@@ -171,7 +171,7 @@ async def test_neighbours_take_what_the_project_holds_there(world: World, tmp_pa
     assert (six["customer_ip"], six["peer_ips"]) == ("2001:db8::1", ["2001:db8::"])
     assert six["routes_in"] == [{"route": "2001:db8:e000::/56", "exact": False}]
     links: list[Any] = []  # before the device is placed there is nobody to speak to
-    assert await neighbors(world.db, device_id, links, key=load_key(tmp_path)) == []
+    assert await neighbors(world.db, device_id, links, key=load_keys(tmp_path)) == []
 
 
 async def test_strangers_see_and_change_nothing(world: World) -> None:

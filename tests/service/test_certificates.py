@@ -15,7 +15,7 @@ from aiohttp import ClientSession, CookieJar
 from images.protocol import DiskErasure, EraseAttempt
 from service.certificates import signature_of
 from service.cli.main import main
-from service.secrets import load_key
+from service.secrets import load_keys
 from service.workflows.prepare import unclean
 from sql.loader import Q
 from tests.service.api_world import TOKEN, World
@@ -77,7 +77,7 @@ async def test_operators_see_certificates_and_whether_they_are_as_they_were_sign
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (machine,) = await world.add_machines(1)
-    key = load_key(tmp_path)  # the state folder of this world
+    key = load_keys(tmp_path).first.secret  # the state folder of this world
     for serial in ("FIRST", "SECOND"):
         run, evidence = uuid4(), {"disks": [erasure(serial=serial)]}
         await world.db.execute(Q["certify_erase"], machine, run, evidence, signature_of(key, machine, run, evidence))

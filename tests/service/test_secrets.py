@@ -14,31 +14,33 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.passwords import new_password, new_salt, sha512_crypt
-from service.secrets import SecretUnreadable, load_key, open_sealed, seal
+from service.secrets import Key, KeyRing, SecretUnreadable, Use, load_keys, open_sealed, seal
 from service.store.notify import Hub
 from service.store.rows import Pool
 
 
 @given(st.text(), st.binary(min_size=32, max_size=32), st.binary(min_size=32, max_size=32))
 def test_what_is_sealed_opens_with_its_key_alone(text: str, key: bytes, other: bytes) -> None:
+    ring, wrong = (KeyRing((Key(secret, Use.SEALS),)) for secret in (key, other))
     with suppress(UnicodeEncodeError):
-        blob = seal(key, text)
-        assert open_sealed(key, blob) == text and seal(key, text) != blob
-        for wrong, changed in ((other, blob), (key, blob[:-1] + bytes([blob[-1] ^ 1])), (key, blob[:5])):
-            if (wrong, changed) != (key, blob):
-                with pytest.raises(SecretUnreadable):
-                    open_sealed(wrong, changed)
+        blob = seal(ring, text)
+        assert open_sealed(ring, blob) == text and seal(ring, text) != blob
+        assert open_sealed(ring, blob[5:]) == text, "as it was before blobs named their keys"
+        tampered = [blob[:-1] + bytes([blob[-1] ^ 1]), blob[:5], b""]
+        for asked, given_ in [(ring, one) for one in tampered] + ([(wrong, blob)] if key != other else []):
+            with pytest.raises(SecretUnreadable):
+                open_sealed(asked, given_)
 
 
 async def test_processes_that_start_at_once_get_one_key(tmp_path: Path) -> None:
     folder = tmp_path / "state"
-    keys = await asyncio.gather(*(asyncio.to_thread(load_key, folder) for _ in range(16)))
-    assert len(set(keys)) == 1 and load_key(folder) == keys[0]
+    keys = await asyncio.gather(*(asyncio.to_thread(load_keys, folder) for _ in range(16)))
+    assert len({ring.first.secret for ring in keys}) == 1 and load_keys(folder).keys == keys[0].keys
     assert [path.name for path in folder.iterdir()] == ["key"]
     assert (folder / "key").stat().st_mode & 0o777 == 0o600
     (folder / "key").write_bytes(b"short")
     with pytest.raises(SecretUnreadable):
-        load_key(folder)
+        load_keys(folder)
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")

@@ -1,0 +1,54 @@
+"""The keys that seal secrets, as operators see and change them. A key itself is never told."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from service.api.call import Body, Call, Route
+from service.api.problems import Invalid, reasons
+from service.key_rotation import RotationUnderWay, add_next, rotate
+from service.policy import Right
+from service.store.sealed import counted
+
+
+class RotateKey(BaseModel):
+    """Whether a key is only added (`prepare`), or put in front."""
+
+    model_config = ConfigDict(extra="forbid")
+    prepare: bool = False
+
+
+async def list_keys(call: Call) -> Body:
+    """GET /admin/v1/keys: the keys of this host, and how many sealed values need which; every value is tried"""
+    found = await counted(call.db, call.api.key)
+    return {
+        "keys": [{"id": key.id.hex(), "use": key.use} for key in call.api.key.keys],
+        "sealed": [
+            {
+                "place": name,
+                "values": here.values,
+                "unreadable": here.unreadable,
+                "by_key": {key or "other": count for key, count in sorted(here.by_key.items())},
+            }
+            for name, here in found.items()
+        ],
+    }
+
+
+async def rotate_key(call: Call) -> Body:
+    """POST /admin/v1/keys: have a new key seal from now on; what older ones sealed is sealed again in the background"""
+    try:
+        asked = RotateKey.model_validate(call.body)
+    except ValidationError as err:
+        raise Invalid(*reasons(err)) from None
+    try:
+        keys = (add_next if asked.prepare else rotate)(call.api.settings.state_dir)
+    except RotationUnderWay as err:
+        raise Invalid(str(err)) from None
+    return {"keys": [{"id": key.id.hex(), "use": key.use} for key in keys]}
+
+
+ROUTES = (
+    Route("GET", "/admin/v1/keys", list_keys, right=Right.LOOK),
+    Route("POST", "/admin/v1/keys", rotate_key, status=202, right=Right.OPERATE, body=RotateKey),
+)
