@@ -31,6 +31,7 @@ class Subject:
     machine_id: str
     mac: str
     leaf_id: str
+    uefi: bool
     links: Sequence[Tenure]
     elastic: Sequence[Assignment]
     bgp_neighbors: Sequence[Mapping[str, Any]]
@@ -110,7 +111,7 @@ def metadata(subject: Subject) -> dict[str, Any]:
         "tags": list(subject.tags),
         "ssh_keys": list(subject.ssh_keys),
         "customdata": dict(subject.customdata),
-        "specs": {"features": {}},
+        "specs": {"features": {"uefi": subject.uefi}},
         "private_subnets": ["10.0.0.0/8"],
         "switch_short_id": subject.leaf_id[:8],
         "password_hash": subject.password_hash,

@@ -42,6 +42,7 @@ SEALED = (
     Place("device", "root_password"),
     Place("device", "storage_passphrase"),
     Place("bgp_config", "md5"),
+    Place("service_secret", "sealed"),
     Place(
         "agent_work",
         "spec",

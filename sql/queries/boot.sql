@@ -64,14 +64,6 @@ LEFT JOIN machine AS m ON m.port_id = t.owner
 WHERE v.name = 'default' AND family(t.block) = 6 AND t.kind <> 'anycast' AND t.corrected_at IS NULL
   AND upper_inf(t.during) AND t.slot = 'boot6'
 
--- name: machine_at_source
-SELECT m.id AS machine_id, m.device_id, t.slot
-FROM vrf AS v
-JOIN tenure AS t ON span4(t.plane, t.block) && span4(v.id::bigint * 2, $1::cidr)
-JOIN machine AS m ON CASE WHEN t.slot = 'boot' THEN m.port_id = t.owner ELSE m.device_id = t.owner END
-WHERE v.name = 'default' AND family(t.block) = 4 AND t.kind <> 'anycast' AND t.corrected_at IS NULL
-  AND upper_inf(t.during)
-
 -- name: custom_boot
 SELECT ipxe_script_url, userdata FROM device WHERE id = $1
 
