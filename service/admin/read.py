@@ -92,7 +92,8 @@ def _leaf(one: LeafSeen, call: Call) -> Body:
     }
 
 
-def _run(one: RunSeen) -> Body:
+def run_object(one: RunSeen) -> Body:
+    """A run with whom it is about."""
     return {
         "id": str(one.id),
         "workflow": one.workflow,
@@ -150,7 +151,7 @@ async def list_runs(call: Call) -> Body:
     found = await runs_seen(
         call.db, ended_too=bool(call.flag("all")), workflow=call.word("workflow"), state=call.word("state")
     )
-    return {"runs": [_run(one) for one in found]}
+    return {"runs": [run_object(one) for one in found]}
 
 
 async def list_prefixes(call: Call) -> Body:

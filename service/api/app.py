@@ -23,7 +23,11 @@ from service.admin import (
     key_routes,
     leaf_routes,
     machine_work,
+    offering_routes,
+    order_routes,
+    rack_routes,
     release_routes,
+    run_routes,
 )
 from service.admin.read import ADMIN_ROUTES
 from service.api import (
@@ -86,6 +90,10 @@ ROUTES: tuple[Route, ...] = (
     *machine_work.ROUTES,
     *audit_routes.ROUTES,
     *key_routes.ROUTES,
+    *offering_routes.ROUTES,
+    *order_routes.ROUTES,
+    *rack_routes.ROUTES,
+    *run_routes.ROUTES,
 )
 
 

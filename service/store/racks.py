@@ -151,10 +151,16 @@ async def leaves_seen(db: Connection, name: str | None = None) -> list[LeafSeen]
 
 
 async def runs_seen(
-    db: Connection, *, ended_too: bool = False, workflow: str | None = None, state: str | None = None, limit: int = 1000
+    db: Connection,
+    *,
+    ended_too: bool = False,
+    workflow: str | None = None,
+    state: str | None = None,
+    run_id: UUID | None = None,
+    limit: int = 1000,
 ) -> list[RunSeen]:
     """Runs under way, the latest first."""
-    return [RunSeen(**row) for row in await db.fetch(Q["runs_seen"], ended_too, workflow, state, limit)]
+    return [RunSeen(**row) for row in await db.fetch(Q["runs_seen"], ended_too, workflow, state, limit, run_id)]
 
 
 async def tallies_seen(db: Connection) -> Tallies:

@@ -43,7 +43,7 @@ FROM run AS r
 LEFT JOIN device AS d ON d.id = r.subject
 LEFT JOIN machine AS m ON m.id = r.subject
 WHERE ($1::bool OR r.finished_at IS NULL) AND ($2::text IS NULL OR r.workflow = $2)
-  AND ($3::text IS NULL OR r.state = $3)
+  AND ($3::text IS NULL OR r.state = $3) AND ($5::uuid IS NULL OR r.id = $5)
 ORDER BY r.created_at DESC LIMIT $4
 
 -- name: tallies_seen
