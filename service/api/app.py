@@ -29,9 +29,13 @@ from service.admin import (
     release_routes,
     run_routes,
 )
+from service.admin import (
+    reservation_routes as admin_reservation_routes,
+)
 from service.admin.read import ADMIN_ROUTES
 from service.api import (
     account_routes,
+    batch_routes,
     bgp_routes,
     capacity_routes,
     device_routes,
@@ -39,6 +43,8 @@ from service.api import (
     event_routes,
     ip_routes,
     offer_routes,
+    reservation_routes,
+    spot_routes,
 )
 from service.api.audited import audited, for_nobody
 from service.api.call import CALLER, Api, Body, Call, Document, Route, RouteTable, split_path
@@ -75,6 +81,9 @@ ROUTES: tuple[Route, ...] = (
     *ip_routes.ROUTES,
     *elastic_routes.ROUTES,
     *bgp_routes.ROUTES,
+    *reservation_routes.ROUTES,
+    *batch_routes.ROUTES,
+    *spot_routes.ROUTES,
     *prefix_routes.ROUTES,
     *ledger_routes.ROUTES,
     *grant_routes.ROUTES,
@@ -94,6 +103,7 @@ ROUTES: tuple[Route, ...] = (
     *order_routes.ROUTES,
     *rack_routes.ROUTES,
     *run_routes.ROUTES,
+    *admin_reservation_routes.ROUTES,
 )
 
 

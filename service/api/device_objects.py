@@ -135,11 +135,13 @@ def device_object(device: Device, scenery: Scenery, *, now: datetime, password: 
         "userdata": order.userdata,
         "root_password": _password(device, password, now),
         "switch_uuid": None if order.leaf_id is None else short(order.leaf_id),
-        "network_frozen": False,
-        "hardware_reservation": None,
-        "spot_instance": False,
-        "spot_price_max": None,
-        "termination_time": None,
+        "network_frozen": order.network_frozen,
+        "hardware_reservation": None
+        if order.reservation_id is None
+        else links.to("hardware-reservations", order.reservation_id),
+        "spot_instance": order.spot_price_max is not None,
+        "spot_price_max": None if order.spot_price_max is None else float(order.spot_price_max),
+        "termination_time": None if order.termination_time is None else stamp(order.termination_time),
         "sos": None,
         "actions": [{"type": type_, "name": name} for type_, name in _ACTIONS.get(order.state, ())],
         "host_keys": order.host_keys,

@@ -12,7 +12,14 @@ from service.api.device_view import one_device, render_devices
 from service.api.idempotency import made_before
 from service.api.models import Action, ChangeDevice, CreateDevice, read
 from service.api.objects import runs_on
-from service.api.ordering import draft_of, engine_errors, install_errors, ipxe_errors, place_order
+from service.api.ordering import (
+    draft_of,
+    engine_errors,
+    install_errors,
+    ipxe_errors,
+    place_order,
+    termination_error,
+)
 from service.api.pages import meta, page_of
 from service.api.problems import Invalid, Refused, not_found, shown
 from service.api.storage import StorageWish
@@ -60,9 +67,9 @@ async def devices_body(call: Call, *, project_id: UUID | None = None, organizati
         search_systems=[entry.slug for entry in call.api.catalogue if search and search.lower() in entry.name.lower()],
         search_address=_address(search),
         order=_order(call),
+        reserved=call.flag("reserved"),
+        ends=call.flag("has_termination_time"),
     )
-    if call.flag("reserved") or call.flag("has_termination_time"):
-        return {"devices": [], "meta": meta(call, page, 0)}  # no device has either
     total, ids = await devices_page(call.db, call.caller, wanted, page.size, page.offset)
     found = await read_devices(call.db, call.caller, ids)
     return {"devices": await render_devices(call, found), "meta": meta(call, page, total)}
@@ -93,7 +100,7 @@ async def create_device(call: Call) -> Body:
         if project is None:
             raise not_found()
         if (earlier := await made_before(conn, call, device_id, 201)) is None:
-            await place_order(conn, call, project, draft, device_id)
+            await place_order(conn, call.api, project, draft, device_id, created_by=call.caller.user_id)
     return await one_device(call, earlier or device_id, deleted_too=True)
 
 
@@ -128,7 +135,34 @@ async def change_device(call: Call) -> Body:
             {} if "customdata" in sent and change.customdata is None else change.customdata,
             call.api.clock.now(),
         )
+        await _change_terms(call, conn, row, change)
     return await one_device(call, device_id)
+
+
+async def _change_terms(call: Call, conn: Connection, row: Body, change: ChangeDevice) -> None:
+    """When the device ends by itself, and whether it stays a spot instance. Raises Refused (422)."""
+    sent, spot = change.model_fields_set, row["spot_price_max"] is not None
+    errors = termination_error(change.termination_time, call.api.clock.now())
+    if change.spot_instance and not spot:
+        errors.append("Spot instance is not valid: True; allowed is false: only an order makes a spot instance")
+    leaves = change.spot_instance is False and spot
+    if change.locked and spot and not leaves:
+        errors.append("Locked is not valid: True; allowed for a spot instance, which may be taken back, is false")
+    if "termination_time" in sent and row["outbid"] and not leaves:
+        errors.append("Termination time is not valid: the spot instance was outbid, and allowed is none but its own")
+    if errors:
+        raise Invalid(*errors)
+    # Whoever turns to the plan's own price is outbid no more.
+    ends = "termination_time" in sent or (leaves and row["outbid"])
+    await conn.execute(
+        Q["change_terms"],
+        row["id"],
+        change.network_frozen,
+        ends,
+        change.termination_time,
+        leaves,
+        call.api.clock.now(),
+    )
 
 
 async def _locked(conn: Connection, call: Call, device_id: UUID) -> Body:

@@ -11,6 +11,7 @@ from service.api.device_view import render_devices
 from service.api.expand import Load
 from service.api.ip_routes import addresses
 from service.api.objects import Object
+from service.api.reservation_routes import visible
 from service.store.accounts import organizations, projects, ssh_keys, users
 from service.store.orders import devices
 
@@ -45,6 +46,9 @@ def loaders(call: Call) -> Mapping[str, Load]:
     async def load_metros(ids: Sequence[UUID]) -> Mapping[UUID, Object]:
         return {one.metro_id: objects.metro(one, links) for one in (await call.api.offers()).facilities}
 
+    async def load_reservations(ids: Sequence[UUID]) -> Mapping[UUID, Object]:
+        return await visible(call, ids)
+
     return {
         "users": load_users,
         "organizations": load_organizations,
@@ -54,4 +58,5 @@ def loaders(call: Call) -> Mapping[str, Load]:
         "ips": load_ips,
         "facilities": load_facilities,
         "locations/metros": load_metros,
+        "hardware-reservations": load_reservations,
     }

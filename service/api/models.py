@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
@@ -68,6 +70,16 @@ def _key(value: str) -> str:
         raise ValueError(f"{shown(value)} is no OpenSSH public key: {err}") from None
 
 
+def _moment(value: datetime) -> datetime:
+    """Without an offset it is UTC."""
+    return value if value.tzinfo is not None else value.replace(tzinfo=UTC)
+
+
+def _no_price(value: object) -> object:
+    """packet-python sends -1 for no bid, and packngo the price as text."""
+    return None if value in ("", [], {}, -1, "-1", 0, "0") else value
+
+
 Text = Annotated[str, StringConstraints(max_length=1000)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=255, strip_whitespace=True)]
 Hostname = Annotated[str, AfterValidator(_hostname)]
@@ -79,6 +91,8 @@ Ids = Annotated[list[UUID], BeforeValidator(_list_of_text)]
 Custom = Annotated[dict[str, Any], BeforeValidator(_object)]
 Key = Annotated[str, AfterValidator(_key)]
 Url = Annotated[str, AfterValidator(_url)]
+Moment = Annotated[datetime, AfterValidator(_moment)]
+Price = Annotated[Decimal, Field(gt=0, lt=1_000_000, max_digits=10, decimal_places=4)]  # an hour
 Billing = Literal["hourly", "daily", "monthly", "yearly"]
 
 T = TypeVar("T")
@@ -132,7 +146,8 @@ class CreateDevice(Request):
     private_ipv4_subnet_size: Maybe[int] = None
     hardware_reservation_id: Maybe[Text] = None
     spot_instance: Maybe[bool] = None
-    termination_time: Maybe[Text] = None
+    spot_price_max: Annotated[Price | None, BeforeValidator(_no_price)] = None
+    termination_time: Maybe[Moment] = None
     engine: Maybe[Text] = None
     storage: Maybe[Storage] = None
 
@@ -149,6 +164,9 @@ class ChangeDevice(Request):
     ipxe_script_url: Maybe[Url] = None
     billing_cycle: Maybe[Billing] = None
     customdata: Custom | None = None
+    network_frozen: Maybe[bool] = None
+    spot_instance: Maybe[bool] = None
+    termination_time: Maybe[Moment] = None
 
 
 class Action(Request):

@@ -3,33 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Protocol
 from uuid import UUID
 
 from images.catalogue import Catalogue
 from images.native.contract import CannotExpress
 from ipam.errors import IpamError
 from service import intents
-from service.api.call import Api, Call
 from service.api.capacity_routes import places_of
 from service.api.links import short
 from service.api.models import CreateDevice
 from service.api.objects import runs_on
 from service.api.problems import Invalid, Refused, shown
 from service.api.storage import StorageWish
+from service.clock import Clock
 from service.intents import order_limit
 from service.native.rendering import try_out
 from service.passwords import new_password, new_salt, sha512_crypt
-from service.secrets import seal
+from service.secrets import KeyRing, seal
+from service.settings import Settings
 from service.store.offers import Facility, Offers, Plan, free_capacity
+from service.store.reservations import Usable, usable_reservations
 from service.store.rows import Connection
+from service.store.spot import record_price, spot_prices
 from service.workflows.install import engine_for
 from sql.loader import Q
+
+NEXT = "next-available"  # whichever of the project's reservations fits
 
 _IPXE = "#!ipxe"
 _HOST_LINK = 31  # the mask length of the IPv4 links that every device gets
 _HOST_LINK6 = 127
+
+
+class Ground(Protocol):
+    """What orders are placed on: the API's process, or a worker's."""
+
+    @property
+    def settings(self) -> Settings:
+        """The process's settings."""
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The operating systems."""
+
+    @property
+    def clock(self) -> Clock:
+        """The time."""
+
+    @property
+    def key(self) -> KeyRing:
+        """Seals passwords."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +101,7 @@ def draft_of(wish: CreateDevice, offers: Offers, catalogue: Catalogue) -> Draft:
         wanted = wish.storage or StorageWish()
         errors += install_errors(catalogue, system, wish.engine, wanted, wish.hostname, wish.userdata or "")
     errors += _not_here(wish)
+    errors += _spot_errors(wish)
     if errors or plan is None or system is None:
         raise Invalid(*errors)
     named = [name for name in wish.facility if name != "any"]
@@ -82,7 +110,8 @@ def draft_of(wish: CreateDevice, offers: Offers, catalogue: Catalogue) -> Draft:
 
 def _places(wish: CreateDevice, offers: Offers) -> list[Facility]:
     if not wish.facility:
-        return places_of(offers, None, wish.metro)
+        # Reserved hardware is where it is: naming its place once more is not asked for.
+        return places_of(offers, "any" if wish.hardware_reservation_id and not wish.metro else None, wish.metro)
     found = [place for name in wish.facility for place in places_of(offers, name, None)]
     return list({place.id: place for place in found}.values())
 
@@ -149,26 +178,59 @@ def _not_here(wish: CreateDevice) -> list[str]:
             length = _HOST_LINK if one.address_family == 4 else _HOST_LINK6
             if one.cidr not in (None, length) or one.ip_reservations:
                 errors.append(f"Ip addresses is not valid: allowed are blocks of /{length} without a reservation")
-    if wish.hardware_reservation_id is not None:
-        errors.append(f"Hardware reservation is not valid: {shown(wish.hardware_reservation_id)} is not yours")
-    if wish.spot_instance:
-        errors.append("Spot instance is not valid: True; allowed is false")
-    if wish.termination_time is not None:
-        errors.append(f"Termination time is not valid: {shown(wish.termination_time)}; allowed is none")
     return errors
 
 
-async def place_order(conn: Connection, call: Call, project: Mapping[str, Any], draft: Draft, device_id: UUID) -> None:
+def _spot_errors(wish: CreateDevice) -> list[str]:
+    if not wish.spot_instance:
+        return []
+    errors = []
+    if wish.spot_price_max is None:
+        errors.append("Spot price max can't be blank: a spot instance needs the most that it may cost an hour")
+    if wish.hardware_reservation_id is not None:
+        errors.append("Spot instance is not valid: True; allowed with a hardware reservation is false")
+    if wish.locked:
+        errors.append("Locked is not valid: True; allowed for a spot instance, which may be taken back, is false")
+    return errors
+
+
+def termination_error(moment: datetime | None, now: datetime) -> list[str]:
+    """What is wrong with the time at which a device is to end by itself."""
+    if moment is None or moment > now:
+        return []
+    return [f"Termination time is not valid: {shown(moment.isoformat())} is over; allowed is a time to come"]
+
+
+async def place_order(
+    conn: Connection,
+    ground: Ground,
+    project: Mapping[str, Any],
+    draft: Draft,
+    device_id: UUID,
+    *,
+    created_by: UUID | None,
+    spot_request: UUID | None = None,
+) -> None:
     """Insert the device and start its course, in the caller's transaction.
 
     Raises Refused (422) without a free machine or address.
     """
-    api, wish, now = call.api, draft.wish, call.api.clock.now()
+    wish, now = draft.wish, ground.clock.now()
+    if errors := termination_error(wish.termination_time, now):
+        raise Invalid(*errors)
     key_ids, keys = await _ssh_keys(conn, project, wish)
-    place = await _free_place(conn, draft)
+    reserved = bid = None
+    if wish.hardware_reservation_id is not None:
+        reserved = await _reserved(conn, project["id"], draft, wish.hardware_reservation_id)
+        place = next(one for one in draft.places if one.id == reserved.facility_id)
+    elif wish.spot_instance and wish.spot_price_max is not None:
+        bid = wish.spot_price_max
+        place = await _free_place(conn, await _affordable(conn, draft, bid, now))
+    else:
+        place = await _free_place(conn, draft)
     password = new_password()
     storage = wish.storage or StorageWish()
-    native = engine_for(api.catalogue, draft.system, wish.engine) == "native"
+    native = engine_for(ground.catalogue, draft.system, wish.engine) == "native"
     await conn.execute(
         Q["add_device"],
         device_id,
@@ -187,23 +249,55 @@ async def place_order(conn: Connection, call: Call, project: Mapping[str, Any], 
         wish.billing_cycle or "hourly",
         key_ids,
         keys,
-        seal(api.key, password),
+        seal(ground.key, password),
         sha512_crypt(password, new_salt()),
-        call.caller.user_id,
+        created_by,
         now,
-        now + order_limit(api.settings, native=native),
+        now + order_limit(ground.settings, native=native),
         wish.engine,
         storage.kept(),
-        seal(api.key, storage.passphrase) if storage.passphrase else None,
+        seal(ground.key, storage.passphrase) if storage.passphrase else None,
+        None if reserved is None else reserved.id,
+        wish.termination_time,
+        bid,
+        spot_request,
     )
-    await _start(conn, api, device_id)
-
-
-async def _start(conn: Connection, api: Api, device_id: UUID) -> None:
     try:
-        await intents.order_device(conn, device_id, settings=api.settings, clock=api.clock)
+        await intents.order_device(conn, device_id, settings=ground.settings, clock=ground.clock)
     except IpamError as err:
         raise Invalid(f"There aren't available addresses in that facility: {err}") from None
+
+
+async def _reserved(conn: Connection, project_id: UUID, draft: Draft, named: str) -> Usable:
+    """The project's reservation that is meant, locked, with its machine ready. Raises Refused (422)."""
+    found = await usable_reservations(conn, project_id, None if named == NEXT else named)
+    fitting = [one for one in found if one.plan_id == draft.plan.id]
+    for place in draft.places:
+        for one in fitting:
+            if one.facility_id == place.id and one.why_not is None:
+                return one
+    said = f"Hardware reservation is not valid: {shown(named)}"
+    if named == NEXT:
+        codes = ", ".join(place.code for place in draft.places)
+        raise Invalid(f"{said}: no reserved {draft.plan.slug} of the project is free in {codes}")
+    if not found:
+        raise Invalid(f"{said} is not one of the project's, nor {NEXT}")
+    if not fitting:
+        raise Invalid(f"{said} is no {draft.plan.slug}")
+    raise Invalid(f"{said}: {fitting[0].why_not or 'it is at none of the places that the order names'}")
+
+
+async def _affordable(conn: Connection, draft: Draft, bid: Decimal, now: datetime) -> Draft:
+    """The draft with those places alone where the bid is enough. Raises Refused (422) when there is none."""
+    prices = await spot_prices(conn)
+    asked = {place.id: prices.get((place.id, draft.plan.id)) for place in draft.places}
+    places = [place for place in draft.places if (price := asked[place.id]) is not None and price <= bid]
+    if not places:
+        told = ", ".join(f"{place.code} {asked[place.id]}" for place in draft.places if asked[place.id] is not None)
+        raise Invalid(f"Spot price max is not valid: {bid} for {draft.plan.slug}; asked now: {told or 'there is none'}")
+    for place in places:  # what is paid from the first second on is written down before it
+        await record_price(conn, place.id, draft.plan.id, prices[place.id, draft.plan.id], now=now)
+    return replace(draft, places=places)
 
 
 async def _free_place(conn: Connection, draft: Draft) -> Facility:

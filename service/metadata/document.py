@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from ipam.ledger import Tenure
@@ -36,6 +37,14 @@ class Subject:
     elastic: Sequence[Assignment]
     bgp_neighbors: Sequence[Mapping[str, Any]]
     base_url: str
+    reserved: bool
+    spot: bool
+    termination_time: datetime | None
+
+    @property
+    def ends_at(self) -> str | None:
+        """When a spot instance is going to be taken back, as far as that is known."""
+        return f"{self.termination_time:%Y-%m-%dT%H:%M:%SZ}" if self.spot and self.termination_time else None
 
     @property
     def iqn(self) -> str:
@@ -98,7 +107,7 @@ def metadata(subject: Subject) -> dict[str, Any]:
         "iqn": subject.iqn,
         "hardware_id": subject.machine_id,
         "state": subject.state,
-        "reserved": False,
+        "reserved": subject.reserved,
         "operating_system": {
             **subject.operating_system,
             "image_tag": None,
@@ -126,7 +135,7 @@ def metadata(subject: Subject) -> dict[str, Any]:
             "metal_gateways": [],
         },
         "bgp_neighbors": [dict(one) for one in subject.bgp_neighbors],
-        "spot": {},
+        "spot": {"termination_time": subject.ends_at} if subject.ends_at else {},
         "volumes": [],
         "api_url": subject.base_url,
         "phone_home_url": f"{subject.base_url}/phone-home",
@@ -158,6 +167,7 @@ def ec2_leaves(subject: Subject) -> dict[str, str]:
         "public-ipv4": addresses("public"),
         "public-ipv6": addresses("ipv6"),
         "local-ipv4": addresses("private"),
+        **({"spot/termination-time": subject.ends_at} if subject.ends_at else {}),
     }
 
 

@@ -42,6 +42,7 @@ class Device:
     deleted_at: datetime | None
     tags: list[str]
     customdata: dict[str, Any]
+    reservation_id: UUID | None  # its machine is that one's, and no other
     machine_id: UUID | None
 
 

@@ -93,12 +93,22 @@ async def move_machine(
 
 
 async def pick_machine(
-    conn: Connection, facility_id: UUID, plan_id: UUID, *, tried: Sequence[UUID], now: datetime
+    conn: Connection,
+    facility_id: UUID,
+    plan_id: UUID,
+    *,
+    tried: Sequence[UUID],
+    now: datetime,
+    reservation_id: UUID | None = None,
 ) -> Machine | None:
     """A ready machine, locked until the transaction ends; one whose agent is waiting comes first.
 
-    Those of `tried` come last of all: they failed this order before, and were prepared again since.
+    Those of `tried` come last of all: they failed this order before, and were prepared again since. With a
+    reservation it is that one's machine and no other; without, none that is reserved.
     """
+    if reservation_id is not None:
+        row = await conn.fetchrow(Q["reserved_machine"], reservation_id)
+        return None if row is None else await machine_by_id(conn, row["id"])
     row = await conn.fetchrow(Q["pick_machine"], facility_id, plan_id, list(tried), now - AGENT_SILENCE)
     return None if row is None else await machine_by_id(conn, row["id"])
 

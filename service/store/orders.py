@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -59,6 +60,10 @@ class Order:
     engine: str | None  # None: as the catalogue says of the system
     storage: dict[str, Any]  # `images.protocol.Storage` without its passphrase
     storage_passphrase: bytes | None  # sealed
+    reservation_id: UUID | None  # the hardware reservation that it uses
+    termination_time: datetime | None  # when it is going to be deleted by itself
+    spot_price_max: Decimal | None  # an hour; None: no spot instance
+    network_frozen: bool
     mac: str | None
     machine: str | None
     leaf_id: UUID | None
@@ -119,6 +124,8 @@ class DeviceFilter:
     search_systems: list[str] = field(default_factory=list)  # the slugs of those whose name the search word is part of
     search_address: str | None = None
     order: str = "-created_at"
+    reserved: bool | None = None  # on reserved hardware
+    ends: bool | None = None  # has a termination time
 
 
 async def devices_page(
@@ -143,6 +150,8 @@ async def devices_page(
         wanted.order,
         limit,
         offset,
+        wanted.reserved,
+        wanted.ends,
     )
     return row["total"], row["ids"]
 

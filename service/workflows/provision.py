@@ -76,7 +76,14 @@ async def _place(job: Job) -> Outcome:
     tried = [UUID(machine) for machine in job.data.get("tried", [])]
     try:
         async with job.transaction() as conn:
-            machine = await pick_machine(conn, device.facility_id, device.plan_id, tried=tried, now=now)
+            machine = await pick_machine(
+                conn,
+                device.facility_id,
+                device.plan_id,
+                tried=tried,
+                now=now,
+                reservation_id=device.reservation_id,
+            )
             if machine is None:
                 return await _no_machine(conn, device)
             links = await _take_links(conn, job, device, machine)
@@ -96,8 +103,10 @@ async def _place(job: Job) -> Outcome:
 
 
 async def _no_machine(conn: Connection, device: Device) -> Outcome:
-    rows = await conn.fetch(Q["machines_like"], device.facility_id, device.plan_id)
+    rows = await conn.fetch(Q["machines_like"], device.facility_id, device.plan_id, device.reservation_id)
     there = ", ".join(f"{row['machines']} {row['state']}" for row in rows) or "none at all"
+    if device.reservation_id is not None:
+        return Wait(f"the reserved machine is not ready ({there})", 10.0)
     return Wait(f"no machine of plan {device.plan} is ready in {device.facility} ({there})", 10.0)
 
 
@@ -256,7 +265,7 @@ async def _await_network(job: Job) -> Outcome:
     if isinstance(outcome, Done) or port["fault"] is None:
         return outcome
     device, reason = await device_in(job), f"{port['leaf']} refuses {port['name']}: {port['fault']}"
-    kin = await job.db.fetch(Q["machines_like"], device.facility_id, device.plan_id)
+    kin = await job.db.fetch(Q["machines_like"], device.facility_id, device.plan_id, device.reservation_id)
     if any(row["state"] == MachineState.READY for row in kin):
         # What was refused is not there; so was it never, if nothing has been taken since the machine was placed.
         never_on_leaf = port["applied"] < job.data.get("generation", 0)

@@ -24,6 +24,8 @@ WITH matching AS (
            OR d.operating_system = ANY($14::text[])
            OR EXISTS (SELECT FROM tenure AS t WHERE t.owner = d.id AND upper_inf(t.during) AND t.corrected_at IS NULL
                      AND t.block >>= $15::inet))
+      AND ($19::bool IS NULL OR (d.reservation_id IS NOT NULL) = $19)
+      AND ($20::bool IS NULL OR (d.termination_time IS NOT NULL) = $20)
 )
 SELECT (SELECT count(*) FROM matching) AS total,
        array(SELECT id FROM matching
@@ -38,7 +40,8 @@ SELECT (SELECT count(*) FROM matching) AS total,
 SELECT d.id, d.project_id, d.facility_id, d.plan_id, d.operating_system, d.hostname, d.description, d.tags,
        d.customdata, d.userdata, d.ipxe_script_url, d.always_pxe, d.locked, d.billing_cycle, d.ssh_key_ids,
        d.root_password, d.state, d.failure, d.host_keys, d.created_by, d.created_at, d.updated_at, d.deadline,
-       d.active_at, d.engine, d.storage, d.storage_passphrase, m.mac::text AS mac, m.name AS machine, l.id AS leaf_id
+       d.active_at, d.engine, d.storage, d.storage_passphrase, d.reservation_id, d.termination_time, d.spot_price_max,
+       d.network_frozen, m.mac::text AS mac, m.name AS machine, l.id AS leaf_id
 FROM device AS d
 JOIN project AS p ON p.id = d.project_id
 LEFT JOIN machine AS m ON m.device_id = d.id
@@ -48,7 +51,9 @@ WHERE ($1::bool OR p.organization_id = $2) AND ($3::uuid IS NULL OR p.id = $3) A
   AND (d.deleted_at IS NULL OR $5::bool)
 
 -- name: lock_device
-SELECT d.id, d.state, d.locked, d.operating_system, d.plan_id FROM device AS d JOIN project AS p ON p.id = d.project_id
+SELECT d.id, d.state, d.locked, d.operating_system, d.plan_id, d.spot_price_max,
+       d.outbid_at IS NOT NULL AS outbid
+FROM device AS d JOIN project AS p ON p.id = d.project_id
 WHERE d.id = $4 AND d.deleted_at IS NULL AND ($1::bool OR p.organization_id = $2) AND ($3::uuid IS NULL OR p.id = $3)
 FOR UPDATE OF d
 
@@ -58,8 +63,10 @@ SELECT pg_advisory_xact_lock(hashtextextended('capacity', 0) # hashtextextended(
 -- name: add_device
 INSERT INTO device (id, project_id, facility_id, plan_id, operating_system, hostname, description, tags, customdata,
                     userdata, ipxe_script_url, always_pxe, locked, billing_cycle, ssh_key_ids, ssh_keys, root_password,
-                    password_hash, created_by, created_at, updated_at, deadline, engine, storage, storage_passphrase)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $20, $21, $22, $23, $24)
+                    password_hash, created_by, created_at, updated_at, deadline, engine, storage, storage_passphrase,
+                    reservation_id, termination_time, spot_price_max, spot_request_id)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $20, $21, $22, $23,
+        $24, $25, $26, $27, $28)
 
 -- name: change_device
 UPDATE device SET hostname = coalesce($2::text, hostname),
@@ -69,6 +76,14 @@ UPDATE device SET hostname = coalesce($2::text, hostname),
                   ipxe_script_url = CASE WHEN $9::bool THEN $10::text ELSE ipxe_script_url END,
                   billing_cycle = coalesce($11::text, billing_cycle), customdata = coalesce($12::jsonb, customdata),
                   updated_at = $13
+WHERE id = $1
+
+-- name: change_terms
+UPDATE device SET network_frozen = coalesce($2::bool, network_frozen),
+                  termination_time = CASE WHEN $3::bool THEN $4::timestamptz ELSE termination_time END,
+                  spot_price_max = CASE WHEN $5::bool THEN NULL ELSE spot_price_max END,
+                  outbid_at = CASE WHEN $5 THEN NULL ELSE outbid_at END,
+                  left_spot_at = CASE WHEN $5 THEN $6::timestamptz ELSE left_spot_at END
 WHERE id = $1
 
 -- name: change_installation

@@ -15,11 +15,12 @@ SELECT slug, id FROM operating_system ORDER BY slug
 
 -- name: free_capacity
 WITH ready AS (
-    SELECT facility_id, plan_id, count(*) AS machines FROM machine WHERE state = 'ready' GROUP BY facility_id, plan_id
+    SELECT facility_id, plan_id, count(*) AS machines FROM machine
+    WHERE state = 'ready' AND reservation_id IS NULL GROUP BY facility_id, plan_id
 ), waiting AS (
     SELECT d.facility_id, d.plan_id, count(*) AS devices
     FROM device AS d
-    WHERE d.state IN ('queued', 'provisioning') AND d.deleted_at IS NULL
+    WHERE d.state IN ('queued', 'provisioning') AND d.deleted_at IS NULL AND d.reservation_id IS NULL
       AND NOT EXISTS (SELECT FROM machine AS m WHERE m.device_id = d.id)
     GROUP BY d.facility_id, d.plan_id
 )

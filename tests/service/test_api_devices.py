@@ -80,7 +80,11 @@ async def test_an_order_is_answered_with_a_whole_device(world: World) -> None:
         ({"ip_addresses": [{"address_family": 4, "public": False}]}, "Ip addresses is not valid"),
         ({"public_ipv4_subnet_size": 28}, "Public ipv4 subnet size is not valid: 28; allowed is 31"),
         ({"hardware_reservation_id": "next-available"}, "Hardware reservation is not valid"),
-        ({"spot_instance": "true"}, "Spot instance is not valid"),
+        ({"spot_instance": "true"}, "Spot price max can't be blank"),
+        ({"spot_instance": True, "spot_price_max": "0.01"}, "Spot price max is not valid: 0.01 for c1.small.x86"),
+        ({"spot_instance": True, "spot_price_max": 1, "locked": True}, "Locked is not valid"),
+        ({"termination_time": "2020-01-01T00:00:00Z"}, "Termination time is not valid"),
+        ({"termination_time": "soon"}, "Termination time is not valid: 'soon'"),
         ({"storage": "all"}, "Storage is not valid"),
     ],
 )
