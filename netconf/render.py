@@ -25,7 +25,7 @@ from netconf.tree import Element, add, named, path
 
 __all__ = ["MTU", "OWNER", "ROUTE_TAG", "Element", "configuration", "of_port", "shared"]
 
-_NEXT_HOP = {4: LinkRole.PUBLIC, 6: LinkRole.IPV6}
+_NEXT_HOP = {4: (LinkRole.PUBLIC, LinkRole.PRIVATE), 6: (LinkRole.IPV6,)}  # the first that the port has
 _ROUTER_LIFETIME_S = 1800
 _LONGEST_PREFIX = 64
 _FLAG = {LinkRole.BOOT: "primary", LinkRole.PUBLIC: "preferred"}
@@ -173,8 +173,9 @@ def _static_routes(root: Element, ports: list[Port]) -> None:
         if port.profile.opens:
             hosts = {link.role: str(link.host.ip) for link in port.links}
             for block in port.elastic:
-                if (host := hosts.get(_NEXT_HOP[block.version])) is not None:
-                    next_hops.setdefault(block, []).append(host)
+                ways = [hosts[role] for role in _NEXT_HOP[block.version] if role in hosts]
+                if ways:
+                    next_hops.setdefault(block, []).append(ways[0])
     if not next_hops:
         return
     options = add(root, "routing-options")

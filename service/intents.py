@@ -21,7 +21,7 @@ from service.store.runs import start_run, supersede
 from service.workflow import Workflow
 from service.workflows.power import POWER
 from service.workflows.prepare import start_prepare
-from service.workflows.provision import PROVISION, REINSTALL, SLOTS
+from service.workflows.provision import PROVISION, REINSTALL, slots_of
 from service.workflows.rescue import RESCUE, leave_rescue
 from sql.loader import Q
 
@@ -34,7 +34,7 @@ async def order_device(conn: Connection, device_id: UUID, *, settings: Settings,
     """
     device, now = await device_by_id(conn, device_id), clock.now()
     cool_down = timedelta(seconds=settings.cool_down_s)
-    for slot in SLOTS:
+    for slot in slots_of(device):
         prefixes = await prefixes_for(
             conn, slot, device.facility, organization_id=device.organization_id, project_id=device.project_id
         )

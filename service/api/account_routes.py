@@ -6,6 +6,8 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
+from service import elastic
+from service.addresses.policy import answered
 from service.api import objects
 from service.api.call import Body, Call, Route
 from service.api.idempotency import made_before
@@ -117,22 +119,24 @@ async def change_project(call: Call) -> Body:
     project_id = await call.project()
     tags = [] if "tags" in sent and change.tags is None else change.tags
     customdata = {} if "customdata" in sent and change.customdata is None else change.customdata
-    await call.db.execute(Q["change_project"], project_id, change.name, tags, customdata, call.api.clock.now())
+    now, transfer = call.api.clock.now(), change.backend_transfer_enabled
+    await call.db.execute(Q["change_project"], project_id, change.name, tags, customdata, now, transfer)
     return objects.project(await _project(call, project_id), call.links)
 
 
 async def delete_project(call: Call) -> None:
-    """DELETE /projects/{project}: refused while it has devices or elastic addresses"""
-    project_id = await call.project()
+    """DELETE /projects/{project}: refused while it has devices; its elastic addresses are released with it"""
+    project_id, now = await call.project(), call.api.clock.now()
     async with call.db.acquire() as conn, conn.transaction():
         if not await conn.fetchval(Q["lock_project_for_delete"], project_id):
             raise not_found()
-        if left := [str(row["block"]) for row in await conn.fetch(Q["reservations_left"], project_id)]:
-            raise Invalid(
-                f"Cannot delete a project that has elastic addresses: release its reservations first: {', '.join(left)}"
-            )
-        if not await conn.fetchval(Q["delete_project"], project_id, call.api.clock.now()):
+        if await conn.fetchval(Q["project_has_devices"], project_id):
             raise Invalid("Cannot delete a project that has devices: delete its devices first")
+        left = [row["id"] for row in await conn.fetch(Q["reservations_left"], project_id)]
+        with answered():
+            for reservation in await elastic.lock_reservations(conn, call.caller, left):
+                await elastic.release(conn, reservation, now=now, by=call.caller.actor)
+        await conn.execute(Q["delete_project"], project_id, now)
 
 
 async def list_user_keys(call: Call) -> Body:
@@ -164,7 +168,7 @@ async def _create_key(call: Call, *, user_id: UUID | None, project_id: UUID | No
         async with call.db.acquire() as conn, conn.transaction():
             if (earlier := await made_before(conn, call, key_id, 201)) is None:
                 await conn.execute(
-                    Q["add_ssh_key"], key_id, user_id, project_id, wish.label, key.line, key.fingerprint, wish.tags, now
+                    Q["add_ssh_key"], key_id, user_id, project_id, wish.label, wish.key, key.fingerprint, wish.tags, now
                 )
     except asyncpg.UniqueViolationError:
         raise Invalid(_DUPLICATE) from None
@@ -197,9 +201,9 @@ async def change_key(call: Call) -> Body:
     new = None if change.key is None else parse_public_key(change.key)
     tags = [] if "tags" in change.model_fields_set and change.tags is None else change.tags
     now = call.api.clock.now()
-    line, fingerprint = (None, None) if new is None else (new.line, new.fingerprint)
+    fingerprint = None if new is None else new.fingerprint
     try:
-        await call.db.execute(Q["change_ssh_key"], key.id, change.label, line, fingerprint, tags, now)
+        await call.db.execute(Q["change_ssh_key"], key.id, change.label, change.key, fingerprint, tags, now)
     except asyncpg.UniqueViolationError:
         raise Invalid(_DUPLICATE) from None
     return objects.ssh_key(await _key(call, key.id), call.links)

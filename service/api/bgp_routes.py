@@ -13,6 +13,7 @@ from pydantic import AfterValidator
 from ipam.bgp import LOCAL_AS, MAX_PREFIXES, why_not
 from ipam.ledger import held_by
 from service import elastic
+from service.api import objects
 from service.api.call import Body, Call, Route
 from service.api.idempotency import made_before
 from service.api.links import stamp
@@ -151,21 +152,6 @@ async def approve_config(call: Call) -> Body:
     return await _config_object(call, await _config(call, project_id))
 
 
-def _session_object(call: Call, one: BgpSession) -> Object:
-    return {
-        "id": str(one.id),
-        "status": "unknown",
-        "learned_routes": [],
-        "switch_name": None,
-        "address_family": one.address_family,
-        "default_route": one.default_route,
-        "device": call.links.to("devices", one.device_id),
-        "created_at": stamp(one.created_at),
-        "updated_at": stamp(one.since),
-        "href": call.links.href("bgp/sessions", one.id),
-    }
-
-
 async def add_session(call: Call) -> Body:
     """POST /devices/{device}/bgp/sessions: one an address family; IPv4 where none is named"""
     device_id, wish = call.id("device"), read(AddBgpSession, _with_family(call.body))
@@ -206,7 +192,7 @@ async def _session(call: Call, id_: UUID) -> BgpSession:
 
 
 async def _one_session(call: Call, id_: UUID) -> Body:
-    return _session_object(call, await _session(call, id_))
+    return objects.bgp_session(await _session(call, id_), call.links)
 
 
 async def list_device_sessions(call: Call) -> Body:
@@ -215,13 +201,13 @@ async def list_device_sessions(call: Call) -> Body:
     if not await devices(call.db, call.caller, [device_id]):
         raise not_found()
     found = await bgp_sessions(call.db, call.caller, device_id=device_id)
-    return {"bgp_sessions": [_session_object(call, one) for one in found]}
+    return {"bgp_sessions": [objects.bgp_session(one, call.links) for one in found]}
 
 
 async def list_project_sessions(call: Call) -> Body:
     """GET /projects/{project}/bgp/sessions"""
     found = await bgp_sessions(call.db, call.caller, project_id=await call.project())
-    return {"bgp_sessions": [_session_object(call, one) for one in found]}
+    return {"bgp_sessions": [objects.bgp_session(one, call.links) for one in found]}
 
 
 async def get_session(call: Call) -> Body:

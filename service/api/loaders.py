@@ -13,6 +13,7 @@ from service.api.ip_routes import addresses
 from service.api.objects import Object
 from service.api.reservation_routes import visible
 from service.store.accounts import organizations, projects, ssh_keys, users
+from service.store.bgp import bgp_sessions_by_ids
 from service.store.orders import devices
 
 
@@ -49,7 +50,11 @@ def loaders(call: Call) -> Mapping[str, Load]:
     async def load_reservations(ids: Sequence[UUID]) -> Mapping[UUID, Object]:
         return await visible(call, ids)
 
+    async def load_bgp_sessions(ids: Sequence[UUID]) -> Mapping[UUID, Object]:
+        return {one.id: objects.bgp_session(one, links) for one in await bgp_sessions_by_ids(db, caller, ids)}
+
     return {
+        "bgp/sessions": load_bgp_sessions,
         "users": load_users,
         "organizations": load_organizations,
         "projects": load_projects,

@@ -65,9 +65,10 @@ def _url(value: str) -> str:
 
 def _key(value: str) -> str:
     try:
-        return parse_public_key(value).line
+        parse_public_key(value)
     except BadKey as err:
         raise ValueError(f"{shown(value)} is no OpenSSH public key: {err}") from None
+    return value
 
 
 def _moment(value: datetime) -> datetime:
@@ -196,6 +197,7 @@ class ChangeProject(Request):
     name: Maybe[Name] = None
     customdata: Custom | None = None
     tags: Tags | None = None
+    backend_transfer_enabled: Maybe[bool] = None
 
 
 class CreateSshKey(Request):

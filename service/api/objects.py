@@ -7,6 +7,7 @@ from typing import Any
 from images.catalogue import Catalogue, System
 from service.api.links import Links, short, stamp
 from service.store.accounts import Organization, Project, SshKey, User
+from service.store.bgp import BgpSession
 from service.store.offers import Facility, Offers, Plan
 from service.store.orders import Event
 
@@ -150,7 +151,7 @@ def project(one: Project, links: Links) -> Object:
         "updated_at": stamp(one.updated_at),
         "max_devices": {},
         "customdata": one.customdata,
-        "backend_transfer_enabled": False,
+        "backend_transfer_enabled": one.backend_transfer,
         "type": "default",
         "tags": one.tags,
         "members": [links.to("users", id_) for id_ in one.member_ids],
@@ -204,3 +205,19 @@ def event(one: Event, links: Links, *, staff: bool) -> Object:
         machine = None if one.machine_id is None else str(one.machine_id)
         shown |= {"private": one.private, "data": one.data, "machine": machine}
     return shown
+
+
+def bgp_session(one: BgpSession, links: Links) -> Object:
+    """A BGP session; its state is not known to us, the leaf's operational data are not read for it."""
+    return {
+        "id": str(one.id),
+        "status": "unknown",
+        "learned_routes": [],
+        "switch_name": None,
+        "address_family": one.address_family,
+        "default_route": one.default_route,
+        "device": links.to("devices", one.device_id),
+        "created_at": stamp(one.created_at),
+        "updated_at": stamp(one.since),
+        "href": links.href("bgp/sessions", one.id),
+    }

@@ -25,6 +25,7 @@ from service.native.rendering import try_out
 from service.passwords import new_password, new_salt, sha512_crypt
 from service.secrets import KeyRing, seal
 from service.settings import Settings
+from service.ssh_keys import parse_public_key
 from service.store.offers import Facility, Offers, Plan, free_capacity
 from service.store.reservations import Usable, usable_reservations
 from service.store.rows import Connection
@@ -37,6 +38,7 @@ NEXT = "next-available"  # whichever of the project's reservations fits
 _IPXE = "#!ipxe"
 _HOST_LINK = 31  # the mask length of the IPv4 links that every device gets
 _HOST_LINK6 = 127
+_LINKS = {(4, True): "public", (4, False): "private", (6, True): "ipv6"}  # by address family and whether it is public
 
 
 class Ground(Protocol):
@@ -172,8 +174,12 @@ def _not_here(wish: CreateDevice) -> list[str]:
             errors.append(f"{name} is not valid: {size}; allowed is {_HOST_LINK}")
     if wish.ip_addresses is not None:
         wanted = {(one.address_family, one.public) for one in wish.ip_addresses}
-        if wanted != {(4, True), (4, False), (6, True)}:
-            errors.append("Ip addresses is not valid: allowed are public IPv4, private IPv4 and public IPv6 together")
+        if (6, False) in wanted:
+            errors.append(
+                "Ip addresses is not valid: private IPv6; allowed are public IPv4, private IPv4 and public IPv6"
+            )
+        if wanted and (4, False) not in wanted:
+            errors.append("Ip addresses is not valid: every device needs a private IPv4 address")
         for one in wish.ip_addresses:
             length = _HOST_LINK if one.address_family == 4 else _HOST_LINK6
             if one.cidr not in (None, length) or one.ip_reservations:
@@ -199,6 +205,12 @@ def termination_error(moment: datetime | None, now: datetime) -> list[str]:
     if moment is None or moment > now:
         return []
     return [f"Termination time is not valid: {shown(moment.isoformat())} is over; allowed is a time to come"]
+
+
+def links_of(wish: CreateDevice) -> list[str]:
+    """The slots in the ledger of the links that a device is ordered with; all of them when none is named."""
+    named = {_LINKS[one.address_family, one.public] for one in wish.ip_addresses or []}
+    return [slot for slot in _LINKS.values() if slot in named or not named]
 
 
 async def place_order(
@@ -261,6 +273,7 @@ async def place_order(
         wish.termination_time,
         bid,
         spot_request,
+        links_of(wish),
     )
     try:
         await intents.order_device(conn, device_id, settings=ground.settings, clock=ground.clock)
@@ -335,5 +348,5 @@ async def _ssh_keys(conn: Connection, project: Mapping[str, Any], wish: CreateDe
         if errors:
             raise Invalid(*errors)
         rows = [row for row in rows if row["user_id"] in wish.user_ssh_keys or row["id"] in wish.project_ssh_keys]
-    lines = list(dict.fromkeys([*(row["key"] for row in rows), *inline]))
+    lines = list(dict.fromkeys(parse_public_key(key).line for key in (*(row["key"] for row in rows), *inline)))
     return [row["id"] for row in rows], lines

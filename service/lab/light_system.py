@@ -19,7 +19,7 @@ async def run_system(board: Board, installed: Installed) -> None:
     """Run until cancelled, which is how the power goes."""
     await board.enter("system")
     await board.clock.sleep(board.settings.system_s)
-    addresses = public_addresses(installed.spec)
+    addresses = own_addresses(installed.spec)
     listens = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(_serve_ssh(board, installed, addresses, listens))
@@ -28,10 +28,12 @@ async def run_system(board: Board, installed: Installed) -> None:
             tasks.create_task(_phone_home(board, installed.spec, addresses[0]))
 
 
-def public_addresses(spec: InstallSpec) -> list[IPv4Address]:
-    """The public IPv4 addresses of the order; a light rack has no IPv6 address to bind to."""
-    found = (ip_interface(address["address"]) for address in spec["network"]["addresses"] if address["public"])
-    return [address.ip for address in found if isinstance(address, IPv4Interface)]
+def own_addresses(spec: InstallSpec) -> list[IPv4Address]:
+    """The public IPv4 addresses of the order, or else its private ones; a light rack has no IPv6 address to bind to."""
+    given = spec["network"]["addresses"]
+    of_four = [(address["public"], ip_interface(address["address"])) for address in given]
+    found = {public: address.ip for public, address in of_four if isinstance(address, IPv4Interface)}
+    return [found.get(True, found[False])] if found else []
 
 
 def _image(spec: InstallSpec) -> str:

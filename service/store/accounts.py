@@ -76,6 +76,9 @@ class Project:
     ssh_key_ids: list[UUID]
     member_ids: list[UUID]
     has_bgp_config: bool
+    backend_transfer: (
+        bool  # the customer's word for private traffic between facilities, which the fabric carries anyway
+    )
 
 
 @dataclass(frozen=True, slots=True)

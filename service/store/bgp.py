@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
@@ -74,6 +75,11 @@ async def bgp_sessions(
     """The sessions that last and that the principal may see, the oldest first."""
     rows = await db.fetch(Q["bgp_sessions"], *principal.scope, id_, device_id, project_id)
     return [BgpSession(**row) for row in rows]
+
+
+async def bgp_sessions_by_ids(db: Connection, principal: Principal, ids: Sequence[UUID]) -> list[BgpSession]:
+    """Those of the sessions that last and that the principal may see."""
+    return [BgpSession(**row) for row in await db.fetch(Q["bgp_sessions_by_ids"], *principal.scope, list(ids))]
 
 
 async def set_bgp_session(conn: Connection, wanted: BgpSession, *, now: datetime, by: str) -> BgpSession:

@@ -43,6 +43,7 @@ class Device:
     tags: list[str]
     customdata: dict[str, Any]
     reservation_id: UUID | None  # its machine is that one's, and no other
+    links: list[str]  # slots of the host links that it was ordered with
     machine_id: UUID | None
 
 

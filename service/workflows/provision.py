@@ -47,6 +47,11 @@ async def device_in(job: Job) -> Device:
     return await device_by_id(job.db, job.subject)
 
 
+def slots_of(device: Device) -> list[str]:
+    """The device's host links, in the order in which they are taken."""
+    return [slot for slot in SLOTS if slot in device.links]
+
+
 async def _take_links(conn: Connection, job: Job, device: Device, machine: Machine) -> list[Tenure]:
     now, by, note = job.parts.clock.now(), f"run:{job.run_id}", whereabouts(device, machine)
     links = [
@@ -63,7 +68,7 @@ async def _take_links(conn: Connection, job: Job, device: Device, machine: Machi
             project_id=device.project_id,
             note=note,
         )
-        for slot in SLOTS
+        for slot in slots_of(device)
     ]
     await rehome(conn, device.id, note, now=now, by=by)
     return links
@@ -300,18 +305,20 @@ async def _still_not_home(job: Job) -> Outcome:
 
 
 async def _prove(job: Job) -> Outcome:
-    """Active means seen from outside: the public address shows the host key that the install reported."""
+    """Active means seen from outside: the public address shows the host key that the install reported; of a device
+    without one, the private address."""
     device = await device_in(job)
     if not device.host_keys:
         return Done()
-    public = next(link for link in await held_by(job.db, device.id) if link.slot == "public")
+    links = {link.slot: link.host.ip for link in await held_by(job.db, device.id)}
+    address = links.get("public") or links["private"]
     port = job.parts.settings.ssh_port
-    seen = await job.parts.see_host_key(str(public.host.ip), port)
+    seen = await job.parts.see_host_key(str(address), port)
     if seen is None:
-        return Wait(f"{public.host.ip} does not answer SSH on port {port}", 0.5)
+        return Wait(f"{address} does not answer SSH on port {port}", 0.5)
     expected = [key.split()[1] for key in device.host_keys]
     if seen.split()[1] not in expected:
-        reason = f"{public.host.ip} shows a host key that the install did not make"
+        reason = f"{address} shows a host key that the install did not make"
         return await _replace(job, reason, stage="prove") if await on_trial(job) else Failed(reason)
     return Done()
 

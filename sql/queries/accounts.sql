@@ -45,7 +45,8 @@ SELECT p.id, p.organization_id, p.name, p.tags, p.customdata, p.created_at, p.up
              ORDER BY k.created_at) AS ssh_key_ids,
        array(SELECT u.id FROM user_account AS u WHERE u.organization_id = p.organization_id
              ORDER BY u.created_at) AS member_ids,
-       EXISTS (SELECT FROM bgp_config AS b WHERE b.project_id = p.id AND upper_inf(b.during)) AS has_bgp_config
+       EXISTS (SELECT FROM bgp_config AS b WHERE b.project_id = p.id AND upper_inf(b.during)) AS has_bgp_config,
+       p.backend_transfer
 FROM project AS p
 WHERE p.deleted_at IS NULL AND ($1::bool OR p.organization_id = $2) AND ($3::uuid IS NULL OR p.id = $3)
   AND p.id = ANY($4::uuid[])
@@ -65,14 +66,15 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
 
 -- name: change_project
 UPDATE project SET name = coalesce($2::text, name), tags = coalesce($3::text[], tags),
-                   customdata = coalesce($4::jsonb, customdata), updated_at = $5
+                   customdata = coalesce($4::jsonb, customdata), updated_at = $5,
+                   backend_transfer = coalesce($6::bool, backend_transfer)
 WHERE id = $1 AND deleted_at IS NULL
 
 -- name: delete_project
-UPDATE project SET deleted_at = $2, updated_at = $2
-WHERE id = $1 AND deleted_at IS NULL
-  AND NOT EXISTS (SELECT FROM device WHERE project_id = $1 AND deleted_at IS NULL)
-RETURNING true
+UPDATE project SET deleted_at = $2, updated_at = $2 WHERE id = $1 AND deleted_at IS NULL
+
+-- name: project_has_devices
+SELECT EXISTS (SELECT FROM device WHERE project_id = $1 AND deleted_at IS NULL)
 
 -- name: lock_project_for_delete
 SELECT true FROM project WHERE id = $1 AND deleted_at IS NULL FOR UPDATE

@@ -56,7 +56,7 @@ WHERE ($1::bool OR (j.organization_id = $2 AND j.deleted_at IS NULL)) AND ($3::u
   AND r.id = ANY($4::uuid[]) AND ($5::bool OR (r.lasts AND r.released_at IS NULL))
 
 -- name: reservations_left
-SELECT block FROM elastic_reservation WHERE project_id = $1 AND lasts AND released_at IS NULL ORDER BY block LIMIT 10
+SELECT id FROM elastic_reservation WHERE project_id = $1 AND lasts AND released_at IS NULL ORDER BY block
 
 -- name: reservations_announced
 SELECT r.project_id, r.block, r.facility,

@@ -14,7 +14,7 @@ from service.lab.up import LabSettings
 from service.leaves import actor
 from service.wiring import WORKFLOWS
 from service.workflow import Act, Done, Failed, Job, Outcome, Step, Workflow
-from tests.lab.world import all_ready, doubled, lab, leaves_differ, left_behind
+from tests.lab.world import all_ready, doubled, lab, leaves_differ, left_behind, soon
 
 
 async def test_twenty_orders_and_releases_leave_the_leaves_as_the_database_says(
@@ -53,6 +53,21 @@ async def test_an_active_device_shows_what_was_proved(database_url: str, tmp_pat
         )
         machine = next(iter(running.rack.machines.values()))
         assert machine.stage == "system"
+
+
+async def test_a_device_without_a_public_address(database_url: str, tmp_path: Path) -> None:
+    async with lab(database_url, tmp_path, LabSettings(machines=1, leaves=1)) as (running, customer):
+        wish = [{"address_family": 4, "public": False}]
+        device = await customer.until(await customer.order(ip_addresses=wish), "active")
+        shown = [(one["address_family"], one["public"]) for one in device["ip_addresses"]]
+        assert shown == [(4, False)] and device["host_keys"], "proved at its private address"
+        _, block = await customer.call(
+            "POST", f"/projects/{customer.project}/ips", {"type": "public_ipv4", "quantity": 1, "facility": "ewr1"}
+        )
+        assert (await customer.call("POST", f"/devices/{device['id']}/ips", {"address": block["address"]}))[0] == 201
+        leaf = next(iter(running.rack.leaves.values()))
+        route = f"static route {block['address']}/32 next-hop {device['ip_addresses'][0]['address']}"
+        await soon(lambda: any(route in line for line in leaf.set_lines()))
 
 
 async def test_power_reboot_and_reinstall(database_url: str, tmp_path: Path) -> None:

@@ -181,7 +181,8 @@ async def test_keys_of_every_kind_are_taken_once(world: World) -> None:
     for number, key in enumerate([fresh_key(), *_others()]):
         made = await world.call("POST", "/ssh-keys", {"label": f"key no. {number}", "key": key + "\n"})
         assert made.status == 201, made.body
-        assert made.body["key"] == key and made.body["owner"] == {"href": f"/users/{world.user}"}
+        assert made.body["key"] == key + "\n", "as it was given: some clients compare"
+        assert made.body["owner"] == {"href": f"/users/{world.user}"}
         again = await world.call("POST", "/ssh-keys", {"label": "again", "key": key.split(" a ")[0]})
         assert again.status == 422 and "already" in again.body["errors"][0]
         elsewhere = await world.call("POST", f"/projects/{world.project}/ssh-keys", {"label": "p", "key": key})
