@@ -93,6 +93,15 @@ class Settings:
     # Of the in-RAM installer and the images that share it: "server", or "cloud" for racks of virtual machines.
     build_kernel: str = "server"
     build_packages: str = ""  # that every image has beside its own, separated by commas
+    hooks_dir: str = ""  # folder of the programs that operators' hooks may run; empty: none may be run
+    hook_retry_s: float = 5.0  # before a delivery's second try; each pause is twice the one before, an hour at most
+    hook_keep_days: int = 30  # what was delivered is shown for so long; dead letters stay
+    hook_wait_s: int = 7200  # for hooks to say whether a machine may be erased or come to the pool
+    webhook_limit_s: float = 10.0  # for the receiver of a customer's webhook to answer
+    webhook_retries: int = 11  # tries after the first, some three hours, before an event is a dead letter
+    webhook_disable_s: int = 259200  # a customer's webhook that nothing has reached for so long is disabled
+    # Prefixes that are not public and that customers' webhooks may lead to all the same, separated by commas.
+    webhook_networks: str = ""
     log_level: str = "info"
 
 

@@ -24,6 +24,7 @@ from service.artefacts import Artefacts
 from service.boot.serving import boot_node
 from service.clock import Jitter, WallClock
 from service.due import run_due
+from service.hooks.running import run_hooks
 from service.key_rotation import run_rotation
 from service.leaves.actor import run_leaf_actors
 from service.parts import OpenUpstream, Parts
@@ -193,5 +194,6 @@ def _work(running: Service, hub: Hub) -> Iterator[tuple[str, Coroutine[Any, Any,
     yield "leaves", run_leaf_actors(running.db, running.parts, hub)
     yield "rollouts", run_rollouts(running.db, running.parts)
     yield "key rotation", run_rotation(running.db, running.parts)
+    yield "hooks", run_hooks(running.db, running.parts, hub)
     yield "reverse dns", run_reverse_dns(running.db, running.parts)
     yield "due", run_due(running.db, running.parts, hub)

@@ -20,6 +20,7 @@ from service.admin import (
     boot_routes,
     certificate_routes,
     handover_routes,
+    hook_routes,
     key_routes,
     leaf_routes,
     machine_work,
@@ -40,11 +41,13 @@ from service.api import (
     capacity_routes,
     device_routes,
     elastic_routes,
+    event_log_routes,
     event_routes,
     ip_routes,
     offer_routes,
     reservation_routes,
     spot_routes,
+    webhook_routes,
 )
 from service.api.audited import audited, for_nobody
 from service.api.call import CALLER, Api, Body, Call, Document, Route, RouteTable, split_path
@@ -53,6 +56,7 @@ from service.api.links import Links
 from service.api.loaders import loaders
 from service.api.problems import Invalid, Refused, forbidden, refusal_response
 from service.api.storable import why_unstorable
+from service.api.streams import Stream, serve
 from service.clock import Clock
 from service.console.app import Console
 from service.secrets import load_keys
@@ -78,6 +82,8 @@ ROUTES: tuple[Route, ...] = (
     *account_routes.ROUTES,
     *device_routes.ROUTES,
     *event_routes.ROUTES,
+    *event_log_routes.ROUTES,
+    *webhook_routes.ROUTES,
     *ip_routes.ROUTES,
     *elastic_routes.ROUTES,
     *bgp_routes.ROUTES,
@@ -96,6 +102,7 @@ ROUTES: tuple[Route, ...] = (
     *boot_routes.ROUTES,
     *release_routes.ROUTES,
     *handover_routes.ROUTES,
+    *hook_routes.ROUTES,
     *machine_work.ROUTES,
     *audit_routes.ROUTES,
     *key_routes.ROUTES,
@@ -117,7 +124,7 @@ def make_api(db: Pool, settings: Settings, catalogue: Catalogue, clock: Clock, h
     app[API] = Api(db, settings, catalogue, clock, hub, load_keys(settings.state_dir), Committer(db, clock))
     table = RouteTable(ROUTES)
 
-    async def door(request: web.Request) -> web.Response:
+    async def door(request: web.Request) -> web.StreamResponse:
         return await _dispatch(request, table)
 
     Exchange(db, clock).add_routes(app)
@@ -176,7 +183,7 @@ async def _retried(request: web.Request, handler: Handler) -> web.StreamResponse
     return await handler(request)
 
 
-async def _dispatch(request: web.Request, table: RouteTable) -> web.Response:
+async def _dispatch(request: web.Request, table: RouteTable) -> web.StreamResponse:
     caller = request[CALLER]
     prefix, path = split_path(request.path)
     method = "GET" if request.method == "HEAD" else request.method
@@ -193,12 +200,15 @@ async def _dispatch(request: web.Request, table: RouteTable) -> web.Response:
         query=_query(request),
         content=await request.read(),
         idempotency_key=_idempotency_key(request),
+        last_event_id=request.headers.get("Last-Event-ID"),
     )
     if not route.audited:
         for_nobody()
     body = await route.handler(call)
     if body is None:
         return web.Response(status=route.status)
+    if isinstance(body, Stream):
+        return await serve(request, body, call.api.hub, lambda: _caller(request))
     if isinstance(body, Document):
         return web.Response(status=route.status, text=body.text, content_type=body.content_type)
     await _reshape(call, route, body)

@@ -18,6 +18,7 @@ from service.api.links import PREFIX, Links
 from service.api.parameters import Parameter
 from service.api.problems import Invalid, Refused, not_found, shown
 from service.api.storable import parse, why_unstorable
+from service.api.streams import Stream
 from service.clock import Clock
 from service.policy import Right
 from service.secrets import KeyRing
@@ -62,6 +63,7 @@ class Call:
     query: Mapping[str, list[str]]  # "name[]" is under "name"
     content: bytes
     idempotency_key: str | None
+    last_event_id: str | None = None  # where a reader of a stream was
 
     @property
     def db(self) -> Pool:
@@ -134,7 +136,7 @@ class Document:
     content_type: str  # "text/csv"
 
 
-Handler = Callable[[Call], Awaitable[Body | Document | None]]
+Handler = Callable[[Call], Awaitable[Body | Document | Stream | None]]
 
 
 @dataclass(frozen=True, slots=True)

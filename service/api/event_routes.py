@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from service.api.call import Body, Call, Route
+from service.api.event_log_routes import logged
 from service.api.objects import event
 from service.api.pages import meta, page_of
 from service.api.problems import not_found
@@ -19,6 +20,8 @@ async def _listed(
     project_id: UUID | None = None,
     organization_id: UUID | None = None,
 ) -> Body:
+    if (after := call.word("after")) is not None:
+        return await logged(call, after, device_id=device_id, project_id=project_id, organization_id=organization_id)
     page = page_of(call)
     total, found = await events_page(
         call.db,

@@ -68,7 +68,11 @@ DEVICES = (
     choice("sort_by", "What they are sorted by.", "created_at", "updated_at", "hostname", "state"),
     choice("sort_direction", "Which comes first.", "asc", "desc"),
 )
-EVENTS = (*PAGES, Parameter("type", "Of this type: `provisioning.110`."))
+EVENTS = (
+    *PAGES,
+    Parameter("type", "Of this type: `provisioning.110`."),
+    Parameter("after", "Behind the event with this cursor, oldest first, without pages; 0 begins with the first."),
+)
 IPS = (
     *PAGES,
     words("type", "Of one of these types: public_ipv4, private_ipv4, public_ipv6, global_ipv4."),

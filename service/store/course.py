@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from service.lifecycle import DeviceEvent, DeviceState, next_device
+from service.store.events import add_event
 from service.store.hardware import StateMoved
 from service.store.rows import Connection
 from sql.loader import Q
@@ -62,4 +63,16 @@ async def move_device(
     goal = next_device(device.state, event)
     if not await conn.fetchval(Q["move_device"], device.id, device.state, goal, failure, now):
         raise StateMoved(f"device {device.id} is no longer {device.state}")
+    body = f"Device {device.hostname}: {device.state} → {goal}" + (f" ({failure})" if failure else "")
+    moved = {"hostname": device.hostname, "from": device.state, "to": goal, "reason": failure}
+    await add_event(
+        conn,
+        f"device.{event}",
+        body,
+        device_id=device.id,
+        machine_id=device.machine_id,
+        state=goal,
+        private=True,
+        data=moved,
+    )
     return goal

@@ -86,8 +86,16 @@ async def move_machine(
     if not await conn.fetchval(Q["move_machine"], machine.id, machine.state, goal, reason, now):
         raise StateMoved(f"machine {machine.name} is no longer {machine.state}")
     body = f"Machine {machine.name}: {machine.state} → {goal}" + (f" ({reason})" if reason else "")
+    moved = {"machine": machine.name, "from": machine.state, "to": goal, "reason": reason}
     await add_event(
-        conn, f"machine.{event}", body, machine_id=machine.id, device_id=machine.device_id, state=goal, private=True
+        conn,
+        f"machine.{event}",
+        body,
+        machine_id=machine.id,
+        device_id=machine.device_id,
+        state=goal,
+        private=True,
+        data=moved,
     )
     return goal
 
@@ -111,6 +119,12 @@ async def pick_machine(
         return None if row is None else await machine_by_id(conn, row["id"])
     row = await conn.fetchrow(Q["pick_machine"], facility_id, plan_id, list(tried), now - AGENT_SILENCE)
     return None if row is None else await machine_by_id(conn, row["id"])
+
+
+async def ready_machine(conn: Connection, machine_id: UUID) -> Machine | None:
+    """That machine, if it is ready and nobody else's, locked until the transaction ends."""
+    found = await conn.fetchval(Q["lock_ready_machine"], machine_id)
+    return None if found is None else await machine_by_id(conn, machine_id)
 
 
 async def set_port(conn: Connection, port_id: UUID, profile: str, device_id: UUID | None, *, now: datetime) -> None:

@@ -42,6 +42,8 @@ SEALED = (
     Place("device", "root_password"),
     Place("device", "storage_passphrase"),
     Place("bgp_config", "md5"),
+    Place("hook", "secret"),
+    Place("hook", "old_secret"),
     Place("service_secret", "sealed"),
     Place(
         "agent_work",

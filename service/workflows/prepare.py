@@ -22,6 +22,7 @@ from service.store.hardware import machine_by_id, move_machine, set_port
 from service.store.rows import Connection
 from service.store.runs import start_run, supersede
 from service.workflow import Done, Failed, Job, Outcome, Step, Workflow
+from service.workflows.asking import asked as hooks_asked
 from service.workflows.common import await_agent, await_port, boot_installer, machine_in, no_agent, work_step
 from sql.loader import Q
 
@@ -148,10 +149,12 @@ PREPARE = Workflow(
         Step("close_port", _close_port, "leaf_limit_s", undo=_quarantine),
         Step("await_closed_port", await_port, "leaf_limit_s"),
         Step("give_addresses_back", _give_addresses_back, "leaf_limit_s"),
+        Step("ask_to_erase", hooks_asked(MachineEvent.PREPARE), "hook_wait_s"),
         Step("netboot", boot_installer, "netboot_limit_s"),
         Step("await_agent", await_agent, "netboot_limit_s", overrun=no_agent),
         Step("erase", _erase, "erase_limit_s"),
         Step("certify", _certify, "leaf_limit_s"),
+        Step("ask_to_pool", hooks_asked(MachineEvent.PREPARED), "hook_wait_s"),
         Step("open_port", _open_port, "leaf_limit_s"),
         Step("await_open_port", await_port, "leaf_limit_s"),
         Step("pool", _pool, "leaf_limit_s"),

@@ -26,11 +26,13 @@ from service.store.hardware import (
     machine_of_device,
     move_machine,
     pick_machine,
+    ready_machine,
     set_port,
 )
 from service.store.releases import Stage, end_install
 from service.store.rows import Connection
 from service.workflow import Back, Done, Failed, Job, Outcome, Step, Wait, Workflow
+from service.workflows.asking import allowed_machine, hooks_follow_placing, next_one
 from service.workflows.common import await_port, machine_in, netboot_step, work_step
 from service.workflows.handover import NO_WAY_TRIED, another_way
 from service.workflows.install import engine_for, engine_of, install_spec
@@ -79,16 +81,25 @@ async def _place(job: Job) -> Outcome:
     if (held := await machine_of_device(job.db, device.id)) is not None:
         return Done({"machine": str(held.id)})
     tried = [UUID(machine) for machine in job.data.get("tried", [])]
+    asked = await hooks_follow_placing(job)
+    allowed = await allowed_machine(job, device, tried) if asked else None
+    if isinstance(allowed, Wait):
+        return allowed
     try:
         async with job.transaction() as conn:
-            machine = await pick_machine(
-                conn,
-                device.facility_id,
-                device.plan_id,
-                tried=tried,
-                now=now,
-                reservation_id=device.reservation_id,
-            )
+            if not asked:
+                machine = await pick_machine(
+                    conn,
+                    device.facility_id,
+                    device.plan_id,
+                    tried=tried,
+                    now=now,
+                    reservation_id=device.reservation_id,
+                )
+            else:
+                machine = None if allowed is None else await ready_machine(conn, allowed)
+            if machine is None and allowed is not None:
+                return next_one(job, "the machine that was asked about is another order's by now")
             if machine is None:
                 return await _no_machine(conn, device)
             links = await _take_links(conn, job, device, machine)
@@ -109,7 +120,9 @@ async def _place(job: Job) -> Outcome:
 
 async def _no_machine(conn: Connection, device: Device) -> Outcome:
     rows = await conn.fetch(Q["machines_like"], device.facility_id, device.plan_id, device.reservation_id)
+    held = sum(row["held"] for row in rows)
     there = ", ".join(f"{row['machines']} {row['state']}" for row in rows) or "none at all"
+    there += f", {held} of them held back" if held else ""
     if device.reservation_id is not None:
         return Wait(f"the reserved machine is not ready ({there})", 10.0)
     return Wait(f"no machine of plan {device.plan} is ready in {device.facility} ({there})", 10.0)
@@ -271,7 +284,7 @@ async def _await_network(job: Job) -> Outcome:
         return outcome
     device, reason = await device_in(job), f"{port['leaf']} refuses {port['name']}: {port['fault']}"
     kin = await job.db.fetch(Q["machines_like"], device.facility_id, device.plan_id, device.reservation_id)
-    if any(row["state"] == MachineState.READY for row in kin):
+    if any(row["state"] == MachineState.READY and row["machines"] > row["held"] for row in kin):
         # What was refused is not there; so was it never, if nothing has been taken since the machine was placed.
         never_on_leaf = port["applied"] < job.data.get("generation", 0)
         return await _replace(job, reason, stage="network", never_on_leaf=never_on_leaf)

@@ -6,5 +6,6 @@ WITH added AS (
     RETURNING device_id, machine_id
 )
 SELECT pg_notify('roundhouse', CASE WHEN device_id IS NOT NULL THEN 'device:' || device_id
-                                    ELSE 'machine:' || machine_id END)
-FROM added WHERE device_id IS NOT NULL OR machine_id IS NOT NULL
+                                    WHEN machine_id IS NOT NULL THEN 'machine:' || machine_id
+                                    ELSE 'events' END), pg_notify('roundhouse', 'events')
+FROM added

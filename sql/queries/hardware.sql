@@ -26,20 +26,20 @@ SELECT m.id, m.state FROM machine AS m
 LEFT JOIN LATERAL (
     SELECT max(s.seen_at) AS seen_at FROM agent_session AS s WHERE s.machine_id = m.id AND s.ended_at IS NULL
 ) AS agent ON true
-WHERE m.state = 'ready' AND m.facility_id = $1 AND m.plan_id = $2 AND m.reservation_id IS NULL
+WHERE m.state = 'ready' AND m.held IS NULL AND m.facility_id = $1 AND m.plan_id = $2 AND m.reservation_id IS NULL
 ORDER BY m.id = ANY($3::uuid[]), coalesce(agent.seen_at > $4, false) DESC, m.state_since
 LIMIT 1 FOR UPDATE OF m SKIP LOCKED
 
 -- name: reserved_machine
-SELECT id FROM machine WHERE reservation_id = $1 AND state = 'ready' FOR UPDATE SKIP LOCKED
+SELECT id FROM machine WHERE reservation_id = $1 AND state = 'ready' AND held IS NULL FOR UPDATE SKIP LOCKED
 
 -- name: machines_like
-SELECT state, count(*) AS machines FROM machine
+SELECT state, count(*) AS machines, count(held) AS held FROM machine
 WHERE facility_id = $1 AND plan_id = $2 AND reservation_id IS NOT DISTINCT FROM $3::uuid
 GROUP BY state ORDER BY state
 
 -- name: move_machine
-UPDATE machine SET state = $3, reason = $4, state_since = $5 WHERE id = $1 AND state = $2 RETURNING true
+UPDATE machine SET state = $3, reason = $4, state_since = $5, held = NULL WHERE id = $1 AND state = $2 RETURNING true
 
 -- name: give_machine
 UPDATE machine SET device_id = $2, installed = false, rescue = false WHERE id = $1

@@ -16,7 +16,7 @@ SELECT slug, id FROM operating_system ORDER BY slug
 -- name: free_capacity
 WITH ready AS (
     SELECT facility_id, plan_id, count(*) AS machines FROM machine
-    WHERE state = 'ready' AND reservation_id IS NULL GROUP BY facility_id, plan_id
+    WHERE state = 'ready' AND held IS NULL AND reservation_id IS NULL GROUP BY facility_id, plan_id
 ), waiting AS (
     SELECT d.facility_id, d.plan_id, count(*) AS devices
     FROM device AS d

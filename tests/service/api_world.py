@@ -163,14 +163,14 @@ class World:
 
 
 @asynccontextmanager
-async def open_world(db: Pool, database_url: str, state_dir: Path) -> AsyncIterator[World]:
+async def open_world(db: Pool, database_url: str, state_dir: Path, **settings: Any) -> AsyncIterator[World]:
     """The application on a socket, seeded, with addresses but without machines."""
     catalogue = load_catalogue()
     async with db.acquire() as conn:
         seeded = await seed(conn, token=TOKEN, operating_systems=[entry.slug for entry in catalogue])
     hub = Hub(database_url)
     listening = asyncio.create_task(hub.run())
-    app = make_api(db, Settings(state_dir=state_dir), catalogue, WallClock(), hub)
+    app = make_api(db, Settings(state_dir=state_dir, **settings), catalogue, WallClock(), hub)
     server = TestServer(app)
     await server.start_server()
     assert server.runner is not None
