@@ -27,9 +27,11 @@ from service.secrets import open_sealed
 from service.stages import passed
 from service.store.events import add_event
 from service.store.inventories import told_inventory
+from service.store.newcomers import others_gone
 from service.store.notify import Hub
 from service.store.rows import Pool
 from service.store.runs import signal_all
+from service.workflows.newcomer import judge
 from service.workflows.rescue import login_told
 from sql.loader import Q
 
@@ -103,16 +105,19 @@ class Agents:
     async def _discovered(
         self, port_id: UUID, macs: Sequence[str], inventory: dict[str, Any], session: str, token: bytes
     ) -> web.Response:
-        """A machine at a free port: it is written down, and waits in the installer until it is enrolled."""
+        """A machine at a free port: it is written down, looked at, and waits in the installer until it is enrolled."""
         if not macs:
             raise _problem(web.HTTPBadRequest, "mac: the card's address is missing")
         now = self._parts.clock.now()
         async with self._db.acquire() as conn, conn.transaction():
+            await others_gone(conn, port_id, macs[0], now)
             news = await conn.fetchval(Q["discovered"], port_id, macs[0], inventory, digest(session), token, now)
+            await judge(conn, port_id, now=now, settings=self._parts.settings)
             if news:
                 port = await conn.fetchrow(Q["port_by_id"], port_id)
                 body = f"A machine with the card {macs[0]} was found at {port['leaf']} {port['name']}"
                 await add_event(conn, "machine.discovered", body, private=True, data={"mac": macs[0]})
+        await signal_all(self._db, [port_id], now=now)
         log.info("machine_discovered", port_id=str(port_id), mac=macs[0])
         return web.json_response({"session": session, "machine": None})
 
@@ -125,9 +130,11 @@ class Agents:
         at = await self._boot_link_at(request)
         if at is not None and at["machine_id"] is None:
             now = self._parts.clock.now()
-            if await self._db.fetchval(Q["discovery_session"], at["port_id"], _session(request), now) is None:
+            session = _session(request)
+            if await self._db.fetchval(Q["discovery_session"], at["port_id"], session, now) is None:
                 raise _problem(web.HTTPUnauthorized, "the session has ended: boot again")
-            await self._db.execute(Q["discovery_inventory"], at["port_id"], inventory)
+            await self._db.execute(Q["discovery_inventory"], at["port_id"], session, inventory)
+            await signal_all(self._db, [at["port_id"]], now=now)
             return web.Response(status=204)
         machine_id = await self._agent(request)
         async with self._db.acquire() as conn, conn.transaction():

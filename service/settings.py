@@ -70,6 +70,12 @@ class Settings:
     prove_limit_s: int = 120  # from the phone-home until SSH shows the host key
     leaf_limit_s: int = 900  # for the leaf to take a port away; the machine goes to quarantine then
     erase_limit_s: int = 86400  # overwriting a large disk takes hours
+    newcomer_hear_s: int = 180  # for a machine at a free port to tell all of itself; most switches speak LLDP each 30 s
+    newcomer_limit_s: int = 900  # for all that leads to its enrolment
+    newcomer_burn_in_s: int = 600  # it is burnt in for so long before it is erased; 0: not
+    # What it is called: the first of the schemes, divided by |, whose fields are all known, of {facility}, {rack},
+    # {unit}, {leaf}, {port} and {serial}.
+    machine_names: str = "{facility}-{rack}-{unit}|{leaf}-{port}"
     firmware_dir: str = ""  # folder of the firmware bundles that operators may run on machines; empty: none may be run
     cool_down_s: int = 3600  # before an address that came back is given out again
     rdap_provider: str = ""  # whose the space that no customer owns is, as RDAP tells it; empty: nobody is named

@@ -174,48 +174,6 @@ CREATE TABLE public.asn_tenure (
     CONSTRAINT asn_tenure_in_pool CHECK (((asn >= pool_first) AND (asn <= pool_last)))
 );
 
-CREATE TABLE public.audit (
-    seq bigint NOT NULL,
-    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    actor text NOT NULL,
-    email text,
-    token_id uuid,
-    source text,
-    method text NOT NULL,
-    path text NOT NULL,
-    request uuid NOT NULL,
-    kind text NOT NULL,
-    subject text,
-    name text,
-    action text NOT NULL,
-    before jsonb,
-    after jsonb,
-    status integer,
-    CONSTRAINT audit_action_check CHECK ((action = ANY (ARRAY['insert'::text, 'update'::text, 'delete'::text, 'request'::text]))),
-    CONSTRAINT audit_check CHECK (((action = 'request'::text) = (status IS NOT NULL)))
-);
-
-ALTER TABLE public.audit ALTER COLUMN seq ADD GENERATED ALWAYS AS IDENTITY (
-    SEQUENCE NAME public.audit_seq_seq
-    START WITH 1
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1
-);
-
-CREATE TABLE public.batch_device (
-    batch_id uuid NOT NULL,
-    place integer NOT NULL,
-    device_id uuid NOT NULL,
-    hostname text,
-    facilities text[] DEFAULT '{}'::text[] NOT NULL,
-    state text DEFAULT 'waiting'::text NOT NULL,
-    error text,
-    CONSTRAINT batch_device_check CHECK (((error IS NOT NULL) = (state = 'refused'::text))),
-    CONSTRAINT batch_device_state_check CHECK ((state = ANY (ARRAY['waiting'::text, 'ordered'::text, 'refused'::text, 'cancelled'::text])))
-);
-
 CREATE TABLE public.bgp_config (
     version bigint NOT NULL,
     id uuid NOT NULL,
@@ -266,6 +224,17 @@ ALTER TABLE public.bgp_session ALTER COLUMN version ADD GENERATED ALWAYS AS IDEN
     CACHE 1
 );
 
+CREATE TABLE public.bmc_access (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    facility_id uuid NOT NULL,
+    port_id uuid,
+    url text NOT NULL,
+    search cidr,
+    username text NOT NULL,
+    secret bytea NOT NULL,
+    changed_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
 CREATE TABLE public.boot_node (
     id uuid NOT NULL,
     host text NOT NULL,
@@ -311,19 +280,7 @@ CREATE TABLE public.device (
     storage jsonb DEFAULT '{"lvm": false, "raid": "none", "disks": []}'::jsonb NOT NULL,
     storage_passphrase bytea,
     image_release text,
-    reservation_id uuid,
-    termination_time timestamp with time zone,
-    spot_price_max numeric(12,4),
-    spot_request_id uuid,
-    outbid_at timestamp with time zone,
-    left_spot_at timestamp with time zone,
-    network_frozen boolean DEFAULT false NOT NULL,
-    allow_pxe boolean DEFAULT false NOT NULL,
-    links text[] DEFAULT '{public,private,ipv6}'::text[] NOT NULL,
-    CONSTRAINT device_engine_check CHECK ((engine = ANY (ARRAY['image'::text, 'native'::text]))),
-    CONSTRAINT device_links CHECK (((links <@ ARRAY['public'::text, 'private'::text, 'ipv6'::text]) AND (links @> ARRAY['private'::text]))),
-    CONSTRAINT device_reserved_or_spot CHECK (((reservation_id IS NULL) OR (spot_price_max IS NULL))),
-    CONSTRAINT device_spot_price_max_check CHECK ((spot_price_max > (0)::numeric))
+    CONSTRAINT device_engine_check CHECK ((engine = ANY (ARRAY['image'::text, 'native'::text])))
 );
 
 CREATE TABLE public.facility (
@@ -383,6 +340,9 @@ CREATE TABLE public.leaf_port (
     seen_at timestamp with time zone,
     booted_mac macaddr,
     booted_at timestamp with time zone,
+    rack_id uuid,
+    rack_unit integer,
+    CONSTRAINT leaf_port_place CHECK (((rack_unit IS NULL) OR ((rack_id IS NOT NULL) AND ((rack_unit >= 1) AND (rack_unit <= 100))))),
     CONSTRAINT leaf_port_profile_check CHECK ((profile = ANY (ARRAY['quarantine'::text, 'provisioning'::text, 'active'::text, 'rescue'::text, 'maintenance'::text])))
 );
 
@@ -390,7 +350,7 @@ CREATE TABLE public.machine (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     facility_id uuid NOT NULL,
     plan_id uuid NOT NULL,
-    port_id uuid NOT NULL,
+    port_id uuid,
     name text NOT NULL,
     mac macaddr NOT NULL,
     arch text DEFAULT 'amd64'::text NOT NULL,
@@ -408,40 +368,9 @@ CREATE TABLE public.machine (
     rescue boolean DEFAULT false NOT NULL,
     rack_id uuid,
     rack_unit integer,
-    reservation_id uuid,
-    bmc_fingerprint text,
-    bmc_secret_next bytea,
-    held text,
-    flag text,
-    bmc_host_key text,
-    CONSTRAINT machine_bmc_fingerprint_check CHECK ((bmc_fingerprint ~ '^[0-9a-f]{64}$'::text)),
+    leaving text,
+    CONSTRAINT machine_has_port CHECK (((port_id IS NOT NULL) OR (state = 'retired'::text))),
     CONSTRAINT machine_place CHECK (((rack_unit IS NULL) OR ((rack_id IS NOT NULL) AND ((rack_unit >= 1) AND (rack_unit <= 100)))))
-);
-
-CREATE TABLE public.console_session (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    machine_id uuid,
-    device_id uuid,
-    user_id uuid,
-    fingerprint text NOT NULL,
-    source text NOT NULL,
-    writes boolean DEFAULT false NOT NULL,
-    wrote boolean DEFAULT false NOT NULL,
-    started_at timestamp with time zone NOT NULL,
-    seen_at timestamp with time zone NOT NULL,
-    ended_at timestamp with time zone
-);
-
-CREATE TABLE public.device_batch (
-    id uuid NOT NULL,
-    request_id uuid NOT NULL,
-    place integer NOT NULL,
-    project_id uuid NOT NULL,
-    wish jsonb NOT NULL,
-    created_by uuid,
-    created_at timestamp with time zone NOT NULL,
-    updated_at timestamp with time zone NOT NULL,
-    deleted_at timestamp with time zone
 );
 
 CREATE TABLE public.discovery (
@@ -451,7 +380,11 @@ CREATE TABLE public.discovery (
     session bytea NOT NULL,
     token bytea NOT NULL,
     first_seen_at timestamp with time zone NOT NULL,
-    seen_at timestamp with time zone NOT NULL
+    seen_at timestamp with time zone NOT NULL,
+    state text DEFAULT 'waiting'::text NOT NULL,
+    reason text,
+    state_since timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT discovery_state_check CHECK ((state = ANY (ARRAY['waiting'::text, 'quarantined'::text])))
 );
 
 CREATE TABLE public.dns_zone (
@@ -495,8 +428,7 @@ CREATE TABLE public.event (
     body text NOT NULL,
     private boolean DEFAULT false NOT NULL,
     data jsonb DEFAULT '{}'::jsonb NOT NULL,
-    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    "position" bigint
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
 );
 
 ALTER TABLE public.event ALTER COLUMN seq ADD GENERATED ALWAYS AS IDENTITY (
@@ -506,29 +438,6 @@ ALTER TABLE public.event ALTER COLUMN seq ADD GENERATED ALWAYS AS IDENTITY (
     NO MINVALUE
     NO MAXVALUE
     CACHE 1
-);
-
-CREATE TABLE public.event_tail (
-    one boolean DEFAULT true NOT NULL,
-    "position" bigint NOT NULL,
-    CONSTRAINT event_tail_one_check CHECK (one)
-);
-
-CREATE TABLE public.facility_event (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    source text NOT NULL,
-    given_id text NOT NULL,
-    kind text NOT NULL,
-    subject text NOT NULL,
-    machine_id uuid,
-    happened_at timestamp with time zone NOT NULL,
-    content jsonb NOT NULL,
-    state text NOT NULL,
-    outcome text NOT NULL,
-    created_at timestamp with time zone NOT NULL,
-    applied_at timestamp with time zone NOT NULL,
-    CONSTRAINT facility_event_kind_check CHECK ((kind = ANY (ARRAY['racked'::text, 'cabled'::text, 'moved'::text, 'failed'::text, 'part_replaced'::text, 'retired'::text]))),
-    CONSTRAINT facility_event_state_check CHECK ((state = ANY (ARRAY['applied'::text, 'late'::text, 'unknown'::text, 'refused'::text, 'flagged'::text])))
 );
 
 CREATE TABLE public.free_asn (
@@ -554,94 +463,6 @@ CREATE TABLE public.handover_rule (
     changed_at timestamp with time zone NOT NULL,
     changed_by text NOT NULL,
     CONSTRAINT handover_ways CHECK (((ways <@ ARRAY['switch_root'::text, 'kexec'::text, 'reboot'::text]) AND (cardinality(ways) > 0)))
-);
-
-CREATE TABLE public.hardware_reservation (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    machine_id uuid NOT NULL,
-    spare boolean DEFAULT false NOT NULL,
-    note text,
-    created_by text NOT NULL,
-    created_at timestamp with time zone NOT NULL,
-    ends_at timestamp with time zone,
-    ended_at timestamp with time zone,
-    CONSTRAINT hardware_reservation_check CHECK ((ends_at > created_at))
-);
-
-CREATE TABLE public.hook (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    organization_id uuid,
-    project_id uuid,
-    name text NOT NULL,
-    kind text NOT NULL,
-    mode text DEFAULT 'tell'::text NOT NULL,
-    target text NOT NULL,
-    follows text[] NOT NULL,
-    secret bytea NOT NULL,
-    old_secret bytea,
-    old_secret_until timestamp with time zone,
-    enabled boolean DEFAULT true NOT NULL,
-    limit_s double precision NOT NULL,
-    retries integer NOT NULL,
-    on_failure text DEFAULT 'refuse'::text NOT NULL,
-    created_by text NOT NULL,
-    created_at timestamp with time zone NOT NULL,
-    updated_at timestamp with time zone NOT NULL,
-    "position" bigint NOT NULL,
-    wanted bigint DEFAULT 0 NOT NULL,
-    attempt integer DEFAULT 0 NOT NULL,
-    next_at timestamp with time zone DEFAULT now() NOT NULL,
-    failing_since timestamp with time zone,
-    fault text,
-    epoch bigint DEFAULT 0 NOT NULL,
-    held_until timestamp with time zone,
-    CONSTRAINT hook_follows_check CHECK ((cardinality(follows) > 0)),
-    CONSTRAINT hook_kind_check CHECK ((kind = ANY (ARRAY['webhook'::text, 'executable'::text]))),
-    CONSTRAINT hook_mode_check CHECK ((mode = ANY (ARRAY['tell'::text, 'ask'::text]))),
-    CONSTRAINT hook_of_customer CHECK ((((organization_id IS NULL) AND (project_id IS NULL)) OR ((kind = 'webhook'::text) AND (mode = 'tell'::text)))),
-    CONSTRAINT hook_on_failure_check CHECK ((on_failure = ANY (ARRAY['refuse'::text, 'proceed'::text]))),
-    CONSTRAINT hook_owner CHECK (((organization_id IS NULL) OR (project_id IS NULL)))
-);
-
-CREATE TABLE public.hook_delivery (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    hook_id uuid NOT NULL,
-    event_id uuid,
-    "position" bigint NOT NULL,
-    type text NOT NULL,
-    state text DEFAULT 'pending'::text NOT NULL,
-    attempts integer DEFAULT 0 NOT NULL,
-    status integer,
-    answer text DEFAULT ''::text NOT NULL,
-    took_s double precision,
-    created_at timestamp with time zone NOT NULL,
-    attempted_at timestamp with time zone NOT NULL,
-    delivered_at timestamp with time zone,
-    CONSTRAINT hook_delivery_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'delivered'::text, 'dead'::text])))
-);
-
-CREATE TABLE public.hook_question (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    hook_id uuid NOT NULL,
-    key text NOT NULL,
-    transition text NOT NULL,
-    machine_id uuid NOT NULL,
-    device_id uuid,
-    asker uuid,
-    state text DEFAULT 'open'::text NOT NULL,
-    decided_by text,
-    reason text,
-    attempts integer DEFAULT 0 NOT NULL,
-    status integer,
-    answer text DEFAULT ''::text NOT NULL,
-    asked_at timestamp with time zone NOT NULL,
-    until timestamp with time zone NOT NULL,
-    next_at timestamp with time zone NOT NULL,
-    epoch bigint DEFAULT 0 NOT NULL,
-    held_until timestamp with time zone,
-    decided_at timestamp with time zone,
-    CONSTRAINT hook_question_decided CHECK (((state = 'open'::text) = (decided_at IS NULL))),
-    CONSTRAINT hook_question_state_check CHECK ((state = ANY (ARRAY['open'::text, 'allowed'::text, 'vetoed'::text])))
 );
 
 CREATE TABLE public.idempotency (
@@ -747,7 +568,12 @@ CREATE TABLE public.plan (
     price_hourly numeric(10,4) NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     burn_in jsonb DEFAULT '{}'::jsonb NOT NULL,
-    CONSTRAINT plan_price_hourly_check CHECK ((price_hourly >= (0)::numeric))
+    bom jsonb,
+    rack_units integer DEFAULT 1 NOT NULL,
+    nodes integer DEFAULT 1 NOT NULL,
+    CONSTRAINT plan_nodes_check CHECK (((nodes >= 1) AND (nodes <= 16))),
+    CONSTRAINT plan_price_hourly_check CHECK ((price_hourly >= (0)::numeric)),
+    CONSTRAINT plan_rack_units_check CHECK (((rack_units >= 1) AND (rack_units <= 50)))
 );
 
 ALTER TABLE public.prefix ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
@@ -769,7 +595,6 @@ CREATE TABLE public.project (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     deleted_at timestamp with time zone,
-    backend_transfer boolean DEFAULT false NOT NULL,
     CONSTRAINT project_name_check CHECK ((name <> ''::text))
 );
 
@@ -801,14 +626,17 @@ CREATE TABLE public.rack (
     CONSTRAINT rack_units_check CHECK (((units >= 1) AND (units <= 100)))
 );
 
-CREATE TABLE public.reservation_holding (
-    reservation_id uuid NOT NULL,
-    project_id uuid NOT NULL,
-    custom_rate numeric(12,4),
-    since timestamp with time zone NOT NULL,
-    until timestamp with time zone,
-    CONSTRAINT reservation_holding_check CHECK ((until >= since)),
-    CONSTRAINT reservation_holding_custom_rate_check CHECK ((custom_rate >= (0)::numeric))
+CREATE TABLE public.rma (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    machine_id uuid NOT NULL,
+    reason text NOT NULL,
+    opened_at timestamp with time zone NOT NULL,
+    opened_by text NOT NULL,
+    evidence text NOT NULL,
+    signature bytea NOT NULL,
+    inventory jsonb NOT NULL,
+    changes jsonb,
+    closed_at timestamp with time zone
 );
 
 CREATE TABLE public.rollout (
@@ -877,39 +705,6 @@ CREATE TABLE public.schema_migration (
     title text NOT NULL,
     checksum text NOT NULL,
     applied_at timestamp with time zone DEFAULT now() NOT NULL
-);
-
-CREATE TABLE public.service_secret (
-    name text NOT NULL,
-    sealed bytea NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL
-);
-
-CREATE TABLE public.spot_market_request (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    project_id uuid NOT NULL,
-    devices_min integer NOT NULL,
-    devices_max integer NOT NULL,
-    max_bid_price numeric(12,4) NOT NULL,
-    facilities text[] DEFAULT '{}'::text[] NOT NULL,
-    metro text,
-    parameters jsonb NOT NULL,
-    reason text,
-    end_at timestamp with time zone,
-    created_by uuid,
-    created_at timestamp with time zone NOT NULL,
-    ended_at timestamp with time zone,
-    CONSTRAINT spot_market_request_check CHECK ((devices_max >= devices_min)),
-    CONSTRAINT spot_market_request_devices_min_check CHECK ((devices_min > 0)),
-    CONSTRAINT spot_market_request_max_bid_price_check CHECK ((max_bid_price > (0)::numeric))
-);
-
-CREATE TABLE public.spot_price (
-    facility_id uuid NOT NULL,
-    plan_id uuid NOT NULL,
-    price numeric(12,4) NOT NULL,
-    since timestamp with time zone NOT NULL,
-    CONSTRAINT spot_price_price_check CHECK ((price >= (0)::numeric))
 );
 
 CREATE TABLE public.ssh_key (
@@ -993,38 +788,26 @@ ALTER TABLE ONLY public.asn_tenure
 ALTER TABLE ONLY public.asn_tenure
     ADD CONSTRAINT asn_tenure_pkey PRIMARY KEY (id);
 
-ALTER TABLE ONLY public.audit
-    ADD CONSTRAINT audit_pkey PRIMARY KEY (seq);
-
-ALTER TABLE ONLY public.batch_device
-    ADD CONSTRAINT batch_device_device_id_key UNIQUE (device_id);
-
-ALTER TABLE ONLY public.batch_device
-    ADD CONSTRAINT batch_device_pkey PRIMARY KEY (batch_id, place);
-
 ALTER TABLE ONLY public.bgp_config
     ADD CONSTRAINT bgp_config_pkey PRIMARY KEY (version);
 
 ALTER TABLE ONLY public.bgp_session
     ADD CONSTRAINT bgp_session_pkey PRIMARY KEY (version);
 
+ALTER TABLE ONLY public.bmc_access
+    ADD CONSTRAINT bmc_access_facility_id_port_id_key UNIQUE NULLS NOT DISTINCT (facility_id, port_id);
+
+ALTER TABLE ONLY public.bmc_access
+    ADD CONSTRAINT bmc_access_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.boot_node
     ADD CONSTRAINT boot_node_pkey PRIMARY KEY (id);
-
-ALTER TABLE ONLY public.console_session
-    ADD CONSTRAINT console_session_pkey PRIMARY KEY (id);
-
-ALTER TABLE ONLY public.device_batch
-    ADD CONSTRAINT device_batch_pkey PRIMARY KEY (id);
-
-ALTER TABLE ONLY public.device_batch
-    ADD CONSTRAINT device_batch_request_id_place_key UNIQUE (request_id, place);
 
 ALTER TABLE ONLY public.device
     ADD CONSTRAINT device_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.discovery
-    ADD CONSTRAINT discovery_pkey PRIMARY KEY (port_id);
+    ADD CONSTRAINT discovery_pkey PRIMARY KEY (port_id, mac);
 
 ALTER TABLE ONLY public.dns_zone
     ADD CONSTRAINT dns_zone_pkey PRIMARY KEY (name);
@@ -1041,17 +824,8 @@ ALTER TABLE ONLY public.event
 ALTER TABLE ONLY public.event
     ADD CONSTRAINT event_seq_key UNIQUE (seq);
 
-ALTER TABLE ONLY public.event_tail
-    ADD CONSTRAINT event_tail_pkey PRIMARY KEY (one);
-
 ALTER TABLE ONLY public.facility
     ADD CONSTRAINT facility_code_key UNIQUE (code);
-
-ALTER TABLE ONLY public.facility_event
-    ADD CONSTRAINT facility_event_pkey PRIMARY KEY (id);
-
-ALTER TABLE ONLY public.facility_event
-    ADD CONSTRAINT facility_event_source_given_id_key UNIQUE (source, given_id);
 
 ALTER TABLE ONLY public.facility
     ADD CONSTRAINT facility_pkey PRIMARY KEY (id);
@@ -1067,24 +841,6 @@ ALTER TABLE ONLY public.handover_rule
 
 ALTER TABLE ONLY public.handover_rule
     ADD CONSTRAINT handover_rule_pkey PRIMARY KEY (id);
-
-ALTER TABLE ONLY public.hardware_reservation
-    ADD CONSTRAINT hardware_reservation_pkey PRIMARY KEY (id);
-
-ALTER TABLE ONLY public.hook_delivery
-    ADD CONSTRAINT hook_delivery_hook_id_event_id_key UNIQUE (hook_id, event_id);
-
-ALTER TABLE ONLY public.hook_delivery
-    ADD CONSTRAINT hook_delivery_pkey PRIMARY KEY (id);
-
-ALTER TABLE ONLY public.hook
-    ADD CONSTRAINT hook_pkey PRIMARY KEY (id);
-
-ALTER TABLE ONLY public.hook_question
-    ADD CONSTRAINT hook_question_hook_id_key_key UNIQUE (hook_id, key);
-
-ALTER TABLE ONLY public.hook_question
-    ADD CONSTRAINT hook_question_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.idempotency
     ADD CONSTRAINT idempotency_pkey PRIMARY KEY (scope, key);
@@ -1120,19 +876,10 @@ ALTER TABLE ONLY public.machine
     ADD CONSTRAINT machine_device_id_key UNIQUE (device_id);
 
 ALTER TABLE ONLY public.machine
-    ADD CONSTRAINT machine_mac_key UNIQUE (mac);
-
-ALTER TABLE ONLY public.machine
-    ADD CONSTRAINT machine_name_key UNIQUE (name);
-
-ALTER TABLE ONLY public.machine
     ADD CONSTRAINT machine_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.machine
     ADD CONSTRAINT machine_port_id_key UNIQUE (port_id) DEFERRABLE;
-
-ALTER TABLE ONLY public.machine
-    ADD CONSTRAINT machine_reservation_id_key UNIQUE (reservation_id);
 
 ALTER TABLE ONLY public.metro
     ADD CONSTRAINT metro_code_key UNIQUE (code);
@@ -1194,8 +941,8 @@ ALTER TABLE ONLY public.rack
 ALTER TABLE ONLY public.rack
     ADD CONSTRAINT rack_pkey PRIMARY KEY (id);
 
-ALTER TABLE ONLY public.reservation_holding
-    ADD CONSTRAINT reservation_holding_pkey PRIMARY KEY (reservation_id, since);
+ALTER TABLE ONLY public.rma
+    ADD CONSTRAINT rma_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.rollout
     ADD CONSTRAINT rollout_pkey PRIMARY KEY (id);
@@ -1211,15 +958,6 @@ ALTER TABLE ONLY public.run_step
 
 ALTER TABLE ONLY public.schema_migration
     ADD CONSTRAINT schema_migration_pkey PRIMARY KEY (number);
-
-ALTER TABLE ONLY public.service_secret
-    ADD CONSTRAINT service_secret_pkey PRIMARY KEY (name);
-
-ALTER TABLE ONLY public.spot_market_request
-    ADD CONSTRAINT spot_market_request_pkey PRIMARY KEY (id);
-
-ALTER TABLE ONLY public.spot_price
-    ADD CONSTRAINT spot_price_pkey PRIMARY KEY (facility_id, plan_id, since);
 
 ALTER TABLE ONLY public.ssh_key
     ADD CONSTRAINT ssh_key_pkey PRIMARY KEY (id);
@@ -1254,41 +992,13 @@ CREATE UNIQUE INDEX agent_work_open ON public.agent_work USING btree (machine_id
 
 CREATE UNIQUE INDEX asn_tenure_slot ON public.asn_tenure USING btree (owner, slot) WHERE upper_inf(during);
 
-CREATE INDEX audit_actor ON public.audit USING btree (actor, seq DESC);
-
-CREATE INDEX audit_at ON public.audit USING btree (at);
-
-CREATE INDEX audit_request ON public.audit USING btree (request);
-
-CREATE INDEX audit_subject ON public.audit USING btree (subject, seq DESC);
-
-CREATE INDEX batch_device_waiting ON public.batch_device USING btree (batch_id, place) WHERE (state = 'waiting'::text);
-
 CREATE UNIQUE INDEX bgp_config_now ON public.bgp_config USING btree (project_id) WHERE upper_inf(during);
 
 CREATE UNIQUE INDEX bgp_session_now ON public.bgp_session USING btree (id) WHERE upper_inf(during);
 
 CREATE UNIQUE INDEX bgp_session_of_device ON public.bgp_session USING btree (device_id, address_family) WHERE upper_inf(during);
 
-CREATE INDEX console_session_device ON public.console_session USING btree (device_id);
-
-CREATE INDEX console_session_machine ON public.console_session USING btree (machine_id, started_at);
-
-CREATE INDEX console_session_user ON public.console_session USING btree (user_id);
-
-CREATE UNIQUE INDEX console_session_writer ON public.console_session USING btree (machine_id) WHERE (writes AND (ended_at IS NULL));
-
-CREATE INDEX device_batch_of_project ON public.device_batch USING btree (project_id, created_at DESC) WHERE (deleted_at IS NULL);
-
 CREATE INDEX device_by_project ON public.device USING btree (project_id, created_at DESC) WHERE (deleted_at IS NULL);
-
-CREATE UNIQUE INDEX device_of_reservation ON public.device USING btree (reservation_id) WHERE ((reservation_id IS NOT NULL) AND (deleted_at IS NULL));
-
-CREATE INDEX device_of_spot_request ON public.device USING btree (spot_request_id) WHERE (spot_request_id IS NOT NULL);
-
-CREATE INDEX device_on_spot ON public.device USING btree (facility_id, plan_id) WHERE ((spot_price_max IS NOT NULL) AND (deleted_at IS NULL));
-
-CREATE INDEX device_to_terminate ON public.device USING btree (termination_time) WHERE ((termination_time IS NOT NULL) AND (deleted_at IS NULL));
 
 CREATE INDEX device_waiting ON public.device USING btree (facility_id, plan_id) WHERE (state = ANY (ARRAY['queued'::text, 'provisioning'::text]));
 
@@ -1300,41 +1010,9 @@ CREATE INDEX event_by_machine ON public.event USING btree (machine_id, seq DESC)
 
 CREATE INDEX event_by_project ON public.event USING btree (project_id, seq DESC);
 
-CREATE INDEX event_device_position ON public.event USING btree (device_id, "position");
-
-CREATE UNIQUE INDEX event_position ON public.event USING btree ("position");
-
-CREATE INDEX event_project_position ON public.event USING btree (project_id, "position");
-
-CREATE INDEX event_unnumbered ON public.event USING btree (seq) WHERE ("position" IS NULL);
-
-CREATE INDEX facility_event_latest ON public.facility_event USING btree (created_at DESC);
-
-CREATE INDEX facility_event_machine ON public.facility_event USING btree (machine_id, happened_at DESC);
-
 CREATE INDEX free_asn_oldest ON public.free_asn USING btree (pool_id, free_since);
 
 CREATE INDEX free_block_next ON public.free_block USING btree (prefix_id, masklen((block)::inet), free_since, block) WHERE (NOT tagged);
-
-CREATE INDEX hook_asks ON public.hook USING btree (name) WHERE (enabled AND (mode = 'ask'::text));
-
-CREATE INDEX hook_delivery_dead ON public.hook_delivery USING btree (hook_id, "position") WHERE (state = 'dead'::text);
-
-CREATE INDEX hook_delivery_latest ON public.hook_delivery USING btree (hook_id, attempted_at DESC);
-
-CREATE INDEX hook_due ON public.hook USING btree (next_at) WHERE (enabled AND (mode = 'tell'::text) AND (wanted > "position"));
-
-CREATE UNIQUE INDEX hook_name ON public.hook USING btree (name) WHERE ((organization_id IS NULL) AND (project_id IS NULL));
-
-CREATE INDEX hook_organization ON public.hook USING btree (organization_id) WHERE (organization_id IS NOT NULL);
-
-CREATE INDEX hook_project ON public.hook USING btree (project_id) WHERE (project_id IS NOT NULL);
-
-CREATE INDEX hook_question_due ON public.hook_question USING btree (next_at) WHERE (state = 'open'::text);
-
-CREATE INDEX hook_question_latest ON public.hook_question USING btree (hook_id, asked_at DESC);
-
-CREATE INDEX hook_question_machine ON public.hook_question USING btree (machine_id, asked_at DESC);
 
 CREATE INDEX image_install_of_release ON public.image_install USING btree (slug, release, started_at);
 
@@ -1344,7 +1022,11 @@ CREATE INDEX leaf_plan_of_leaf ON public.leaf_plan USING btree (leaf_id, planned
 
 CREATE INDEX leaf_port_booted ON public.leaf_port USING btree (booted_mac) WHERE (booted_mac IS NOT NULL);
 
-CREATE INDEX machine_in_pool ON public.machine USING btree (facility_id, plan_id, state_since) WHERE ((state = 'ready'::text) AND (reservation_id IS NULL));
+CREATE INDEX machine_in_pool ON public.machine USING btree (facility_id, plan_id, state_since) WHERE (state = 'ready'::text);
+
+CREATE UNIQUE INDEX machine_mac ON public.machine USING btree (mac) WHERE (state <> 'retired'::text);
+
+CREATE UNIQUE INDEX machine_name ON public.machine USING btree (name) WHERE (state <> 'retired'::text);
 
 CREATE UNIQUE INDEX native_install_open ON public.native_install USING btree (machine_id) WHERE (state = ANY (ARRAY['offered'::text, 'started'::text]));
 
@@ -1368,9 +1050,9 @@ CREATE INDEX project_by_organization ON public.project USING btree (organization
 
 CREATE INDEX ptr_by_address ON public.ptr USING gist (address inet_ops);
 
-CREATE UNIQUE INDEX reservation_holding_now ON public.reservation_holding USING btree (reservation_id) WHERE (until IS NULL);
+CREATE INDEX rma_by_machine ON public.rma USING btree (machine_id, opened_at DESC);
 
-CREATE INDEX reservation_holding_of_project ON public.reservation_holding USING btree (project_id, since);
+CREATE UNIQUE INDEX rma_open ON public.rma USING btree (machine_id) WHERE (closed_at IS NULL);
 
 CREATE UNIQUE INDEX rollout_one_per_slug ON public.rollout USING btree (slug) WHERE (state = 'running'::text);
 
@@ -1379,10 +1061,6 @@ CREATE INDEX run_by_subject ON public.run USING btree (subject, created_at DESC)
 CREATE INDEX run_due ON public.run USING btree (wake_at) WHERE (finished_at IS NULL);
 
 CREATE UNIQUE INDEX run_one_per_subject ON public.run USING btree (subject) WHERE (finished_at IS NULL);
-
-CREATE INDEX spot_market_request_of_project ON public.spot_market_request USING btree (project_id, created_at DESC);
-
-CREATE INDEX spot_market_request_open ON public.spot_market_request USING btree (created_at) WHERE (ended_at IS NULL);
 
 CREATE UNIQUE INDEX ssh_key_once ON public.ssh_key USING btree (COALESCE(user_id, project_id), fingerprint);
 
@@ -1419,29 +1097,17 @@ ALTER TABLE ONLY public.api_token
 ALTER TABLE ONLY public.asn_tenure
     ADD CONSTRAINT asn_tenure_pool FOREIGN KEY (pool_id, pool_first, pool_last) REFERENCES public.asn_pool(id, first, last);
 
-ALTER TABLE ONLY public.batch_device
-    ADD CONSTRAINT batch_device_batch_id_fkey FOREIGN KEY (batch_id) REFERENCES public.device_batch(id);
-
 ALTER TABLE ONLY public.bgp_config
     ADD CONSTRAINT bgp_config_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.project(id);
 
 ALTER TABLE ONLY public.bgp_session
     ADD CONSTRAINT bgp_session_device_id_fkey FOREIGN KEY (device_id) REFERENCES public.device(id);
 
-ALTER TABLE ONLY public.console_session
-    ADD CONSTRAINT console_session_device_id_fkey FOREIGN KEY (device_id) REFERENCES public.device(id) ON DELETE SET NULL;
+ALTER TABLE ONLY public.bmc_access
+    ADD CONSTRAINT bmc_access_facility_id_fkey FOREIGN KEY (facility_id) REFERENCES public.facility(id);
 
-ALTER TABLE ONLY public.console_session
-    ADD CONSTRAINT console_session_machine_id_fkey FOREIGN KEY (machine_id) REFERENCES public.machine(id) ON DELETE SET NULL;
-
-ALTER TABLE ONLY public.console_session
-    ADD CONSTRAINT console_session_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.user_account(id) ON DELETE SET NULL;
-
-ALTER TABLE ONLY public.device_batch
-    ADD CONSTRAINT device_batch_created_by_fkey FOREIGN KEY (created_by) REFERENCES public.user_account(id);
-
-ALTER TABLE ONLY public.device_batch
-    ADD CONSTRAINT device_batch_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.project(id);
+ALTER TABLE ONLY public.bmc_access
+    ADD CONSTRAINT bmc_access_port_id_fkey FOREIGN KEY (port_id) REFERENCES public.leaf_port(id);
 
 ALTER TABLE ONLY public.device
     ADD CONSTRAINT device_created_by_fkey FOREIGN KEY (created_by) REFERENCES public.user_account(id);
@@ -1458,20 +1124,11 @@ ALTER TABLE ONLY public.device
 ALTER TABLE ONLY public.device
     ADD CONSTRAINT device_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.project(id);
 
-ALTER TABLE ONLY public.device
-    ADD CONSTRAINT device_reservation_id_fkey FOREIGN KEY (reservation_id) REFERENCES public.hardware_reservation(id);
-
-ALTER TABLE ONLY public.device
-    ADD CONSTRAINT device_spot_request_id_fkey FOREIGN KEY (spot_request_id) REFERENCES public.spot_market_request(id);
-
 ALTER TABLE ONLY public.discovery
     ADD CONSTRAINT discovery_port_id_fkey FOREIGN KEY (port_id) REFERENCES public.leaf_port(id);
 
 ALTER TABLE ONLY public.erase_certificate
     ADD CONSTRAINT erase_certificate_machine_id_fkey FOREIGN KEY (machine_id) REFERENCES public.machine(id);
-
-ALTER TABLE ONLY public.facility_event
-    ADD CONSTRAINT facility_event_machine_id_fkey FOREIGN KEY (machine_id) REFERENCES public.machine(id) ON DELETE SET NULL;
 
 ALTER TABLE ONLY public.facility
     ADD CONSTRAINT facility_metro_id_fkey FOREIGN KEY (metro_id) REFERENCES public.metro(id);
@@ -1484,27 +1141,6 @@ ALTER TABLE ONLY public.free_block
 
 ALTER TABLE ONLY public.handover_rule
     ADD CONSTRAINT handover_rule_plan_id_fkey FOREIGN KEY (plan_id) REFERENCES public.plan(id);
-
-ALTER TABLE ONLY public.hardware_reservation
-    ADD CONSTRAINT hardware_reservation_machine_id_fkey FOREIGN KEY (machine_id) REFERENCES public.machine(id);
-
-ALTER TABLE ONLY public.hook_delivery
-    ADD CONSTRAINT hook_delivery_event_id_fkey FOREIGN KEY (event_id) REFERENCES public.event(id);
-
-ALTER TABLE ONLY public.hook_delivery
-    ADD CONSTRAINT hook_delivery_hook_id_fkey FOREIGN KEY (hook_id) REFERENCES public.hook(id) ON DELETE CASCADE;
-
-ALTER TABLE ONLY public.hook
-    ADD CONSTRAINT hook_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES public.organization(id);
-
-ALTER TABLE ONLY public.hook
-    ADD CONSTRAINT hook_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.project(id);
-
-ALTER TABLE ONLY public.hook_question
-    ADD CONSTRAINT hook_question_hook_id_fkey FOREIGN KEY (hook_id) REFERENCES public.hook(id) ON DELETE CASCADE;
-
-ALTER TABLE ONLY public.hook_question
-    ADD CONSTRAINT hook_question_machine_id_fkey FOREIGN KEY (machine_id) REFERENCES public.machine(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.image_install
     ADD CONSTRAINT image_install_device_id_fkey FOREIGN KEY (device_id) REFERENCES public.device(id);
@@ -1533,6 +1169,9 @@ ALTER TABLE ONLY public.leaf_port
 ALTER TABLE ONLY public.leaf_port
     ADD CONSTRAINT leaf_port_leaf_id_fkey FOREIGN KEY (leaf_id) REFERENCES public.leaf(id);
 
+ALTER TABLE ONLY public.leaf_port
+    ADD CONSTRAINT leaf_port_rack_id_fkey FOREIGN KEY (rack_id) REFERENCES public.rack(id);
+
 ALTER TABLE ONLY public.leaf
     ADD CONSTRAINT leaf_rack_id_fkey FOREIGN KEY (rack_id) REFERENCES public.rack(id);
 
@@ -1550,9 +1189,6 @@ ALTER TABLE ONLY public.machine
 
 ALTER TABLE ONLY public.machine
     ADD CONSTRAINT machine_rack_id_fkey FOREIGN KEY (rack_id) REFERENCES public.rack(id);
-
-ALTER TABLE ONLY public.machine
-    ADD CONSTRAINT machine_reservation_id_fkey FOREIGN KEY (reservation_id) REFERENCES public.hardware_reservation(id);
 
 ALTER TABLE ONLY public.native_install
     ADD CONSTRAINT native_install_machine_id_fkey FOREIGN KEY (machine_id) REFERENCES public.machine(id);
@@ -1599,11 +1235,8 @@ ALTER TABLE ONLY public.ptr
 ALTER TABLE ONLY public.rack
     ADD CONSTRAINT rack_facility_id_fkey FOREIGN KEY (facility_id) REFERENCES public.facility(id);
 
-ALTER TABLE ONLY public.reservation_holding
-    ADD CONSTRAINT reservation_holding_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.project(id);
-
-ALTER TABLE ONLY public.reservation_holding
-    ADD CONSTRAINT reservation_holding_reservation_id_fkey FOREIGN KEY (reservation_id) REFERENCES public.hardware_reservation(id);
+ALTER TABLE ONLY public.rma
+    ADD CONSTRAINT rma_machine_id_fkey FOREIGN KEY (machine_id) REFERENCES public.machine(id);
 
 ALTER TABLE ONLY public.rollout
     ADD CONSTRAINT rollout_slug_fkey FOREIGN KEY (slug) REFERENCES public.operating_system(slug);
@@ -1616,18 +1249,6 @@ ALTER TABLE ONLY public.route_withdrawal
 
 ALTER TABLE ONLY public.run_step
     ADD CONSTRAINT run_step_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.run(id);
-
-ALTER TABLE ONLY public.spot_market_request
-    ADD CONSTRAINT spot_market_request_created_by_fkey FOREIGN KEY (created_by) REFERENCES public.user_account(id);
-
-ALTER TABLE ONLY public.spot_market_request
-    ADD CONSTRAINT spot_market_request_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.project(id);
-
-ALTER TABLE ONLY public.spot_price
-    ADD CONSTRAINT spot_price_facility_id_fkey FOREIGN KEY (facility_id) REFERENCES public.facility(id);
-
-ALTER TABLE ONLY public.spot_price
-    ADD CONSTRAINT spot_price_plan_id_fkey FOREIGN KEY (plan_id) REFERENCES public.plan(id);
 
 ALTER TABLE ONLY public.ssh_key
     ADD CONSTRAINT ssh_key_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.project(id);

@@ -27,6 +27,7 @@ from service.admin import (
     offering_routes,
     order_routes,
     rack_routes,
+    newcomer_routes,
     release_routes,
     run_routes,
 )
@@ -111,6 +112,7 @@ ROUTES: tuple[Route, ...] = (
     *rack_routes.ROUTES,
     *run_routes.ROUTES,
     *admin_reservation_routes.ROUTES,
+    *newcomer_routes.ROUTES,
 )
 
 

@@ -49,6 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--database-url", help="a PostgreSQL of one's own instead of the embedded one")
     parser.add_argument("--log-level", default="warning", help="debug, info, warning or error (warning)")
     parser.add_argument("--qemu", type=int, default=0, help="machines that really boot, in QEMU (root)")
+    parser.add_argument("--strangers", type=int, default=0, help="light machines at free ports, not enrolled (0)")
+    parser.add_argument("--qemu-strangers", type=int, default=0, help="the same, in QEMU (root)")
     parser.add_argument("--firmware", choices=tuple(PLATFORMS), default="bios", help="of the virtual machines (bios)")
     parser.add_argument(
         "--disks",
@@ -100,6 +102,9 @@ def run_course(arguments: argparse.Namespace, course: Course) -> int:
         facility=arguments.facility,
         commit_s=arguments.commit_seconds,
         qemu=arguments.qemu,
+        strangers=arguments.strangers,
+        qemu_strangers=arguments.qemu_strangers,
+        welcome=arguments.strangers + arguments.qemu_strangers > 0,
         firmware=arguments.firmware,
         disks=arguments.disks,
     )
@@ -115,7 +120,7 @@ def _run(arguments: argparse.Namespace, asked: LabSettings, course: Course) -> i
     with state_folder(arguments.state_dir) as state:
         api_sockets = [listening("127.0.0.1", arguments.api_port)]
         api_port, url, level = api_sockets[0].getsockname()[1], arguments.database_url, arguments.log_level
-        if asked.qemu:
+        if asked.virtual:
             # The API's socket stays outside; everything that is opened from here on is inside, a second one included.
             outside = Outside()
             enter_private_namespace()

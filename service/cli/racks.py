@@ -65,6 +65,8 @@ DISCOVERED: list[Column] = [
     ("DISKS", lambda one: [f"{size / 1e9:.0f} GB" for size in one["disks_bytes"]]),
     ("FOUND", "first_seen_at"),
     ("SEEN", "seen_at"),
+    ("STATE", "state"),
+    ("REASON", "reason"),
 ]
 MISPLACED: list[Column] = [
     ("LEAF", "leaf"),

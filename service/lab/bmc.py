@@ -72,6 +72,8 @@ class VirtualBmc:
                 web.get("/redfish/v1/", self._root),
                 web.get(_SYSTEMS, self._systems),
                 web.get(_SYSTEMS + "/{name}", self._system),
+                web.get(_SYSTEMS + "/{name}/EthernetInterfaces", self._cards),
+                web.get(_SYSTEMS + "/{name}/EthernetInterfaces/1", self._card),
                 web.patch(_SYSTEMS + "/{name}", self._patch),
                 web.post(_SYSTEMS + "/{name}/Actions/ComputerSystem.Reset", self._reset),
             ]
@@ -157,6 +159,33 @@ class VirtualBmc:
         body = _shown(bmc)
         return web.json_response(body, headers={"ETag": _etag(body)})
 
+    async def _cards(self, request: web.Request) -> web.Response:
+        path = f"{_SYSTEMS}/{request.match_info['name']}/EthernetInterfaces"
+        return web.json_response(
+            {
+                "@odata.id": path,
+                "@odata.type": "#EthernetInterfaceCollection.EthernetInterfaceCollection",
+                "Name": "Ethernet Interface Collection",
+                "Members@odata.count": 1,
+                "Members": [{"@odata.id": f"{path}/1"}],
+            }
+        )
+
+    async def _card(self, request: web.Request) -> web.Response:
+        bmc = self._bmcs.get(request.match_info["name"])
+        if bmc is None:
+            return _error(404, "Base.1.0.ResourceMissingAtURI")
+        return web.json_response(
+            {
+                "@odata.id": request.path,
+                "@odata.type": "#EthernetInterface.v1_4_0.EthernetInterface",
+                "Id": "1",
+                "Name": "Ethernet Interface",
+                "MACAddress": bmc.target.mac,
+                "PermanentMACAddress": bmc.target.mac,
+            }
+        )
+
     async def _patch(self, request: web.Request) -> web.Response:
         bmc = self._bmcs.get(request.match_info["name"])
         if bmc is None:
@@ -213,6 +242,7 @@ def _shown(bmc: _Bmc) -> dict[str, Any]:
         "@odata.type": "#ComputerSystem.v1_10_0.ComputerSystem",
         "Id": bmc.target.name,
         "Name": bmc.target.name,
+        "EthernetInterfaces": {"@odata.id": f"{path}/EthernetInterfaces"},
         "PowerState": bmc.faults.shows_power or ("On" if bmc.target.powered else "Off"),
         "Boot": {
             "BootSourceOverrideEnabled": bmc.enabled,

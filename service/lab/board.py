@@ -95,6 +95,7 @@ class Faults:
         self.dirty_disk = ""  # what an erase fails with; empty: it does not
         self.dead_ways: set[Handover | Literal["disk"]] = set()  # ways into the installed system that end nowhere
         self.memory_errors = 0  # MiB that lose what is written, as a burn-in finds them
+        self.hears: tuple[str, str] | None = None  # leaf and port that it hears by LLDP; None: those of its cable
         self.mute_images: set[str] = set()  # hashes of images whose systems never phone home
         self.strange_images: set[str] = set()  # and of those whose systems show a host key of their own making
 

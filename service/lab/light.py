@@ -47,6 +47,11 @@ class LightMachine:
         self._life: asyncio.Task[None] | None = None
 
     @property
+    def mac(self) -> str:
+        """The address of its card."""
+        return self._board.nic.mac
+
+    @property
     def powered(self) -> bool:
         """True while the machine is on."""
         return self._life is not None

@@ -371,7 +371,7 @@ def _check(status: int) -> None:
 
 def inventory(board: Board) -> dict[str, Any]:
     """What the agent of a real machine would find, in the same form (`images.agent.inventory`)."""
-    port = board.nic.port
+    leaf, port = board.faults.hears or (board.nic.port.leaf, board.nic.port.name)
     return {
         "system": {"sys_vendor": "Roundhouse", "product_name": "light", "product_serial": board.name},
         "firmware": "bios" if board.settings.arch == "bios" else "uefi",
@@ -392,5 +392,5 @@ def inventory(board: Board) -> dict[str, Any]:
                 "driver": "light",
             }
         ],
-        "lldp": [{"nic": "eth0", "mac": board.nic.mac, "system": port.leaf, "port": port.name}],
+        "lldp": [{"nic": "eth0", "mac": board.nic.mac, "system": leaf, "port": port}],
     }

@@ -18,6 +18,10 @@ class PowerTarget(Protocol):
     name: str
 
     @property
+    def mac(self) -> str:
+        """The address of its network card, which its BMC tells, too."""
+
+    @property
     def powered(self) -> bool:
         """True while the machine is on."""
 

@@ -156,6 +156,11 @@ class QemuMachine:
         self._lock = asyncio.Lock()
 
     @property
+    def mac(self) -> str:
+        """The address of its card."""
+        return self.nic.mac
+
+    @property
     def powered(self) -> bool:
         """True while the machine is on."""
         return self._watch is not None and not self._watch.done()

@@ -16,6 +16,7 @@ from service.lab.bmc import Credentials, VirtualBmc
 from service.lab.board import LightSettings
 from service.lab.leaf import Plug, VirtualLeaf
 from service.lab.light import LightMachine
+from service.lab.neighbour import serve_lldp
 from service.lab.netns import DataPlane, create_tap
 from service.lab.parts import LeafPort, Nic, PowerTarget
 from service.lab.qemu import PLATFORMS, DiskSpec, Firmware, Platform, QemuMachine
@@ -86,6 +87,8 @@ class RackSettings:
     commit_s: float = 0.0
     light: LightSettings = field(default_factory=LightSettings)
     qemu: int = 0
+    strangers: int = 0  # light machines that nobody has enrolled
+    qemu_strangers: int = 0  # and virtual ones
     firmware: Firmware = "bios"
     disks: Path = Path("disks")  # of the virtual machines
     disk_specs: tuple[DiskSpec, ...] = (DiskSpec(),)  # of each virtual machine
@@ -104,7 +107,7 @@ class Rack:
     """A rack that runs while the block runs."""
 
     def __init__(self, settings: RackSettings) -> None:
-        count = settings.machines + settings.qemu
+        count = settings.machines + settings.qemu + settings.strangers + settings.qemu_strangers
         if count > settings.leaves * PORTS_PER_LEAF:
             raise TooManyMachines(
                 f"{count} machines need {-(-count // PORTS_PER_LEAF)} leaves of "
@@ -114,6 +117,7 @@ class Rack:
         self.leaves: dict[str, VirtualLeaf] = {}
         self.machines: dict[str, LightMachine] = {}
         self.virtual: dict[str, QemuMachine] = {}
+        self.strange: dict[str, tuple[str, str]] = {}  # by name: leaf and port of machines that nobody has enrolled
         self._credentials = Credentials("admin", secrets.token_urlsafe(12))
         self._leaf_password = secrets.token_urlsafe(12)
         self.bmc = VirtualBmc([], "127.0.0.1", 0, self._credentials)
@@ -138,6 +142,12 @@ class Rack:
             self._add_light(number)
         for number in range(self.settings.machines, self.settings.machines + self.settings.qemu):
             await self._add_qemu(number)
+        first = self.settings.machines + self.settings.qemu
+        for number in range(first, first + self.settings.strangers):
+            self._unplan(self._add_light(number))
+        first += self.settings.strangers
+        for number in range(first, first + self.settings.qemu_strangers):
+            self._unplan(await self._add_qemu(number))
         return self
 
     async def __aexit__(
@@ -167,14 +177,25 @@ class Rack:
         first, second = self.machines[one], self.machines[other]
         first.nic, second.nic = Nic(first.nic.mac, second.nic.port), Nic(second.nic.mac, first.nic.port)
 
-    def _add_light(self, number: int) -> None:
+    def _unplan(self, name: str) -> None:
+        """Say nothing of a machine in the inventory, but that its port is free."""
+        leaf, port, _ = self._cabling.pop(name)
+        self.strange[name] = (leaf, port.name)
+
+    def bmc_access(self) -> dict[str, Any]:
+        """What an operator says of the BMCs of this rack's facility."""
+        told = {"username": self._credentials.username, "password": self._credentials.password}
+        return {"facility": self.settings.facility, "url": self.bmc.url, **told}
+
+    def _add_light(self, number: int) -> str:
         name, mac, port = f"m{number + 1:04}", mac_of(number + 1), self.free_port(number)
         machine = LightMachine(name, Nic(mac, port), self.settings.light)
         self.machines[name] = machine
         self.bmc.add(machine)
         self.cable(name, port, mac)
+        return name
 
-    async def _add_qemu(self, number: int) -> None:
+    async def _add_qemu(self, number: int) -> str:
         """A virtual machine on a tap that stands for the leaf's port: relay, router advertisements, addresses."""
         name, mac, port, tap = f"q{number + 1:04}", mac_of(number + 1), self.free_port(number), f"tap{number}"
         create_tap(tap)
@@ -184,6 +205,7 @@ class Rack:
             serve_tap_relay(port, tap, server_port=light.dhcp_port, relay_port=light.relay_port)
         )
         await self._stack.enter_async_context(serve_router_advert(tap, partial(advert_of, port)))
+        await self._stack.enter_async_context(serve_lldp(port, tap))
         machine = QemuMachine(
             *(name, Nic(mac, port), tap, self.settings.disks / f"{name}.img", self.settings.firmware),
             disks=self.settings.disk_specs,
@@ -191,6 +213,7 @@ class Rack:
         self.virtual[name] = machine
         self.bmc.add(machine)
         self.cable(name, port, mac)
+        return name
 
     def cable(self, name: str, port: LeafPort, mac: str) -> None:
         """Write down where a machine is plugged in, for the inventory."""
@@ -231,4 +254,5 @@ class Rack:
                 }
                 for name, (leaf, port, mac) in self._cabling.items()
             ],
+            "free_ports": [{"leaf": leaf, "ports": [port]} for leaf, port in self.strange.values()],
         }

@@ -28,6 +28,7 @@ SERVICE_ADDRESS = "10.255.255.1"  # of the service, in a network namespace of it
 
 _READY_LIMIT_S = 300.0
 _IMAGE_BYTES = 1 << 20
+_BURN_IN_S = 20  # nothing here is new
 
 
 class RackNotReady(RuntimeError):
@@ -47,9 +48,18 @@ class LabSettings:
     light: LightSettings = field(default_factory=LightSettings)  # its delays; the ports are the service's
     workflows: Mapping[str, Workflow] = field(default_factory=lambda: WORKFLOWS)
     qemu: int = 0
+    strangers: int = 0  # light machines at free ports, which nobody has enrolled
+    qemu_strangers: int = 0  # and virtual ones
     firmware: Firmware = "bios"
     upstream: OpenUpstream = aiohttp.TCPConnector  # how package mirrors are reached
     disks: tuple[DiskSpec, ...] = (DiskSpec(),)  # of each virtual machine
+    # Whether the strangers are switched on when the others are in the pool, and told of to the service.
+    welcome: bool = False
+
+    @property
+    def virtual(self) -> int:
+        """How many machines really boot."""
+        return self.qemu + self.qemu_strangers
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +119,7 @@ def namespace_settings(
         boot_host=SERVICE_ADDRESS,
         boot_port=8080,
         cool_down_s=5,
+        newcomer_burn_in_s=_BURN_IN_S,
         log_level=log_level,
     )
 
@@ -120,6 +131,7 @@ def lab_settings(state: Path, *, api_port: int, database_url: str | None, log_le
         database_url=database_url,
         api_port=api_port,
         boot_port=0,
+        newcomer_burn_in_s=_BURN_IN_S,
         dhcp_port=free_port(socket.SOCK_DGRAM),
         dhcp_relay_port=free_port(socket.SOCK_DGRAM),
         tftp_port=free_port(socket.SOCK_DGRAM),
@@ -148,6 +160,24 @@ async def enrol_rack(api: str, token: str, rack: Rack) -> None:
     ):
         if answer.status != 200:
             raise RackNotReady(f"the inventory was refused: {answer.status} {await answer.text()}")
+
+
+async def welcome_strangers(api: str, token: str, rack: Rack) -> None:
+    """Say what the rack's plan is made of and where its BMCs are, and switch on what nobody has enrolled.
+
+    Without an enrolled machine to go by, the first stranger waits for somebody to say which plan it is. Raises
+    RackNotReady.
+    """
+    calls = [("PUT", "/bmc-access", rack.bmc_access())]
+    if enrolled := [name for name in (*rack.machines, *rack.virtual) if name not in rack.strange]:
+        calls.append(("PATCH", f"/plans/{rack.settings.plan}/hardware", {"like": enrolled[0]}))
+    async with aiohttp.ClientSession(headers={"X-Auth-Token": token}) as session:
+        for method, path, body in calls:
+            async with session.request(method, f"{api}/admin/v1{path}", json=body) as answer:
+                if answer.status != 200:
+                    raise RackNotReady(f"{path} was refused: {answer.status} {await answer.text()}")
+    for name in rack.strange:
+        await (rack.machines.get(name) or rack.virtual[name]).power_on("none")
 
 
 async def pooled(running: Service, machines: int, *, show: bool = False) -> None:
@@ -181,7 +211,7 @@ async def running_lab(
     async with service(
         settings, database_url, api_sockets=api_sockets, workflows=asked.workflows, upstream=asked.upstream
     ) as running:
-        if not asked.qemu:
+        if not asked.virtual:
             image_slugs = [entry.slug for entry in running.parts.catalogue if entry.engine == "image"]
             publish_light_images(running.parts.images.root, image_slugs, image_bytes=asked.image_bytes)
         rack_settings = RackSettings(
@@ -191,8 +221,10 @@ async def running_lab(
             facility=asked.facility,
             commit_s=asked.commit_s,
             light=light_settings(settings, asked.light),
-            addresses=NAMESPACE_PLAN if asked.qemu else LOOPBACK_PLAN,
+            addresses=NAMESPACE_PLAN if asked.virtual else LOOPBACK_PLAN,
             qemu=asked.qemu,
+            strangers=asked.strangers,
+            qemu_strangers=asked.qemu_strangers,
             firmware=asked.firmware,
             disks=settings.state_dir / "disks",
             disk_specs=asked.disks,
@@ -201,5 +233,7 @@ async def running_lab(
             api = f"http://127.0.0.1:{running.api_port}"
             await enrol_rack(api, token, rack)
             await pooled(running, asked.machines + asked.qemu, show=True)
+            if asked.welcome:
+                await welcome_strangers(api, token, rack)
             project = await running.db.fetchval("SELECT id::text FROM project ORDER BY created_at LIMIT 1")
             yield Lab(running, rack, api, token, project)

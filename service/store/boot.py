@@ -44,6 +44,9 @@ class Discovery:
     inventory: dict[str, Any]
     first_seen_at: datetime
     seen_at: datetime
+    state: str  # "waiting" while it is looked at, "quarantined" with a reason when something spoke against it
+    reason: str | None
+    state_since: datetime
 
     # What a stranger tells of itself may have any form: whatever is not as it should be is left out.
 

@@ -36,7 +36,7 @@ FROM unnest($1::uuid[], $2::text[]) AS given (id, mac)
 JOIN leaf_port AS o ON o.id = given.id
 JOIN leaf AS l ON l.id = o.leaf_id
 LEFT JOIN machine AS m ON m.port_id = o.id
-LEFT JOIN machine AS h ON h.mac = given.mac::macaddr
+LEFT JOIN machine AS h ON h.mac = given.mac::macaddr AND h.state <> 'retired'
 LEFT JOIN leaf_port AS hp ON hp.id = h.port_id
 LEFT JOIN leaf AS hl ON hl.id = hp.leaf_id
 WHERE CASE WHEN m.id IS NULL THEN h.id IS NOT NULL ELSE given.mac::macaddr <> m.mac END
@@ -77,10 +77,8 @@ RETURNING id
 -- name: discovered
 INSERT INTO discovery (port_id, mac, inventory, session, token, first_seen_at, seen_at)
 VALUES ($1, $2::text::macaddr, $3, $4, $5, $6, $6)
-ON CONFLICT (port_id) DO UPDATE
-SET mac = excluded.mac, inventory = excluded.inventory, session = excluded.session, token = excluded.token,
-    seen_at = excluded.seen_at,
-    first_seen_at = CASE WHEN discovery.mac = excluded.mac THEN discovery.first_seen_at ELSE excluded.seen_at END
+ON CONFLICT (port_id, mac) DO UPDATE
+SET inventory = excluded.inventory, session = excluded.session, token = excluded.token, seen_at = excluded.seen_at
 RETURNING first_seen_at = $6 AS news
 
 -- name: discovery_session
@@ -89,16 +87,20 @@ UPDATE discovery SET seen_at = $3 WHERE port_id = $1 AND session = $2 RETURNING 
 -- name: forget_discovery
 WITH gone AS (
     DELETE FROM discovery WHERE port_id = $1 RETURNING port_id
+), ports AS (
+    SELECT DISTINCT port_id FROM gone
 )
-SELECT pg_notify('roundhouse', 'port:' || port_id) FROM gone
+SELECT pg_notify('roundhouse', 'port:' || port_id) FROM ports
 
 -- name: discoveries
-SELECT l.name AS leaf, o.name AS port, f.code AS facility, c.mac::text AS mac, c.inventory, c.first_seen_at, c.seen_at
+SELECT l.name AS leaf, o.name AS port, f.code AS facility, c.mac::text AS mac, c.inventory, c.first_seen_at, c.seen_at,
+       c.state, coalesce(c.reason, r.reason) AS reason, c.state_since
 FROM discovery AS c
 JOIN leaf_port AS o ON o.id = c.port_id
 JOIN leaf AS l ON l.id = o.leaf_id
 JOIN facility AS f ON f.id = l.facility_id
-ORDER BY f.code, l.name, length(o.name), o.name
+LEFT JOIN run AS r ON r.subject = c.port_id AND r.finished_at IS NULL
+ORDER BY f.code, l.name, length(o.name), o.name, c.first_seen_at
 
 -- name: boot_node_heard
 INSERT INTO boot_node (id, host, pid, address, started_at, seen_at, ports, loaded_at, counters)
@@ -120,7 +122,7 @@ ORDER BY host, address, started_at
 UPDATE agent_session SET ended_at = $3 WHERE machine_id = $1 AND id <> $2 AND ended_at IS NULL
 
 -- name: discovery_inventory
-UPDATE discovery SET inventory = inventory || $2 WHERE port_id = $1
+UPDATE discovery SET inventory = inventory || $3 WHERE port_id = $1 AND session = $2
 
 -- name: inventory_locked
 SELECT inventory FROM machine WHERE id = $1 FOR NO KEY UPDATE

@@ -19,7 +19,7 @@ RETURNING id
 INSERT INTO machine (facility_id, plan_id, port_id, name, mac, arch, bmc_url, bmc_username, bmc_secret, secure_boot)
 SELECT f.id, p.id, $3, $4, $5::text::macaddr, $6, $7, $8, $9, $10
 FROM facility AS f, plan AS p WHERE f.code = $1 AND (p.slug = $2 OR $2 = ANY(p.aliases))
-ON CONFLICT (name) DO UPDATE SET bmc_url = excluded.bmc_url, bmc_username = excluded.bmc_username,
+ON CONFLICT (name) WHERE state <> 'retired' DO UPDATE SET bmc_url = excluded.bmc_url, bmc_username = excluded.bmc_username,
                                  bmc_secret = excluded.bmc_secret, mac = excluded.mac,
                                  secure_boot = excluded.secure_boot
 RETURNING id, state

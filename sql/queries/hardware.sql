@@ -163,7 +163,7 @@ SELECT (data->>'device')::uuid FROM run
 WHERE subject = $1 AND workflow IN ('prepare', 'burn_in', 'firmware') ORDER BY created_at DESC LIMIT 1
 
 -- name: machine_named
-SELECT id FROM machine WHERE name = $1 OR id::text = $1
+SELECT id FROM machine WHERE (name = $1 OR id::text = $1) AND state <> 'retired'
 
 -- name: begin_rescue
 UPDATE machine SET rescue = true WHERE id = $1

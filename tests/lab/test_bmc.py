@@ -23,6 +23,10 @@ class Machine:
         self._powered = False
 
     @property
+    def mac(self) -> str:
+        return "02:52:48:00:00:01"
+
+    @property
     def powered(self) -> bool:
         return self._powered
 
