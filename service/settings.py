@@ -73,6 +73,7 @@ class Settings:
     newcomer_hear_s: int = 180  # for a machine at a free port to tell all of itself; most switches speak LLDP each 30 s
     newcomer_limit_s: int = 900  # for all that leads to its enrolment
     newcomer_burn_in_s: int = 600  # it is burnt in for so long before it is erased; 0: not
+    newcomer_burn_in_parts: str = "cpu,memory,disk,network"
     # What it is called: the first of the schemes, divided by |, whose fields are all known, of {facility}, {rack},
     # {unit}, {leaf}, {port} and {serial}.
     machine_names: str = "{facility}-{rack}-{unit}|{leaf}-{port}"

@@ -174,6 +174,36 @@ CREATE TABLE public.asn_tenure (
     CONSTRAINT asn_tenure_in_pool CHECK (((asn >= pool_first) AND (asn <= pool_last)))
 );
 
+CREATE TABLE public.audit (
+    seq bigint NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    actor text NOT NULL,
+    email text,
+    token_id uuid,
+    source text,
+    method text NOT NULL,
+    path text NOT NULL,
+    request uuid NOT NULL,
+    kind text NOT NULL,
+    subject text,
+    name text,
+    action text NOT NULL,
+    before jsonb,
+    after jsonb,
+    status integer,
+    CONSTRAINT audit_action_check CHECK ((action = ANY (ARRAY['insert'::text, 'update'::text, 'delete'::text, 'request'::text]))),
+    CONSTRAINT audit_check CHECK (((action = 'request'::text) = (status IS NOT NULL)))
+);
+
+ALTER TABLE public.audit ALTER COLUMN seq ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.audit_seq_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE public.bgp_config (
     version bigint NOT NULL,
     id uuid NOT NULL,
@@ -368,7 +398,10 @@ CREATE TABLE public.machine (
     rescue boolean DEFAULT false NOT NULL,
     rack_id uuid,
     rack_unit integer,
+    bmc_fingerprint text,
+    bmc_secret_next bytea,
     leaving text,
+    CONSTRAINT machine_bmc_fingerprint_check CHECK ((bmc_fingerprint ~ '^[0-9a-f]{64}$'::text)),
     CONSTRAINT machine_has_port CHECK (((port_id IS NOT NULL) OR (state = 'retired'::text))),
     CONSTRAINT machine_place CHECK (((rack_unit IS NULL) OR ((rack_id IS NOT NULL) AND ((rack_unit >= 1) AND (rack_unit <= 100)))))
 );
@@ -788,6 +821,9 @@ ALTER TABLE ONLY public.asn_tenure
 ALTER TABLE ONLY public.asn_tenure
     ADD CONSTRAINT asn_tenure_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.audit
+    ADD CONSTRAINT audit_pkey PRIMARY KEY (seq);
+
 ALTER TABLE ONLY public.bgp_config
     ADD CONSTRAINT bgp_config_pkey PRIMARY KEY (version);
 
@@ -991,6 +1027,14 @@ CREATE INDEX agent_work_machine ON public.agent_work USING btree (machine_id, cr
 CREATE UNIQUE INDEX agent_work_open ON public.agent_work USING btree (machine_id) WHERE (state = ANY (ARRAY['offered'::text, 'taken'::text]));
 
 CREATE UNIQUE INDEX asn_tenure_slot ON public.asn_tenure USING btree (owner, slot) WHERE upper_inf(during);
+
+CREATE INDEX audit_actor ON public.audit USING btree (actor, seq DESC);
+
+CREATE INDEX audit_at ON public.audit USING btree (at);
+
+CREATE INDEX audit_request ON public.audit USING btree (request);
+
+CREATE INDEX audit_subject ON public.audit USING btree (subject, seq DESC);
 
 CREATE UNIQUE INDEX bgp_config_now ON public.bgp_config USING btree (project_id) WHERE upper_inf(during);
 

@@ -7,24 +7,28 @@ prepared. Nothing is changed when any part of it is refused.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal
 from uuid import UUID
 
+from pgqueuer.queries import Queries
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from ipam.errors import NoPrefix
-from ipam.ledger import take
+from ipam.ledger import Want, no_block, take_all
 from ipam.prefixes import ROLES, add_prefix, add_vrf, prefixes_for
 from service.leaves.fabric import FabricEntry
 from service.parts import Parts
 from service.secrets import seal
 from service.store.rows import Connection
-from service.workflows.burn_in import PARTS, start_burn_in
-from service.workflows.prepare import start_prepare
+from service.store.runs import hint
+from service.workflows.burn_in import BURN_IN, PARTS
+from service.workflows.prepare import PREPARE
 from sql.loader import Q
 
 _MAC = r"^[0-9a-f]{2}(:[0-9a-f]{2}){5}$"
+_RACK = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 _PORT = r"^(xe|et|ge)-\d+/\d+/\d+(:\d+)?$"
 
 
@@ -47,7 +51,20 @@ class PrefixEntry(_Model):
     block_length: int
 
 
-class LeafEntry(_Model):
+class Placed(_Model):
+    """Where something stands: a rack, which is made where it is not there, and the lowest unit that it takes."""
+
+    rack: Annotated[str, Field(pattern=_RACK)] | None = None
+    unit: Annotated[int, Field(ge=1, le=100)] | None = None
+
+    @model_validator(mode="after")
+    def _unit_of_rack(self) -> Placed:
+        if self.unit is not None and self.rack is None:
+            raise ValueError("unit: a unit needs a rack")
+        return self
+
+
+class LeafEntry(Placed):
     """A leaf: where its NETCONF listens, the host key that it must show, and who we are there: by an OpenSSH private
     key without a passphrase, or by a password. Without a `fabric`, what joins it to the rest is not ours."""
 
@@ -67,8 +84,9 @@ class LeafEntry(_Model):
         return self
 
 
-class MachineEntry(_Model):
-    """A machine: its BMC, its network card and the leaf port that its cable ends in."""
+class MachineEntry(Placed):
+    """A machine: its BMC, its network card and the leaf port that its cable ends in. One that is there already keeps
+    the BMC's password where none is given."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$")]
     plan: str
@@ -79,8 +97,18 @@ class MachineEntry(_Model):
     port: Annotated[str, Field(pattern=_PORT)]
     bmc_url: str
     bmc_username: str
-    bmc_password: str
+    bmc_password: str | None = None
     burn_in_minutes: Annotated[int, Field(ge=0, le=1200)] = 0  # before it comes to the pool for the first time; 0: not
+
+
+class PortEntry(Placed):
+    """A port at which a machine may be found that nobody has enrolled yet, where that stands, and its BMC if known."""
+
+    leaf: str
+    port: Annotated[str, Field(pattern=_PORT)]
+    bmc_url: str | None = None
+    bmc_username: str = ""
+    bmc_password: str | None = None
 
 
 class FreePortsEntry(_Model):
@@ -98,6 +126,7 @@ class Inventory(_Model):
     leaves: list[LeafEntry] = []
     machines: list[MachineEntry] = []
     free_ports: list[FreePortsEntry] = []
+    ports: list[PortEntry] = []  # free ones, too, with more to say of each
 
 
 class EnrolmentRefused(ValueError):
@@ -114,66 +143,158 @@ async def enrol(conn: Connection, inventory: Inventory, parts: Parts, *, by: str
         # An anycast block leads to machines of all facilities.
         facility = None if prefix.role == "anycast" else inventory.facility
         await add_prefix(conn, vrf, prefix.cidr, prefix.role, block_length=prefix.block_length, facility=facility)
+    free = [PortEntry(leaf=entry.leaf, port=port) for entry in inventory.free_ports for port in entry.ports]
+    free += inventory.ports
+    racks = await _racks(conn, inventory.facility, [*inventory.leaves, *inventory.machines, *free])
     for leaf in inventory.leaves:
-        secret = seal(parts.key, leaf.password)
-        key = seal(parts.key, leaf.private_key) if leaf.private_key else None
-        fabric = None if leaf.fabric is None else leaf.fabric.model_dump(mode="json")
-        row = (inventory.facility, leaf.name, leaf.host, leaf.port, leaf.username, secret, leaf.host_key, key, fabric)
-        if await conn.fetchval(Q["enrol_leaf"], *row) is None:
-            raise EnrolmentRefused(f"facility {inventory.facility!r} does not exist")
-    for machine in inventory.machines:
-        await _enrol_machine(conn, inventory.facility, machine, parts, by=by)
-    for free in inventory.free_ports:
-        for port in free.ports:
-            where = {"leaf": free.leaf, "port": port, "machine": "", "mac": ""}
-            await _enrol_port(conn, inventory.facility, where, parts, by=by)
+        await _enrol_leaf(conn, inventory.facility, leaf, racks, parts)
+    ports = await _enrol_ports(conn, inventory.facility, inventory.machines, free, parts, by=by)
+    await _say_where(conn, inventory.facility, free, ports, racks, parts)
+    await _enrol_machines(conn, inventory.facility, inventory.machines, ports, racks, parts)
     await conn.execute(Q["notify"], "leaves")
     return {
         "prefixes": len(inventory.prefixes),
         "leaves": len(inventory.leaves),
         "machines": len(inventory.machines),
-        "free_ports": sum(len(free.ports) for free in inventory.free_ports),
+        "free_ports": len(free),
     }
 
 
-async def _enrol_port(conn: Connection, facility: str, where: dict[str, str], parts: Parts, *, by: str) -> UUID:
-    """The port with its boot links: of IPv4, and of IPv6 where the facility has room for such."""
-    port_id = await conn.fetchval(Q["enrol_port"], where["leaf"], where["port"])
-    if port_id is None:
-        who = f"machine {where['machine']}" if where["machine"] else f"port {where['port']}"
-        raise EnrolmentRefused(f"{who}: leaf {where['leaf']!r} does not exist")
-    now = parts.clock.now()
-    await take(conn, await prefixes_for(conn, "boot", facility), port_id, "boot", now=now, by=by, note=where)
+Ports = dict[tuple[str, str], UUID]  # by leaf and name
+Racks = dict[str, UUID]  # of one facility
+
+
+async def _racks(conn: Connection, facility: str, placed: Sequence[Placed]) -> Racks:
+    """The racks that are named, all of which are there from now on."""
+    names = sorted({one.rack for one in placed if one.rack is not None})
+    rows = await conn.fetch(Q["enrol_racks"], facility, names) if names else []
+    if names and not rows:
+        raise EnrolmentRefused(f"facility {facility!r} does not exist")
+    return {row["name"]: row["id"] for row in rows}
+
+
+async def _enrol_leaf(conn: Connection, facility: str, leaf: LeafEntry, racks: Racks, parts: Parts) -> None:
+    known = not leaf.password and not leaf.private_key
+    secret = None if known else seal(parts.key, leaf.password)
+    key = seal(parts.key, leaf.private_key) if leaf.private_key else None
+    fabric = None if leaf.fabric is None else leaf.fabric.model_dump(mode="json")
+    row = (facility, leaf.name, leaf.host, leaf.port, leaf.username, secret, leaf.host_key, key, fabric)
+    place = (None if leaf.rack is None else racks[leaf.rack], leaf.unit)
+    if await conn.fetchval(Q["enrol_leaf"], *row, *place) is None:
+        raise EnrolmentRefused(f"facility {facility!r} does not exist")
+
+
+async def _enrol_ports(
+    conn: Connection,
+    facility: str,
+    machines: Sequence[MachineEntry],
+    free: Sequence[PortEntry],
+    parts: Parts,
+    *,
+    by: str,
+) -> Ports:
+    """The ports with their boot links: of IPv4, and of IPv6 where the facility has room for such."""
+    notes = {(one.leaf, one.port): {"machine": "", "mac": ""} for one in free}
+    notes |= {(one.leaf, one.port): {"machine": one.name, "mac": one.mac} for one in machines}
+    leaves, names = [leaf for leaf, _ in notes], [name for _, name in notes]
+    await conn.execute(Q["enrol_ports"], facility, leaves, names)
+    rows = await conn.fetch(Q["enrolled_ports"], facility, leaves, names)
+    ports = {(row["leaf"], row["port"]): row["id"] for row in rows}
+    for at, note in notes.items():
+        if at not in ports:
+            who = f"machine {note['machine']}" if note["machine"] else f"port {at[1]}"
+            raise EnrolmentRefused(f"{who}: leaf {at[0]!r} does not exist in {facility}")
+    await _links(conn, facility, "boot", ports, notes, parts, by=by)
     with contextlib.suppress(NoPrefix):  # few facilities boot by IPv6
-        await take(conn, await prefixes_for(conn, "boot6", facility), port_id, "boot6", now=now, by=by, note=where)
-    return cast(UUID, port_id)
+        await _links(conn, facility, "boot6", ports, notes, parts, by=by)
+    return ports
 
 
-async def _enrol_machine(conn: Connection, facility: str, machine: MachineEntry, parts: Parts, *, by: str) -> None:
+async def _links(
+    conn: Connection,
+    facility: str,
+    slot: str,
+    ports: Ports,
+    notes: dict[tuple[str, str], dict[str, str]],
+    parts: Parts,
+    *,
+    by: str,
+) -> None:
+    if not ports:
+        return
     now = parts.clock.now()
-    where = {"machine": machine.name, "leaf": machine.leaf, "port": machine.port, "mac": machine.mac}
-    port_id = await _enrol_port(conn, facility, where, parts, by=by)
-    row = await conn.fetchrow(
-        Q["enrol_machine"],
+    prefixes = await prefixes_for(conn, slot, facility)
+    wants = [
+        Want(owner=ports[at], slot=slot, by=by, note={**note, "leaf": at[0], "port": at[1]})
+        for at, note in notes.items()
+    ]
+    found = await take_all(conn, prefixes, wants, now=now, cool_down=timedelta(0))
+    if None in found:
+        raise await no_block(conn, prefixes, slot, now=now, cool_down=timedelta(0), length=None)
+
+
+async def _say_where(
+    conn: Connection, facility: str, free: Sequence[PortEntry], ports: Ports, racks: Racks, parts: Parts
+) -> None:
+    """What is known of whatever comes to the free ports."""
+    placed = [one for one in free if one.rack is not None]
+    ids = [ports[one.leaf, one.port] for one in placed]
+    await conn.execute(Q["place_ports"], ids, [racks[str(one.rack)] for one in placed], [one.unit for one in placed])
+    now = parts.clock.now()
+    for one in free:
+        if one.bmc_url is not None:
+            secret = None if one.bmc_password is None else seal(parts.key, one.bmc_password)
+            where = (facility, one.leaf, one.port)
+            if not await conn.fetchval(Q["set_port_bmc"], *where, one.bmc_url, one.bmc_username, secret, now):
+                raise EnrolmentRefused(f"port {one.leaf} {one.port}: bmc_password can't be blank for a new BMC")
+
+
+async def _enrol_machines(
+    conn: Connection, facility: str, machines: Sequence[MachineEntry], ports: Ports, racks: Racks, parts: Parts
+) -> None:
+    if not machines:
+        return
+    plans = {name for row in await conn.fetch(Q["plan_names"]) for name in (row["slug"], *row["aliases"])}
+    known = {row["name"] for row in await conn.fetch(Q["machines_there"], [one.name for one in machines])}
+    for one in machines:
+        if one.plan not in plans:
+            raise EnrolmentRefused(f"machine {one.name}: plan {one.plan!r} does not exist")
+        if one.name not in known and one.bmc_password is None:
+            raise EnrolmentRefused(f"machine {one.name}: bmc_password can't be blank for a new machine")
+    rows = await conn.fetch(
+        Q["enrol_machines"],
         facility,
-        machine.plan,
-        port_id,
-        machine.name,
-        machine.mac,
-        machine.arch,
-        machine.bmc_url,
-        machine.bmc_username,
-        seal(parts.key, machine.bmc_password),
-        machine.secure_boot,
+        [one.plan for one in machines],
+        [ports[one.leaf, one.port] for one in machines],
+        [one.name for one in machines],
+        [one.mac for one in machines],
+        [one.arch for one in machines],
+        [one.bmc_url for one in machines],
+        [one.bmc_username for one in machines],
+        [b"" if one.bmc_password is None else seal(parts.key, one.bmc_password) for one in machines],
+        [one.secure_boot for one in machines],
+        [None if one.rack is None else racks[one.rack] for one in machines],
+        [one.unit for one in machines],
     )
-    if row is None:
-        raise EnrolmentRefused(f"machine {machine.name}: plan {machine.plan!r} does not exist")
-    # Whoever was found at the port boots again, as this machine.
-    await conn.fetch(Q["forget_discovery"], port_id)
-    if row["state"] == "enrolled":
-        settings, seconds = parts.settings, 60 * machine.burn_in_minutes
-        if seconds:
-            await start_burn_in(conn, row["id"], seconds=seconds, parts=list(PARTS), now=now, settings=settings)
-        else:
-            limit = timedelta(seconds=settings.erase_limit_s)
-            await start_prepare(conn, row["id"], None, "it was enrolled", now=now, limit=limit)
+    if not rows:
+        raise EnrolmentRefused(f"facility {facility!r} does not exist")
+    # Whoever was found at the ports boots again, as these machines.
+    for port_id in [row["port_id"] for row in await conn.fetch(Q["found_at_ports"], list(ports.values()))]:
+        await conn.fetch(Q["forget_discovery"], port_id)
+    new = {row["name"]: row["id"] for row in rows if row["state"] == "enrolled"}
+    for minutes in sorted({one.burn_in_minutes for one in machines if one.name in new}):
+        started = [new[one.name] for one in machines if one.name in new and one.burn_in_minutes == minutes]
+        await _start(conn, started, minutes, parts)
+
+
+async def _start(conn: Connection, machines: list[UUID], minutes: int, parts: Parts) -> None:
+    """All of them on their way to the pool."""
+    now, limit = parts.clock.now(), timedelta(seconds=parts.settings.erase_limit_s + 60 * minutes)
+    workflow, why, asked = PREPARE, "it was enrolled", {}
+    if minutes:
+        workflow, why = BURN_IN, "it is burnt in"
+        asked = {"burn_in": {"seconds": 60 * minutes, "parts": list(PARTS)}}
+    data = {"why": why, **asked}
+    first = workflow.steps[0].name
+    rows = await conn.fetch(Q["start_enrolled"], machines, workflow.name, first, data, now + limit, now, why)
+    await hint(Queries.from_asyncpg_connection(conn), {f"{row['run_id']}:0": row["run_id"] for row in rows})

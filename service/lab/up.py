@@ -120,6 +120,7 @@ def namespace_settings(
         boot_port=8080,
         cool_down_s=5,
         newcomer_burn_in_s=_BURN_IN_S,
+        newcomer_burn_in_parts="cpu,disk,network",  # all of the memory takes minutes where it is emulated
         log_level=log_level,
     )
 

@@ -23,7 +23,7 @@ from service.bom import arch_of, best
 from service.newcomers import Found, alive, macs_of, name_for, objection, serial_of
 from service.power.finding import System, found_at, urls_of
 from service.secrets import open_sealed, seal
-from service.settings import Settings
+from service.settings import Settings, listed
 from service.store.events import add_event
 from service.store.hardware import machine_by_id
 from service.store.newcomers import BmcAccess, accesses_for, fits_of, known_like, place_of
@@ -189,8 +189,9 @@ async def _enrol(job: Job) -> Outcome:
             body = f"{name} was found at {place.where}, is a {job.data['plan']}, and is enrolled"
             found = {"plan": job.data["plan"], "mac": one.mac, "bmc_url": bmc["url"]}
             await add_event(conn, "machine.enrolled", body, machine_id=machine_id, private=True, data=found)
+            burnt = [part for part in listed(settings.newcomer_burn_in_parts) if part in PARTS]
             if seconds := settings.newcomer_burn_in_s:
-                await start_burn_in(conn, machine_id, seconds=seconds, parts=list(PARTS), now=now, settings=settings)
+                await start_burn_in(conn, machine_id, seconds=seconds, parts=burnt, now=now, settings=settings)
             else:
                 limit = timedelta(seconds=settings.erase_limit_s)
                 await start_prepare(conn, machine_id, None, "it was found", now=now, limit=limit)

@@ -66,8 +66,12 @@ def test_an_unknown_virtual_machine_is_in_the_pool_without_a_human() -> None:
     if why := why_not("bios"):
         pytest.skip(why)
     with rack() as api:
-        found = lambda: call(api, "/discoveries")["discoveries"]  # noqa: E731
-        (one,) = until(lambda: [one for one in found() if one["state"] == "quarantined"], 240)
+
+        def refused() -> list[dict[str, Any]]:
+            found: list[dict[str, Any]] = call(api, "/discoveries")["discoveries"]
+            return [one for one in found if one["state"] == "quarantined"]
+
+        (one,) = until(refused, 240)
         # Nobody has said yet that a plan has machines like it.
         assert "it fits no plan; nearest is" in one["reason"]
         (heard,) = one["inventory"]["lldp"]
