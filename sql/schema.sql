@@ -310,6 +310,7 @@ CREATE TABLE public.device (
     storage jsonb DEFAULT '{"lvm": false, "raid": "none", "disks": []}'::jsonb NOT NULL,
     storage_passphrase bytea,
     image_release text,
+    allow_pxe boolean DEFAULT false NOT NULL,
     CONSTRAINT device_engine_check CHECK ((engine = ANY (ARRAY['image'::text, 'native'::text])))
 );
 
@@ -400,10 +401,25 @@ CREATE TABLE public.machine (
     rack_unit integer,
     bmc_fingerprint text,
     bmc_secret_next bytea,
+    bmc_host_key text,
     leaving text,
     CONSTRAINT machine_bmc_fingerprint_check CHECK ((bmc_fingerprint ~ '^[0-9a-f]{64}$'::text)),
     CONSTRAINT machine_has_port CHECK (((port_id IS NOT NULL) OR (state = 'retired'::text))),
     CONSTRAINT machine_place CHECK (((rack_unit IS NULL) OR ((rack_id IS NOT NULL) AND ((rack_unit >= 1) AND (rack_unit <= 100)))))
+);
+
+CREATE TABLE public.console_session (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    machine_id uuid,
+    device_id uuid,
+    user_id uuid,
+    fingerprint text NOT NULL,
+    source text NOT NULL,
+    writes boolean DEFAULT false NOT NULL,
+    wrote boolean DEFAULT false NOT NULL,
+    started_at timestamp with time zone NOT NULL,
+    seen_at timestamp with time zone NOT NULL,
+    ended_at timestamp with time zone
 );
 
 CREATE TABLE public.discovery (
@@ -740,6 +756,12 @@ CREATE TABLE public.schema_migration (
     applied_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
+CREATE TABLE public.service_secret (
+    name text NOT NULL,
+    sealed bytea NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
 CREATE TABLE public.ssh_key (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     user_id uuid,
@@ -838,6 +860,9 @@ ALTER TABLE ONLY public.bmc_access
 
 ALTER TABLE ONLY public.boot_node
     ADD CONSTRAINT boot_node_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.console_session
+    ADD CONSTRAINT console_session_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.device
     ADD CONSTRAINT device_pkey PRIMARY KEY (id);
@@ -995,6 +1020,9 @@ ALTER TABLE ONLY public.run_step
 ALTER TABLE ONLY public.schema_migration
     ADD CONSTRAINT schema_migration_pkey PRIMARY KEY (number);
 
+ALTER TABLE ONLY public.service_secret
+    ADD CONSTRAINT service_secret_pkey PRIMARY KEY (name);
+
 ALTER TABLE ONLY public.ssh_key
     ADD CONSTRAINT ssh_key_pkey PRIMARY KEY (id);
 
@@ -1041,6 +1069,14 @@ CREATE UNIQUE INDEX bgp_config_now ON public.bgp_config USING btree (project_id)
 CREATE UNIQUE INDEX bgp_session_now ON public.bgp_session USING btree (id) WHERE upper_inf(during);
 
 CREATE UNIQUE INDEX bgp_session_of_device ON public.bgp_session USING btree (device_id, address_family) WHERE upper_inf(during);
+
+CREATE INDEX console_session_device ON public.console_session USING btree (device_id);
+
+CREATE INDEX console_session_machine ON public.console_session USING btree (machine_id, started_at);
+
+CREATE INDEX console_session_user ON public.console_session USING btree (user_id);
+
+CREATE UNIQUE INDEX console_session_writer ON public.console_session USING btree (machine_id) WHERE (writes AND (ended_at IS NULL));
 
 CREATE INDEX device_by_project ON public.device USING btree (project_id, created_at DESC) WHERE (deleted_at IS NULL);
 
@@ -1152,6 +1188,15 @@ ALTER TABLE ONLY public.bmc_access
 
 ALTER TABLE ONLY public.bmc_access
     ADD CONSTRAINT bmc_access_port_id_fkey FOREIGN KEY (port_id) REFERENCES public.leaf_port(id);
+
+ALTER TABLE ONLY public.console_session
+    ADD CONSTRAINT console_session_device_id_fkey FOREIGN KEY (device_id) REFERENCES public.device(id) ON DELETE SET NULL;
+
+ALTER TABLE ONLY public.console_session
+    ADD CONSTRAINT console_session_machine_id_fkey FOREIGN KEY (machine_id) REFERENCES public.machine(id) ON DELETE SET NULL;
+
+ALTER TABLE ONLY public.console_session
+    ADD CONSTRAINT console_session_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.user_account(id) ON DELETE SET NULL;
 
 ALTER TABLE ONLY public.device
     ADD CONSTRAINT device_created_by_fkey FOREIGN KEY (created_by) REFERENCES public.user_account(id);

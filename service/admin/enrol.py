@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 from uuid import UUID
 
 from pgqueuer.queries import Queries
@@ -18,9 +18,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from ipam.errors import NoPrefix
 from ipam.ledger import Want, no_block, take_all
 from ipam.prefixes import ROLES, add_prefix, add_vrf, prefixes_for
+from service.clock import Clock
 from service.leaves.fabric import FabricEntry
-from service.parts import Parts
-from service.secrets import seal
+from service.secrets import KeyRing, seal
+from service.settings import Settings
 from service.store.rows import Connection
 from service.store.runs import hint
 from service.workflows.burn_in import BURN_IN, PARTS
@@ -129,11 +130,27 @@ class Inventory(_Model):
     ports: list[PortEntry] = []  # free ones, too, with more to say of each
 
 
+class Means(Protocol):
+    """What enrolment needs of its process."""
+
+    @property
+    def key(self) -> KeyRing:
+        """Seals the secrets."""
+
+    @property
+    def clock(self) -> Clock:
+        """Tells the time."""
+
+    @property
+    def settings(self) -> Settings:
+        """Tell how long a preparation may take."""
+
+
 class EnrolmentRefused(ValueError):
     """The inventory names something that does not exist."""
 
 
-async def enrol(conn: Connection, inventory: Inventory, parts: Parts, *, by: str) -> dict[str, int]:
+async def enrol(conn: Connection, inventory: Inventory, means: Means, *, by: str) -> dict[str, int]:
     """Write the inventory down, in the caller's transaction; returns what it holds, by kind. `by` is for the ledger.
 
     Raises EnrolmentRefused or ipam.errors.IpamError.
@@ -147,10 +164,10 @@ async def enrol(conn: Connection, inventory: Inventory, parts: Parts, *, by: str
     free += inventory.ports
     racks = await _racks(conn, inventory.facility, [*inventory.leaves, *inventory.machines, *free])
     for leaf in inventory.leaves:
-        await _enrol_leaf(conn, inventory.facility, leaf, racks, parts)
-    ports = await _enrol_ports(conn, inventory.facility, inventory.machines, free, parts, by=by)
-    await _say_where(conn, inventory.facility, free, ports, racks, parts)
-    await _enrol_machines(conn, inventory.facility, inventory.machines, ports, racks, parts)
+        await _enrol_leaf(conn, inventory.facility, leaf, racks, means)
+    ports = await _enrol_ports(conn, inventory.facility, inventory.machines, free, means, by=by)
+    await _say_where(conn, inventory.facility, free, ports, racks, means)
+    await _enrol_machines(conn, inventory.facility, inventory.machines, ports, racks, means)
     await conn.execute(Q["notify"], "leaves")
     return {
         "prefixes": len(inventory.prefixes),
@@ -173,10 +190,10 @@ async def _racks(conn: Connection, facility: str, placed: Sequence[Placed]) -> R
     return {row["name"]: row["id"] for row in rows}
 
 
-async def _enrol_leaf(conn: Connection, facility: str, leaf: LeafEntry, racks: Racks, parts: Parts) -> None:
+async def _enrol_leaf(conn: Connection, facility: str, leaf: LeafEntry, racks: Racks, means: Means) -> None:
     known = not leaf.password and not leaf.private_key
-    secret = None if known else seal(parts.key, leaf.password)
-    key = seal(parts.key, leaf.private_key) if leaf.private_key else None
+    secret = None if known else seal(means.key, leaf.password)
+    key = seal(means.key, leaf.private_key) if leaf.private_key else None
     fabric = None if leaf.fabric is None else leaf.fabric.model_dump(mode="json")
     row = (facility, leaf.name, leaf.host, leaf.port, leaf.username, secret, leaf.host_key, key, fabric)
     place = (None if leaf.rack is None else racks[leaf.rack], leaf.unit)
@@ -189,7 +206,7 @@ async def _enrol_ports(
     facility: str,
     machines: Sequence[MachineEntry],
     free: Sequence[PortEntry],
-    parts: Parts,
+    means: Means,
     *,
     by: str,
 ) -> Ports:
@@ -204,9 +221,9 @@ async def _enrol_ports(
         if at not in ports:
             who = f"machine {note['machine']}" if note["machine"] else f"port {at[1]}"
             raise EnrolmentRefused(f"{who}: leaf {at[0]!r} does not exist in {facility}")
-    await _links(conn, facility, "boot", ports, notes, parts, by=by)
+    await _links(conn, facility, "boot", ports, notes, means, by=by)
     with contextlib.suppress(NoPrefix):  # few facilities boot by IPv6
-        await _links(conn, facility, "boot6", ports, notes, parts, by=by)
+        await _links(conn, facility, "boot6", ports, notes, means, by=by)
     return ports
 
 
@@ -216,13 +233,13 @@ async def _links(
     slot: str,
     ports: Ports,
     notes: dict[tuple[str, str], dict[str, str]],
-    parts: Parts,
+    means: Means,
     *,
     by: str,
 ) -> None:
     if not ports:
         return
-    now = parts.clock.now()
+    now = means.clock.now()
     prefixes = await prefixes_for(conn, slot, facility)
     wants = [
         Want(owner=ports[at], slot=slot, by=by, note={**note, "leaf": at[0], "port": at[1]})
@@ -234,23 +251,23 @@ async def _links(
 
 
 async def _say_where(
-    conn: Connection, facility: str, free: Sequence[PortEntry], ports: Ports, racks: Racks, parts: Parts
+    conn: Connection, facility: str, free: Sequence[PortEntry], ports: Ports, racks: Racks, means: Means
 ) -> None:
     """What is known of whatever comes to the free ports."""
     placed = [one for one in free if one.rack is not None]
     ids = [ports[one.leaf, one.port] for one in placed]
     await conn.execute(Q["place_ports"], ids, [racks[str(one.rack)] for one in placed], [one.unit for one in placed])
-    now = parts.clock.now()
+    now = means.clock.now()
     for one in free:
         if one.bmc_url is not None:
-            secret = None if one.bmc_password is None else seal(parts.key, one.bmc_password)
+            secret = None if one.bmc_password is None else seal(means.key, one.bmc_password)
             where = (facility, one.leaf, one.port)
             if not await conn.fetchval(Q["set_port_bmc"], *where, one.bmc_url, one.bmc_username, secret, now):
                 raise EnrolmentRefused(f"port {one.leaf} {one.port}: bmc_password can't be blank for a new BMC")
 
 
 async def _enrol_machines(
-    conn: Connection, facility: str, machines: Sequence[MachineEntry], ports: Ports, racks: Racks, parts: Parts
+    conn: Connection, facility: str, machines: Sequence[MachineEntry], ports: Ports, racks: Racks, means: Means
 ) -> None:
     if not machines:
         return
@@ -271,7 +288,7 @@ async def _enrol_machines(
         [one.arch for one in machines],
         [one.bmc_url for one in machines],
         [one.bmc_username for one in machines],
-        [b"" if one.bmc_password is None else seal(parts.key, one.bmc_password) for one in machines],
+        [b"" if one.bmc_password is None else seal(means.key, one.bmc_password) for one in machines],
         [one.secure_boot for one in machines],
         [None if one.rack is None else racks[one.rack] for one in machines],
         [one.unit for one in machines],
@@ -284,12 +301,12 @@ async def _enrol_machines(
     new = {row["name"]: row["id"] for row in rows if row["state"] == "enrolled"}
     for minutes in sorted({one.burn_in_minutes for one in machines if one.name in new}):
         started = [new[one.name] for one in machines if one.name in new and one.burn_in_minutes == minutes]
-        await _start(conn, started, minutes, parts)
+        await _start(conn, started, minutes, means)
 
 
-async def _start(conn: Connection, machines: list[UUID], minutes: int, parts: Parts) -> None:
+async def _start(conn: Connection, machines: list[UUID], minutes: int, means: Means) -> None:
     """All of them on their way to the pool."""
-    now, limit = parts.clock.now(), timedelta(seconds=parts.settings.erase_limit_s + 60 * minutes)
+    now, limit = means.clock.now(), timedelta(seconds=means.settings.erase_limit_s + 60 * minutes)
     workflow, why, asked = PREPARE, "it was enrolled", {}
     if minutes:
         workflow, why = BURN_IN, "it is burnt in"

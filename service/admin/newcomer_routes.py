@@ -6,11 +6,12 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from service.admin.asked import asked
 from service.api.call import Body, Call, Route
 from service.api.links import stamp
+from service.api.models import Request, read
+from service.api.parameters import Parameter
 from service.api.problems import Invalid, not_found, shown
 from service.bom import bom_from, bom_of
 from service.policy import Right
@@ -20,7 +21,7 @@ from service.workflows.newcomer import judge_again
 from sql.loader import Q
 
 
-class _Model(BaseModel):
+class _Model(Request):
     model_config = ConfigDict(extra="forbid")
 
 
@@ -132,7 +133,7 @@ async def get_hardware(call: Call) -> Body:
 
 async def set_hardware(call: Call) -> Body:
     """PATCH /admin/v1/plans/{plan}/hardware: what its machines are made of; those at free ports are looked at again"""
-    wish = asked(call, Hardware)
+    wish = read(Hardware, call.body)
     async with call.db.acquire() as conn, conn.transaction():
         row = await conn.fetchrow(Q["plan_hardware"], call.ids["plan"])
         if row is None:
@@ -176,7 +177,7 @@ async def list_access(call: Call) -> Body:
 
 async def set_access(call: Call) -> Body:
     """PUT /admin/v1/bmc-access: say where a facility's BMCs are, or that of one port; who waits is looked at again"""
-    wish = asked(call, Access)
+    wish = read(Access, call.body)
     now = call.api.clock.now()
     async with call.db.acquire() as conn, conn.transaction():
         if wish.leaf is not None and not await conn.fetchval(Q["port_named"], wish.facility, wish.leaf, wish.port):
@@ -200,7 +201,7 @@ async def forget_access(call: Call) -> None:
 
 async def look_again(call: Call) -> Body:
     """POST /admin/v1/discoveries/check: look again at machines that were refused at free ports"""
-    wish = asked(call, Which)
+    wish = read(Which, call.body)
     async with call.db.acquire() as conn, conn.transaction():
         again = await judge_again(
             conn,
@@ -218,6 +219,14 @@ ROUTES = (
     Route("PATCH", "/admin/v1/plans/{plan}/hardware", set_hardware, right=Right.FACILITY, body=Hardware),
     Route("GET", "/admin/v1/bmc-access", list_access, right=Right.LOOK),
     Route("PUT", "/admin/v1/bmc-access", set_access, right=Right.FACILITY, body=Access),
-    Route("DELETE", "/admin/v1/bmc-access", forget_access, status=204, right=Right.FACILITY),
+    Route(
+        *("DELETE", "/admin/v1/bmc-access", forget_access, 204),
+        right=Right.FACILITY,
+        query=(
+            Parameter("facility", "The facility's code."),
+            Parameter("leaf", "The leaf, where it was said of one port."),
+            Parameter("port", "And its port."),
+        ),
+    ),
     Route("POST", "/admin/v1/discoveries/check", look_again, status=202, right=Right.FACILITY, body=Which),
 )

@@ -24,10 +24,11 @@ from service.admin import (
     key_routes,
     leaf_routes,
     machine_work,
+    newcomer_routes,
     offering_routes,
     order_routes,
     rack_routes,
-    newcomer_routes,
+    racks_routes,
     release_routes,
     run_routes,
 )
@@ -113,6 +114,7 @@ ROUTES: tuple[Route, ...] = (
     *run_routes.ROUTES,
     *admin_reservation_routes.ROUTES,
     *newcomer_routes.ROUTES,
+    *racks_routes.ROUTES,
 )
 
 

@@ -58,6 +58,10 @@ class Client:
         """PATCH."""
         return self._call("PATCH", path, body)
 
+    def put(self, path: str, body: Mapping[str, object]) -> Object:
+        """PUT."""
+        return self._call("PUT", path, body)
+
     def delete(self, path: str) -> None:
         """DELETE."""
         self._call("DELETE", path)

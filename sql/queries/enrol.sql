@@ -16,7 +16,7 @@ RETURNING id
 
 -- name: enrol_racks
 WITH given AS (
-    SELECT f.id AS facility_id, name FROM facility AS f, unnest($2::text[]) AS name WHERE f.code = $1
+    SELECT f.id AS facility_id, named.name FROM facility AS f, unnest($2::text[]) AS named (name) WHERE f.code = $1
 ), added AS (
     INSERT INTO rack (facility_id, name) SELECT facility_id, name FROM given
     ON CONFLICT (facility_id, name) DO NOTHING
