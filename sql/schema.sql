@@ -204,6 +204,18 @@ ALTER TABLE public.audit ALTER COLUMN seq ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE public.batch_device (
+    batch_id uuid NOT NULL,
+    place integer NOT NULL,
+    device_id uuid NOT NULL,
+    hostname text,
+    facilities text[] DEFAULT '{}'::text[] NOT NULL,
+    state text DEFAULT 'waiting'::text NOT NULL,
+    error text,
+    CONSTRAINT batch_device_check CHECK (((error IS NOT NULL) = (state = 'refused'::text))),
+    CONSTRAINT batch_device_state_check CHECK ((state = ANY (ARRAY['waiting'::text, 'ordered'::text, 'refused'::text, 'cancelled'::text])))
+);
+
 CREATE TABLE public.bgp_config (
     version bigint NOT NULL,
     id uuid NOT NULL,
@@ -310,8 +322,17 @@ CREATE TABLE public.device (
     storage jsonb DEFAULT '{"lvm": false, "raid": "none", "disks": []}'::jsonb NOT NULL,
     storage_passphrase bytea,
     image_release text,
+    reservation_id uuid,
+    termination_time timestamp with time zone,
+    spot_price_max numeric(12,4),
+    spot_request_id uuid,
+    outbid_at timestamp with time zone,
+    left_spot_at timestamp with time zone,
+    network_frozen boolean DEFAULT false NOT NULL,
     allow_pxe boolean DEFAULT false NOT NULL,
-    CONSTRAINT device_engine_check CHECK ((engine = ANY (ARRAY['image'::text, 'native'::text])))
+    CONSTRAINT device_engine_check CHECK ((engine = ANY (ARRAY['image'::text, 'native'::text]))),
+    CONSTRAINT device_reserved_or_spot CHECK (((reservation_id IS NULL) OR (spot_price_max IS NULL))),
+    CONSTRAINT device_spot_price_max_check CHECK ((spot_price_max > (0)::numeric))
 );
 
 CREATE TABLE public.facility (
@@ -399,6 +420,7 @@ CREATE TABLE public.machine (
     rescue boolean DEFAULT false NOT NULL,
     rack_id uuid,
     rack_unit integer,
+    reservation_id uuid,
     bmc_fingerprint text,
     bmc_secret_next bytea,
     bmc_host_key text,
@@ -420,6 +442,18 @@ CREATE TABLE public.console_session (
     started_at timestamp with time zone NOT NULL,
     seen_at timestamp with time zone NOT NULL,
     ended_at timestamp with time zone
+);
+
+CREATE TABLE public.device_batch (
+    id uuid NOT NULL,
+    request_id uuid NOT NULL,
+    place integer NOT NULL,
+    project_id uuid NOT NULL,
+    wish jsonb NOT NULL,
+    created_by uuid,
+    created_at timestamp with time zone NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    deleted_at timestamp with time zone
 );
 
 CREATE TABLE public.discovery (
@@ -512,6 +546,18 @@ CREATE TABLE public.handover_rule (
     changed_at timestamp with time zone NOT NULL,
     changed_by text NOT NULL,
     CONSTRAINT handover_ways CHECK (((ways <@ ARRAY['switch_root'::text, 'kexec'::text, 'reboot'::text]) AND (cardinality(ways) > 0)))
+);
+
+CREATE TABLE public.hardware_reservation (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    machine_id uuid NOT NULL,
+    spare boolean DEFAULT false NOT NULL,
+    note text,
+    created_by text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    ends_at timestamp with time zone,
+    ended_at timestamp with time zone,
+    CONSTRAINT hardware_reservation_check CHECK ((ends_at > created_at))
 );
 
 CREATE TABLE public.idempotency (
@@ -675,6 +721,16 @@ CREATE TABLE public.rack (
     CONSTRAINT rack_units_check CHECK (((units >= 1) AND (units <= 100)))
 );
 
+CREATE TABLE public.reservation_holding (
+    reservation_id uuid NOT NULL,
+    project_id uuid NOT NULL,
+    custom_rate numeric(12,4),
+    since timestamp with time zone NOT NULL,
+    until timestamp with time zone,
+    CONSTRAINT reservation_holding_check CHECK ((until >= since)),
+    CONSTRAINT reservation_holding_custom_rate_check CHECK ((custom_rate >= (0)::numeric))
+);
+
 CREATE TABLE public.rma (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     machine_id uuid NOT NULL,
@@ -762,6 +818,33 @@ CREATE TABLE public.service_secret (
     created_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
+CREATE TABLE public.spot_market_request (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    project_id uuid NOT NULL,
+    devices_min integer NOT NULL,
+    devices_max integer NOT NULL,
+    max_bid_price numeric(12,4) NOT NULL,
+    facilities text[] DEFAULT '{}'::text[] NOT NULL,
+    metro text,
+    parameters jsonb NOT NULL,
+    reason text,
+    end_at timestamp with time zone,
+    created_by uuid,
+    created_at timestamp with time zone NOT NULL,
+    ended_at timestamp with time zone,
+    CONSTRAINT spot_market_request_check CHECK ((devices_max >= devices_min)),
+    CONSTRAINT spot_market_request_devices_min_check CHECK ((devices_min > 0)),
+    CONSTRAINT spot_market_request_max_bid_price_check CHECK ((max_bid_price > (0)::numeric))
+);
+
+CREATE TABLE public.spot_price (
+    facility_id uuid NOT NULL,
+    plan_id uuid NOT NULL,
+    price numeric(12,4) NOT NULL,
+    since timestamp with time zone NOT NULL,
+    CONSTRAINT spot_price_price_check CHECK ((price >= (0)::numeric))
+);
+
 CREATE TABLE public.ssh_key (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     user_id uuid,
@@ -846,6 +929,12 @@ ALTER TABLE ONLY public.asn_tenure
 ALTER TABLE ONLY public.audit
     ADD CONSTRAINT audit_pkey PRIMARY KEY (seq);
 
+ALTER TABLE ONLY public.batch_device
+    ADD CONSTRAINT batch_device_device_id_key UNIQUE (device_id);
+
+ALTER TABLE ONLY public.batch_device
+    ADD CONSTRAINT batch_device_pkey PRIMARY KEY (batch_id, place);
+
 ALTER TABLE ONLY public.bgp_config
     ADD CONSTRAINT bgp_config_pkey PRIMARY KEY (version);
 
@@ -863,6 +952,12 @@ ALTER TABLE ONLY public.boot_node
 
 ALTER TABLE ONLY public.console_session
     ADD CONSTRAINT console_session_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.device_batch
+    ADD CONSTRAINT device_batch_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.device_batch
+    ADD CONSTRAINT device_batch_request_id_place_key UNIQUE (request_id, place);
 
 ALTER TABLE ONLY public.device
     ADD CONSTRAINT device_pkey PRIMARY KEY (id);
@@ -903,6 +998,9 @@ ALTER TABLE ONLY public.handover_rule
 ALTER TABLE ONLY public.handover_rule
     ADD CONSTRAINT handover_rule_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.hardware_reservation
+    ADD CONSTRAINT hardware_reservation_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.idempotency
     ADD CONSTRAINT idempotency_pkey PRIMARY KEY (scope, key);
 
@@ -941,6 +1039,9 @@ ALTER TABLE ONLY public.machine
 
 ALTER TABLE ONLY public.machine
     ADD CONSTRAINT machine_port_id_key UNIQUE (port_id) DEFERRABLE;
+
+ALTER TABLE ONLY public.machine
+    ADD CONSTRAINT machine_reservation_id_key UNIQUE (reservation_id);
 
 ALTER TABLE ONLY public.metro
     ADD CONSTRAINT metro_code_key UNIQUE (code);
@@ -1002,6 +1103,9 @@ ALTER TABLE ONLY public.rack
 ALTER TABLE ONLY public.rack
     ADD CONSTRAINT rack_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.reservation_holding
+    ADD CONSTRAINT reservation_holding_pkey PRIMARY KEY (reservation_id, since);
+
 ALTER TABLE ONLY public.rma
     ADD CONSTRAINT rma_pkey PRIMARY KEY (id);
 
@@ -1022,6 +1126,12 @@ ALTER TABLE ONLY public.schema_migration
 
 ALTER TABLE ONLY public.service_secret
     ADD CONSTRAINT service_secret_pkey PRIMARY KEY (name);
+
+ALTER TABLE ONLY public.spot_market_request
+    ADD CONSTRAINT spot_market_request_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.spot_price
+    ADD CONSTRAINT spot_price_pkey PRIMARY KEY (facility_id, plan_id, since);
 
 ALTER TABLE ONLY public.ssh_key
     ADD CONSTRAINT ssh_key_pkey PRIMARY KEY (id);
@@ -1064,6 +1174,8 @@ CREATE INDEX audit_request ON public.audit USING btree (request);
 
 CREATE INDEX audit_subject ON public.audit USING btree (subject, seq DESC);
 
+CREATE INDEX batch_device_waiting ON public.batch_device USING btree (batch_id, place) WHERE (state = 'waiting'::text);
+
 CREATE UNIQUE INDEX bgp_config_now ON public.bgp_config USING btree (project_id) WHERE upper_inf(during);
 
 CREATE UNIQUE INDEX bgp_session_now ON public.bgp_session USING btree (id) WHERE upper_inf(during);
@@ -1078,7 +1190,17 @@ CREATE INDEX console_session_user ON public.console_session USING btree (user_id
 
 CREATE UNIQUE INDEX console_session_writer ON public.console_session USING btree (machine_id) WHERE (writes AND (ended_at IS NULL));
 
+CREATE INDEX device_batch_of_project ON public.device_batch USING btree (project_id, created_at DESC) WHERE (deleted_at IS NULL);
+
 CREATE INDEX device_by_project ON public.device USING btree (project_id, created_at DESC) WHERE (deleted_at IS NULL);
+
+CREATE UNIQUE INDEX device_of_reservation ON public.device USING btree (reservation_id) WHERE ((reservation_id IS NOT NULL) AND (deleted_at IS NULL));
+
+CREATE INDEX device_of_spot_request ON public.device USING btree (spot_request_id) WHERE (spot_request_id IS NOT NULL);
+
+CREATE INDEX device_on_spot ON public.device USING btree (facility_id, plan_id) WHERE ((spot_price_max IS NOT NULL) AND (deleted_at IS NULL));
+
+CREATE INDEX device_to_terminate ON public.device USING btree (termination_time) WHERE ((termination_time IS NOT NULL) AND (deleted_at IS NULL));
 
 CREATE INDEX device_waiting ON public.device USING btree (facility_id, plan_id) WHERE (state = ANY (ARRAY['queued'::text, 'provisioning'::text]));
 
@@ -1102,7 +1224,7 @@ CREATE INDEX leaf_plan_of_leaf ON public.leaf_plan USING btree (leaf_id, planned
 
 CREATE INDEX leaf_port_booted ON public.leaf_port USING btree (booted_mac) WHERE (booted_mac IS NOT NULL);
 
-CREATE INDEX machine_in_pool ON public.machine USING btree (facility_id, plan_id, state_since) WHERE (state = 'ready'::text);
+CREATE INDEX machine_in_pool ON public.machine USING btree (facility_id, plan_id, state_since) WHERE ((state = 'ready'::text) AND (reservation_id IS NULL));
 
 CREATE UNIQUE INDEX machine_mac ON public.machine USING btree (mac) WHERE (state <> 'retired'::text);
 
@@ -1130,6 +1252,10 @@ CREATE INDEX project_by_organization ON public.project USING btree (organization
 
 CREATE INDEX ptr_by_address ON public.ptr USING gist (address inet_ops);
 
+CREATE UNIQUE INDEX reservation_holding_now ON public.reservation_holding USING btree (reservation_id) WHERE (until IS NULL);
+
+CREATE INDEX reservation_holding_of_project ON public.reservation_holding USING btree (project_id, since);
+
 CREATE INDEX rma_by_machine ON public.rma USING btree (machine_id, opened_at DESC);
 
 CREATE UNIQUE INDEX rma_open ON public.rma USING btree (machine_id) WHERE (closed_at IS NULL);
@@ -1141,6 +1267,10 @@ CREATE INDEX run_by_subject ON public.run USING btree (subject, created_at DESC)
 CREATE INDEX run_due ON public.run USING btree (wake_at) WHERE (finished_at IS NULL);
 
 CREATE UNIQUE INDEX run_one_per_subject ON public.run USING btree (subject) WHERE (finished_at IS NULL);
+
+CREATE INDEX spot_market_request_of_project ON public.spot_market_request USING btree (project_id, created_at DESC);
+
+CREATE INDEX spot_market_request_open ON public.spot_market_request USING btree (created_at) WHERE (ended_at IS NULL);
 
 CREATE UNIQUE INDEX ssh_key_once ON public.ssh_key USING btree (COALESCE(user_id, project_id), fingerprint);
 
@@ -1177,6 +1307,9 @@ ALTER TABLE ONLY public.api_token
 ALTER TABLE ONLY public.asn_tenure
     ADD CONSTRAINT asn_tenure_pool FOREIGN KEY (pool_id, pool_first, pool_last) REFERENCES public.asn_pool(id, first, last);
 
+ALTER TABLE ONLY public.batch_device
+    ADD CONSTRAINT batch_device_batch_id_fkey FOREIGN KEY (batch_id) REFERENCES public.device_batch(id);
+
 ALTER TABLE ONLY public.bgp_config
     ADD CONSTRAINT bgp_config_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.project(id);
 
@@ -1198,6 +1331,12 @@ ALTER TABLE ONLY public.console_session
 ALTER TABLE ONLY public.console_session
     ADD CONSTRAINT console_session_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.user_account(id) ON DELETE SET NULL;
 
+ALTER TABLE ONLY public.device_batch
+    ADD CONSTRAINT device_batch_created_by_fkey FOREIGN KEY (created_by) REFERENCES public.user_account(id);
+
+ALTER TABLE ONLY public.device_batch
+    ADD CONSTRAINT device_batch_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.project(id);
+
 ALTER TABLE ONLY public.device
     ADD CONSTRAINT device_created_by_fkey FOREIGN KEY (created_by) REFERENCES public.user_account(id);
 
@@ -1212,6 +1351,12 @@ ALTER TABLE ONLY public.device
 
 ALTER TABLE ONLY public.device
     ADD CONSTRAINT device_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.project(id);
+
+ALTER TABLE ONLY public.device
+    ADD CONSTRAINT device_reservation_id_fkey FOREIGN KEY (reservation_id) REFERENCES public.hardware_reservation(id);
+
+ALTER TABLE ONLY public.device
+    ADD CONSTRAINT device_spot_request_id_fkey FOREIGN KEY (spot_request_id) REFERENCES public.spot_market_request(id);
 
 ALTER TABLE ONLY public.discovery
     ADD CONSTRAINT discovery_port_id_fkey FOREIGN KEY (port_id) REFERENCES public.leaf_port(id);
@@ -1230,6 +1375,9 @@ ALTER TABLE ONLY public.free_block
 
 ALTER TABLE ONLY public.handover_rule
     ADD CONSTRAINT handover_rule_plan_id_fkey FOREIGN KEY (plan_id) REFERENCES public.plan(id);
+
+ALTER TABLE ONLY public.hardware_reservation
+    ADD CONSTRAINT hardware_reservation_machine_id_fkey FOREIGN KEY (machine_id) REFERENCES public.machine(id);
 
 ALTER TABLE ONLY public.image_install
     ADD CONSTRAINT image_install_device_id_fkey FOREIGN KEY (device_id) REFERENCES public.device(id);
@@ -1279,6 +1427,9 @@ ALTER TABLE ONLY public.machine
 ALTER TABLE ONLY public.machine
     ADD CONSTRAINT machine_rack_id_fkey FOREIGN KEY (rack_id) REFERENCES public.rack(id);
 
+ALTER TABLE ONLY public.machine
+    ADD CONSTRAINT machine_reservation_id_fkey FOREIGN KEY (reservation_id) REFERENCES public.hardware_reservation(id);
+
 ALTER TABLE ONLY public.native_install
     ADD CONSTRAINT native_install_machine_id_fkey FOREIGN KEY (machine_id) REFERENCES public.machine(id);
 
@@ -1324,6 +1475,12 @@ ALTER TABLE ONLY public.ptr
 ALTER TABLE ONLY public.rack
     ADD CONSTRAINT rack_facility_id_fkey FOREIGN KEY (facility_id) REFERENCES public.facility(id);
 
+ALTER TABLE ONLY public.reservation_holding
+    ADD CONSTRAINT reservation_holding_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.project(id);
+
+ALTER TABLE ONLY public.reservation_holding
+    ADD CONSTRAINT reservation_holding_reservation_id_fkey FOREIGN KEY (reservation_id) REFERENCES public.hardware_reservation(id);
+
 ALTER TABLE ONLY public.rma
     ADD CONSTRAINT rma_machine_id_fkey FOREIGN KEY (machine_id) REFERENCES public.machine(id);
 
@@ -1338,6 +1495,18 @@ ALTER TABLE ONLY public.route_withdrawal
 
 ALTER TABLE ONLY public.run_step
     ADD CONSTRAINT run_step_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.run(id);
+
+ALTER TABLE ONLY public.spot_market_request
+    ADD CONSTRAINT spot_market_request_created_by_fkey FOREIGN KEY (created_by) REFERENCES public.user_account(id);
+
+ALTER TABLE ONLY public.spot_market_request
+    ADD CONSTRAINT spot_market_request_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.project(id);
+
+ALTER TABLE ONLY public.spot_price
+    ADD CONSTRAINT spot_price_facility_id_fkey FOREIGN KEY (facility_id) REFERENCES public.facility(id);
+
+ALTER TABLE ONLY public.spot_price
+    ADD CONSTRAINT spot_price_plan_id_fkey FOREIGN KEY (plan_id) REFERENCES public.plan(id);
 
 ALTER TABLE ONLY public.ssh_key
     ADD CONSTRAINT ssh_key_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.project(id);

@@ -30,7 +30,7 @@ class Table(Request):
     model_config = ConfigDict(extra="forbid")
 
     csv: Annotated[str, Field(min_length=1)]
-    passwords: dict[str, str] = {}
+    passwords: Annotated[dict[str, str], Field(default_factory=dict)]
     dry_run: bool = False
 
 

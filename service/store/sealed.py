@@ -35,7 +35,6 @@ class Place:
 SEALED = (
     Place("machine", "bmc_secret"),
     Place("machine", "bmc_secret_next"),
-    Place("bmc_access", "secret"),
     Place("leaf", "secret"),
     Place("leaf", "private_key"),
     Place("leaf", "running"),
@@ -45,6 +44,7 @@ SEALED = (
     Place("bgp_config", "md5"),
     Place("hook", "secret"),
     Place("hook", "old_secret"),
+    Place("bmc_access", "secret"),
     Place("service_secret", "sealed"),
     Place(
         "agent_work",

@@ -33,6 +33,7 @@ NOT_SEALED = {
     "idempotency.request",
     "ip_label.request",
     "native_install.token",
+    "rma.signature",
 }
 
 
