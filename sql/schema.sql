@@ -330,7 +330,9 @@ CREATE TABLE public.device (
     left_spot_at timestamp with time zone,
     network_frozen boolean DEFAULT false NOT NULL,
     allow_pxe boolean DEFAULT false NOT NULL,
+    links text[] DEFAULT '{public,private,ipv6}'::text[] NOT NULL,
     CONSTRAINT device_engine_check CHECK ((engine = ANY (ARRAY['image'::text, 'native'::text]))),
+    CONSTRAINT device_links CHECK (((links <@ ARRAY['public'::text, 'private'::text, 'ipv6'::text]) AND (links @> ARRAY['private'::text]))),
     CONSTRAINT device_reserved_or_spot CHECK (((reservation_id IS NULL) OR (spot_price_max IS NULL))),
     CONSTRAINT device_spot_price_max_check CHECK ((spot_price_max > (0)::numeric))
 );
@@ -690,6 +692,7 @@ CREATE TABLE public.project (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     deleted_at timestamp with time zone,
+    backend_transfer boolean DEFAULT false NOT NULL,
     CONSTRAINT project_name_check CHECK ((name <> ''::text))
 );
 
