@@ -61,7 +61,7 @@ def until(true: Callable[[], Any], limit: float) -> Any:
 
 
 @pytest.mark.qemu
-@pytest.mark.timeout(560)
+@pytest.mark.timeout(1200)
 def test_an_unknown_virtual_machine_is_in_the_pool_without_a_human() -> None:
     if why := why_not("bios"):
         pytest.skip(why)
@@ -71,7 +71,7 @@ def test_an_unknown_virtual_machine_is_in_the_pool_without_a_human() -> None:
             found: list[dict[str, Any]] = call(api, "/discoveries")["discoveries"]
             return [one for one in found if one["state"] == "quarantined"]
 
-        (one,) = until(refused, 240)
+        (one,) = until(refused, 500)
         # Nobody has said yet that a plan has machines like it.
         assert "it fits no plan; nearest is" in one["reason"]
         (heard,) = one["inventory"]["lldp"]
@@ -83,7 +83,7 @@ def test_an_unknown_virtual_machine_is_in_the_pool_without_a_human() -> None:
             assert machine["state"] != "quarantined", machine["reason"]
             return machine if machine["state"] == "ready" else None
 
-        machine = until(pooled, 280)
+        machine = until(pooled, 580)
         assert (machine["name"], machine["plan"], machine["mac"]) == ("leaf1-xe-0-0-0", PLAN, one["mac"])
         work = {one["kind"]: one["state"] for one in call(api, f"/machines/{machine['name']}/work")["work"]}
         assert work == {"burn_in": "done", "erase": "done"}
