@@ -425,6 +425,8 @@ CREATE TABLE public.machine (
     reservation_id uuid,
     bmc_fingerprint text,
     bmc_secret_next bytea,
+    held text,
+    flag text,
     bmc_host_key text,
     leaving text,
     CONSTRAINT machine_bmc_fingerprint_check CHECK ((bmc_fingerprint ~ '^[0-9a-f]{64}$'::text)),
@@ -513,7 +515,8 @@ CREATE TABLE public.event (
     body text NOT NULL,
     private boolean DEFAULT false NOT NULL,
     data jsonb DEFAULT '{}'::jsonb NOT NULL,
-    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    "position" bigint
 );
 
 ALTER TABLE public.event ALTER COLUMN seq ADD GENERATED ALWAYS AS IDENTITY (
@@ -523,6 +526,29 @@ ALTER TABLE public.event ALTER COLUMN seq ADD GENERATED ALWAYS AS IDENTITY (
     NO MINVALUE
     NO MAXVALUE
     CACHE 1
+);
+
+CREATE TABLE public.event_tail (
+    one boolean DEFAULT true NOT NULL,
+    "position" bigint NOT NULL,
+    CONSTRAINT event_tail_one_check CHECK (one)
+);
+
+CREATE TABLE public.facility_event (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    source text NOT NULL,
+    given_id text NOT NULL,
+    kind text NOT NULL,
+    subject text NOT NULL,
+    machine_id uuid,
+    happened_at timestamp with time zone NOT NULL,
+    content jsonb NOT NULL,
+    state text NOT NULL,
+    outcome text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    applied_at timestamp with time zone NOT NULL,
+    CONSTRAINT facility_event_kind_check CHECK ((kind = ANY (ARRAY['racked'::text, 'cabled'::text, 'moved'::text, 'failed'::text, 'part_replaced'::text, 'retired'::text]))),
+    CONSTRAINT facility_event_state_check CHECK ((state = ANY (ARRAY['applied'::text, 'late'::text, 'unknown'::text, 'refused'::text, 'flagged'::text])))
 );
 
 CREATE TABLE public.free_asn (
@@ -560,6 +586,82 @@ CREATE TABLE public.hardware_reservation (
     ends_at timestamp with time zone,
     ended_at timestamp with time zone,
     CONSTRAINT hardware_reservation_check CHECK ((ends_at > created_at))
+);
+
+CREATE TABLE public.hook (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    organization_id uuid,
+    project_id uuid,
+    name text NOT NULL,
+    kind text NOT NULL,
+    mode text DEFAULT 'tell'::text NOT NULL,
+    target text NOT NULL,
+    follows text[] NOT NULL,
+    secret bytea NOT NULL,
+    old_secret bytea,
+    old_secret_until timestamp with time zone,
+    enabled boolean DEFAULT true NOT NULL,
+    limit_s double precision NOT NULL,
+    retries integer NOT NULL,
+    on_failure text DEFAULT 'refuse'::text NOT NULL,
+    created_by text NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    "position" bigint NOT NULL,
+    wanted bigint DEFAULT 0 NOT NULL,
+    attempt integer DEFAULT 0 NOT NULL,
+    next_at timestamp with time zone DEFAULT now() NOT NULL,
+    failing_since timestamp with time zone,
+    fault text,
+    epoch bigint DEFAULT 0 NOT NULL,
+    held_until timestamp with time zone,
+    CONSTRAINT hook_follows_check CHECK ((cardinality(follows) > 0)),
+    CONSTRAINT hook_kind_check CHECK ((kind = ANY (ARRAY['webhook'::text, 'executable'::text]))),
+    CONSTRAINT hook_mode_check CHECK ((mode = ANY (ARRAY['tell'::text, 'ask'::text]))),
+    CONSTRAINT hook_of_customer CHECK ((((organization_id IS NULL) AND (project_id IS NULL)) OR ((kind = 'webhook'::text) AND (mode = 'tell'::text)))),
+    CONSTRAINT hook_on_failure_check CHECK ((on_failure = ANY (ARRAY['refuse'::text, 'proceed'::text]))),
+    CONSTRAINT hook_owner CHECK (((organization_id IS NULL) OR (project_id IS NULL)))
+);
+
+CREATE TABLE public.hook_delivery (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    hook_id uuid NOT NULL,
+    event_id uuid,
+    "position" bigint NOT NULL,
+    type text NOT NULL,
+    state text DEFAULT 'pending'::text NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    status integer,
+    answer text DEFAULT ''::text NOT NULL,
+    took_s double precision,
+    created_at timestamp with time zone NOT NULL,
+    attempted_at timestamp with time zone NOT NULL,
+    delivered_at timestamp with time zone,
+    CONSTRAINT hook_delivery_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'delivered'::text, 'dead'::text])))
+);
+
+CREATE TABLE public.hook_question (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    hook_id uuid NOT NULL,
+    key text NOT NULL,
+    transition text NOT NULL,
+    machine_id uuid NOT NULL,
+    device_id uuid,
+    asker uuid,
+    state text DEFAULT 'open'::text NOT NULL,
+    decided_by text,
+    reason text,
+    attempts integer DEFAULT 0 NOT NULL,
+    status integer,
+    answer text DEFAULT ''::text NOT NULL,
+    asked_at timestamp with time zone NOT NULL,
+    until timestamp with time zone NOT NULL,
+    next_at timestamp with time zone NOT NULL,
+    epoch bigint DEFAULT 0 NOT NULL,
+    held_until timestamp with time zone,
+    decided_at timestamp with time zone,
+    CONSTRAINT hook_question_decided CHECK (((state = 'open'::text) = (decided_at IS NULL))),
+    CONSTRAINT hook_question_state_check CHECK ((state = ANY (ARRAY['open'::text, 'allowed'::text, 'vetoed'::text])))
 );
 
 CREATE TABLE public.idempotency (
@@ -983,8 +1085,17 @@ ALTER TABLE ONLY public.event
 ALTER TABLE ONLY public.event
     ADD CONSTRAINT event_seq_key UNIQUE (seq);
 
+ALTER TABLE ONLY public.event_tail
+    ADD CONSTRAINT event_tail_pkey PRIMARY KEY (one);
+
 ALTER TABLE ONLY public.facility
     ADD CONSTRAINT facility_code_key UNIQUE (code);
+
+ALTER TABLE ONLY public.facility_event
+    ADD CONSTRAINT facility_event_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.facility_event
+    ADD CONSTRAINT facility_event_source_given_id_key UNIQUE (source, given_id);
 
 ALTER TABLE ONLY public.facility
     ADD CONSTRAINT facility_pkey PRIMARY KEY (id);
@@ -1003,6 +1114,21 @@ ALTER TABLE ONLY public.handover_rule
 
 ALTER TABLE ONLY public.hardware_reservation
     ADD CONSTRAINT hardware_reservation_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.hook_delivery
+    ADD CONSTRAINT hook_delivery_hook_id_event_id_key UNIQUE (hook_id, event_id);
+
+ALTER TABLE ONLY public.hook_delivery
+    ADD CONSTRAINT hook_delivery_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.hook
+    ADD CONSTRAINT hook_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.hook_question
+    ADD CONSTRAINT hook_question_hook_id_key_key UNIQUE (hook_id, key);
+
+ALTER TABLE ONLY public.hook_question
+    ADD CONSTRAINT hook_question_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.idempotency
     ADD CONSTRAINT idempotency_pkey PRIMARY KEY (scope, key);
@@ -1215,9 +1341,41 @@ CREATE INDEX event_by_machine ON public.event USING btree (machine_id, seq DESC)
 
 CREATE INDEX event_by_project ON public.event USING btree (project_id, seq DESC);
 
+CREATE INDEX event_device_position ON public.event USING btree (device_id, "position");
+
+CREATE UNIQUE INDEX event_position ON public.event USING btree ("position");
+
+CREATE INDEX event_project_position ON public.event USING btree (project_id, "position");
+
+CREATE INDEX event_unnumbered ON public.event USING btree (seq) WHERE ("position" IS NULL);
+
+CREATE INDEX facility_event_latest ON public.facility_event USING btree (created_at DESC);
+
+CREATE INDEX facility_event_machine ON public.facility_event USING btree (machine_id, happened_at DESC);
+
 CREATE INDEX free_asn_oldest ON public.free_asn USING btree (pool_id, free_since);
 
 CREATE INDEX free_block_next ON public.free_block USING btree (prefix_id, masklen((block)::inet), free_since, block) WHERE (NOT tagged);
+
+CREATE INDEX hook_asks ON public.hook USING btree (name) WHERE (enabled AND (mode = 'ask'::text));
+
+CREATE INDEX hook_delivery_dead ON public.hook_delivery USING btree (hook_id, "position") WHERE (state = 'dead'::text);
+
+CREATE INDEX hook_delivery_latest ON public.hook_delivery USING btree (hook_id, attempted_at DESC);
+
+CREATE INDEX hook_due ON public.hook USING btree (next_at) WHERE (enabled AND (mode = 'tell'::text) AND (wanted > "position"));
+
+CREATE UNIQUE INDEX hook_name ON public.hook USING btree (name) WHERE ((organization_id IS NULL) AND (project_id IS NULL));
+
+CREATE INDEX hook_organization ON public.hook USING btree (organization_id) WHERE (organization_id IS NOT NULL);
+
+CREATE INDEX hook_project ON public.hook USING btree (project_id) WHERE (project_id IS NOT NULL);
+
+CREATE INDEX hook_question_due ON public.hook_question USING btree (next_at) WHERE (state = 'open'::text);
+
+CREATE INDEX hook_question_latest ON public.hook_question USING btree (hook_id, asked_at DESC);
+
+CREATE INDEX hook_question_machine ON public.hook_question USING btree (machine_id, asked_at DESC);
 
 CREATE INDEX image_install_of_release ON public.image_install USING btree (slug, release, started_at);
 
@@ -1367,6 +1525,9 @@ ALTER TABLE ONLY public.discovery
 ALTER TABLE ONLY public.erase_certificate
     ADD CONSTRAINT erase_certificate_machine_id_fkey FOREIGN KEY (machine_id) REFERENCES public.machine(id);
 
+ALTER TABLE ONLY public.facility_event
+    ADD CONSTRAINT facility_event_machine_id_fkey FOREIGN KEY (machine_id) REFERENCES public.machine(id) ON DELETE SET NULL;
+
 ALTER TABLE ONLY public.facility
     ADD CONSTRAINT facility_metro_id_fkey FOREIGN KEY (metro_id) REFERENCES public.metro(id);
 
@@ -1381,6 +1542,24 @@ ALTER TABLE ONLY public.handover_rule
 
 ALTER TABLE ONLY public.hardware_reservation
     ADD CONSTRAINT hardware_reservation_machine_id_fkey FOREIGN KEY (machine_id) REFERENCES public.machine(id);
+
+ALTER TABLE ONLY public.hook_delivery
+    ADD CONSTRAINT hook_delivery_event_id_fkey FOREIGN KEY (event_id) REFERENCES public.event(id);
+
+ALTER TABLE ONLY public.hook_delivery
+    ADD CONSTRAINT hook_delivery_hook_id_fkey FOREIGN KEY (hook_id) REFERENCES public.hook(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.hook
+    ADD CONSTRAINT hook_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES public.organization(id);
+
+ALTER TABLE ONLY public.hook
+    ADD CONSTRAINT hook_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.project(id);
+
+ALTER TABLE ONLY public.hook_question
+    ADD CONSTRAINT hook_question_hook_id_fkey FOREIGN KEY (hook_id) REFERENCES public.hook(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.hook_question
+    ADD CONSTRAINT hook_question_machine_id_fkey FOREIGN KEY (machine_id) REFERENCES public.machine(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.image_install
     ADD CONSTRAINT image_install_device_id_fkey FOREIGN KEY (device_id) REFERENCES public.device(id);
