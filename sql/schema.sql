@@ -89,6 +89,15 @@ CREATE TABLE public.abuse_tag (
     CONSTRAINT abuse_tag_tag_check CHECK ((tag ~ '^[a-z0-9][a-z0-9-]{0,62}$'::text))
 );
 
+CREATE TABLE public.address_price (
+    type text NOT NULL,
+    price_hourly numeric(12,6) NOT NULL,
+    since timestamp with time zone NOT NULL,
+    set_by text NOT NULL,
+    CONSTRAINT address_price_price_hourly_check CHECK ((price_hourly >= (0)::numeric)),
+    CONSTRAINT address_price_type_check CHECK ((type = ANY (ARRAY['public_ipv4'::text, 'public_ipv6'::text, 'private_ipv4'::text, 'global_ipv4'::text])))
+);
+
 CREATE TABLE public.agent_session (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     machine_id uuid NOT NULL,
@@ -329,6 +338,7 @@ CREATE TABLE public.device (
     outbid_at timestamp with time zone,
     left_spot_at timestamp with time zone,
     network_frozen boolean DEFAULT false NOT NULL,
+    failed_at timestamp with time zone,
     allow_pxe boolean DEFAULT false NOT NULL,
     links text[] DEFAULT '{public,private,ipv6}'::text[] NOT NULL,
     CONSTRAINT device_engine_check CHECK ((engine = ANY (ARRAY['image'::text, 'native'::text]))),
@@ -775,6 +785,13 @@ CREATE TABLE public.plan (
     CONSTRAINT plan_rack_units_check CHECK (((rack_units >= 1) AND (rack_units <= 50)))
 );
 
+CREATE TABLE public.plan_price (
+    plan_id uuid NOT NULL,
+    price_hourly numeric(12,4) NOT NULL,
+    since timestamp with time zone NOT NULL,
+    CONSTRAINT plan_price_price_hourly_check CHECK ((price_hourly >= (0)::numeric))
+);
+
 ALTER TABLE public.prefix ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME public.prefix_id_seq
     START WITH 1
@@ -964,6 +981,16 @@ CREATE TABLE public.ssh_key (
     CONSTRAINT ssh_key_label_check CHECK ((label <> ''::text))
 );
 
+CREATE TABLE public.traffic_sample (
+    device_id uuid NOT NULL,
+    at timestamp with time zone NOT NULL,
+    port_id uuid NOT NULL,
+    inbound numeric(20,0) NOT NULL,
+    outbound numeric(20,0) NOT NULL,
+    CONSTRAINT traffic_sample_inbound_check CHECK ((inbound >= (0)::numeric)),
+    CONSTRAINT traffic_sample_outbound_check CHECK ((outbound >= (0)::numeric))
+);
+
 CREATE TABLE public.user_account (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     organization_id uuid NOT NULL,
@@ -991,6 +1018,9 @@ ALTER TABLE public.vrf ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
 
 ALTER TABLE ONLY public.abuse_tag
     ADD CONSTRAINT abuse_tag_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.address_price
+    ADD CONSTRAINT address_price_pkey PRIMARY KEY (type, since);
 
 ALTER TABLE ONLY public.agent_session
     ADD CONSTRAINT agent_session_pkey PRIMARY KEY (id);
@@ -1196,6 +1226,9 @@ ALTER TABLE ONLY public.organization
 ALTER TABLE ONLY public.plan
     ADD CONSTRAINT plan_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.plan_price
+    ADD CONSTRAINT plan_price_pkey PRIMARY KEY (plan_id, since);
+
 ALTER TABLE ONLY public.plan
     ADD CONSTRAINT plan_slug_key UNIQUE (slug);
 
@@ -1274,6 +1307,9 @@ ALTER TABLE ONLY public.tenure
 ALTER TABLE ONLY public.tenure
     ADD CONSTRAINT tenure_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.traffic_sample
+    ADD CONSTRAINT traffic_sample_pkey PRIMARY KEY (device_id, at);
+
 ALTER TABLE ONLY public.user_account
     ADD CONSTRAINT user_account_pkey PRIMARY KEY (id);
 
@@ -1330,6 +1366,8 @@ CREATE INDEX device_of_spot_request ON public.device USING btree (spot_request_i
 CREATE INDEX device_on_spot ON public.device USING btree (facility_id, plan_id) WHERE ((spot_price_max IS NOT NULL) AND (deleted_at IS NULL));
 
 CREATE INDEX device_to_terminate ON public.device USING btree (termination_time) WHERE ((termination_time IS NOT NULL) AND (deleted_at IS NULL));
+
+CREATE INDEX device_used ON public.device USING btree (project_id, active_at) WHERE (active_at IS NOT NULL);
 
 CREATE INDEX device_waiting ON public.device USING btree (facility_id, plan_id) WHERE (state = ANY (ARRAY['queued'::text, 'provisioning'::text]));
 
@@ -1441,9 +1479,13 @@ CREATE INDEX tenure_by_prefix ON public.tenure USING btree (prefix_id) WHERE (up
 
 CREATE INDEX tenure_ended ON public.tenure USING btree (upper(during)) WHERE ((NOT upper_inf(during)) AND (corrected_at IS NULL));
 
+CREATE INDEX tenure_of_elastic ON public.tenure USING btree (owner) WHERE ((kind = 'held'::text) AND (slot ~~ 'elastic %'::text));
+
 CREATE UNIQUE INDEX tenure_slot ON public.tenure USING btree (owner, slot) WHERE (upper_inf(during) AND (corrected_at IS NULL));
 
 CREATE INDEX tenure_within ON public.tenure USING btree (within) WHERE (within IS NOT NULL);
+
+CREATE INDEX traffic_sample_old ON public.traffic_sample USING brin (at);
 
 CREATE UNIQUE INDEX user_account_email ON public.user_account USING btree (lower(email));
 
@@ -1618,6 +1660,9 @@ ALTER TABLE ONLY public.native_install
 ALTER TABLE ONLY public.native_install
     ADD CONSTRAINT native_install_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.run(id);
 
+ALTER TABLE ONLY public.plan_price
+    ADD CONSTRAINT plan_price_plan_id_fkey FOREIGN KEY (plan_id) REFERENCES public.plan(id);
+
 ALTER TABLE ONLY public.prefix_grant
     ADD CONSTRAINT prefix_grant_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES public.organization(id);
 
@@ -1704,6 +1749,12 @@ ALTER TABLE ONLY public.tenure
 
 ALTER TABLE ONLY public.tenure
     ADD CONSTRAINT tenure_within_fkey FOREIGN KEY (within) REFERENCES public.tenure(id);
+
+ALTER TABLE ONLY public.traffic_sample
+    ADD CONSTRAINT traffic_sample_device_id_fkey FOREIGN KEY (device_id) REFERENCES public.device(id);
+
+ALTER TABLE ONLY public.traffic_sample
+    ADD CONSTRAINT traffic_sample_port_id_fkey FOREIGN KEY (port_id) REFERENCES public.leaf_port(id);
 
 ALTER TABLE ONLY public.user_account
     ADD CONSTRAINT user_account_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES public.organization(id);

@@ -132,6 +132,8 @@ async def delete_project(call: Call) -> None:
             raise not_found()
         if await conn.fetchval(Q["project_has_devices"], project_id):
             raise Invalid("Cannot delete a project that has devices: delete its devices first")
+        if await conn.fetch(Q["lock_holdings"], project_id):
+            raise Invalid("Cannot delete a project that has reserved hardware: move its reservations first")
         left = [row["id"] for row in await conn.fetch(Q["reservations_left"], project_id)]
         with answered():
             for reservation in await elastic.lock_reservations(conn, call.caller, left):

@@ -35,6 +35,7 @@ from service.admin import (
 from service.admin import (
     reservation_routes as admin_reservation_routes,
 )
+from service.admin import usage_routes as admin_usage_routes
 from service.admin.read import ADMIN_ROUTES
 from service.api import (
     account_routes,
@@ -49,6 +50,7 @@ from service.api import (
     offer_routes,
     reservation_routes,
     spot_routes,
+    usage_routes,
     webhook_routes,
 )
 from service.api.audited import audited, for_nobody
@@ -92,6 +94,7 @@ ROUTES: tuple[Route, ...] = (
     *reservation_routes.ROUTES,
     *batch_routes.ROUTES,
     *spot_routes.ROUTES,
+    *usage_routes.ROUTES,
     *prefix_routes.ROUTES,
     *ledger_routes.ROUTES,
     *grant_routes.ROUTES,
@@ -115,6 +118,7 @@ ROUTES: tuple[Route, ...] = (
     *admin_reservation_routes.ROUTES,
     *newcomer_routes.ROUTES,
     *racks_routes.ROUTES,
+    *admin_usage_routes.ROUTES,
 )
 
 

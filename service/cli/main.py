@@ -28,8 +28,10 @@ from service.cli import (
     racks,
     releases,
     reports,
+    reservations,
     reverse_dns,
     secrets,
+    usage,
 )
 from service.cli.client import CallFailed, Client, environment
 from service.cli.command import Command
@@ -54,6 +56,8 @@ COMMANDS: tuple[Command, ...] = (
     *releases.COMMANDS,
     *audit.COMMANDS,
     *secrets.COMMANDS,
+    *reservations.COMMANDS,
+    *usage.COMMANDS,
 )
 DEFAULT_API = "http://127.0.0.1:8080"
 
@@ -89,6 +93,8 @@ _NOUNS = {
     "os": "operating systems",
     "facility": "data centres",
     "event": "what happened",
+    "reservation": "machines that are kept for one project",
+    "usage": "what was used, and what it cost",
     "machine": "the hardware (staff)",
     "leaf": "the switches (staff)",
     "handover": "from the installer to the disk, by hardware model (staff)",

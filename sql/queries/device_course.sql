@@ -12,7 +12,8 @@ WHERE d.id = $1
 -- name: move_device
 UPDATE device SET state = $3, failure = coalesce($4, failure), updated_at = $5,
                   active_at = CASE WHEN $3 = 'active' THEN coalesce(active_at, $5) ELSE active_at END,
-                  deleted_at = CASE WHEN $3 = 'deleted' THEN $5 ELSE deleted_at END
+                  deleted_at = CASE WHEN $3 = 'deleted' THEN $5 ELSE deleted_at END,
+                  failed_at = CASE WHEN $3 = 'failed' THEN $5 ELSE failed_at END
 WHERE id = $1 AND state = $2 RETURNING true
 
 -- name: device_state_locked

@@ -155,6 +155,8 @@ async def test_moving_goes_to_projects_of_the_caller_and_keeps_the_rate(world: W
     assert moved.status == 201 and moved.body["project"] == {"href": f"/projects/{other}"}
     assert moved.body["custom_rate"] == 0.25
     assert (await world.order(hardware_reservation_id=made["id"])).status == 422
+    refused = await world.call("DELETE", f"/projects/{other}")
+    assert refused.status == 422 and "reserved hardware" in refused.body["errors"][0]
     held = await world.db.fetch("SELECT project_id, since, until FROM reservation_holding ORDER BY since")
     assert [row["project_id"] for row in held] == [world.project, UUID(other)]
     assert held[0]["until"] is not None and held[0]["until"] <= held[1]["since"] and held[1]["until"] is None
