@@ -32,6 +32,7 @@ from service.api.pages import meta, page_of
 from service.api.problems import Invalid, forbidden, not_found, shown
 from service.store.accounts import sees_project
 from service.store.rows import Connection
+from service.store.trial import compared, rehearsed
 
 _PER_PAGE = 250
 _MANUAL = "manual "  # slots of blocks that were taken by hand; all others end with what they belong to
@@ -57,6 +58,7 @@ class ChangePrefix(Request):
     status: Maybe[Literal["active", "draining", "frozen", "retired"]] = None
     description: Text | None = None
     facility: Maybe[Text] = None
+    dry_run: bool = False
 
 
 class TakeBlock(Request):
@@ -152,15 +154,17 @@ async def _customers_vrf(call: Call, conn: Connection, wish: CreatePrefix, netwo
 
 
 async def change_prefix(call: Call) -> Body:
-    """PATCH /ipam/v1/prefixes/{prefix}: status, description, facility"""
+    """PATCH /ipam/v1/prefixes/{prefix}: status, description, facility; with dry_run only shown: before, after"""
     wish = read(ChangePrefix, call.body)
-    async with call.db.acquire() as conn, conn.transaction():
+    async with rehearsed(call.db, keep=not wish.dry_run) as conn:
         prefix_id = await allowed_prefix(call, conn, "manage")
+        before = await _shown(call, conn, prefix_id) if wish.dry_run else None
         with answered():
             if wish.status is not None:
                 await set_status(conn, prefix_id, wish.status)
             await describe(conn, prefix_id, description=wish.description, facility=wish.facility)
-        return await _shown(call, conn, prefix_id)
+        after = await _shown(call, conn, prefix_id)
+    return after if before is None else compared(before, after, applied=False)
 
 
 async def list_tenures(call: Call) -> Body:

@@ -15,7 +15,7 @@ from service.api.models import Request, read
 from service.api.problems import Invalid, not_found, shown
 from service.policy import Right
 from service.store.rows import Connection
-from service.store.trial import rehearsed
+from service.store.trial import compared, rehearsed
 from sql.loader import Q
 
 _SLUG = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
@@ -136,17 +136,6 @@ async def _one(db: Connection, query: str, name: str) -> Body:
     if row is None:
         raise not_found()
     return _plan(row) if query == "plans_kept" else _facility(row)
-
-
-def compared(before: Body, after: Body, *, applied: bool) -> Body:
-    """A change as its before and after: the whole object as it is then, and the fields that differ."""
-    differs = [name for name in after if before[name] != after[name]]
-    return {
-        **after,
-        "before": {name: before[name] for name in differs},
-        "after": {name: after[name] for name in differs},
-        "applied": applied,
-    }
 
 
 async def list_facilities(call: Call) -> Body:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from service.api.call import Body, Call, Route
 from service.api.device_routes import devices_body
 from service.api.links import stamp
+from service.api.objects import event
 from service.api.problems import not_found
 from service.api.waterfall import stages_of
+from service.policy import Right
+from service.store.orders import Event
 from service.store.racks import (
     LeafSeen,
     MachineSeen,
@@ -18,6 +21,7 @@ from service.store.racks import (
     runs_seen,
     tallies_seen,
 )
+from sql.loader import Q
 
 
 def _machine(one: MachineSeen, call: Call) -> Body:
@@ -40,6 +44,8 @@ def _machine(one: MachineSeen, call: Call) -> Body:
         "leaf": one.leaf,
         "port": one.port,
         "profile": one.profile,
+        "rack": one.rack,
+        "rack_unit": one.rack_unit,
         "port_applied": one.applied >= one.generation,
         "port_fault": one.fault,
         "device": device,
@@ -133,6 +139,16 @@ async def get_machine(call: Call) -> Body:
     return {**_machine(found[0], call), "inventory": found[0].inventory, "runs": runs}
 
 
+async def machine_events(call: Call) -> Body:
+    """GET /admin/v1/machines/{machine}/events: the latest fifty of the machine, oldest first"""
+    machine_id = await call.db.fetchval(Q["machine_named"], call.ids["machine"])
+    if machine_id is None:
+        raise not_found()
+    rows = await call.db.fetch(Q["events_of_machine"], machine_id)
+    found = [Event(**row) for row in reversed(rows)]
+    return {"events": [event(one, call.links, staff=True) for one in found]}
+
+
 async def list_leaves(call: Call) -> Body:
     """GET /admin/v1/leaves"""
     return {"leaves": [_leaf(one, call) for one in await leaves_seen(call.db)]}
@@ -197,6 +213,7 @@ async def summary(call: Call) -> Body:
 ADMIN_ROUTES = (
     Route("GET", "/admin/v1/machines", list_machines),
     Route("GET", "/admin/v1/machines/{machine}", get_machine),
+    Route("GET", "/admin/v1/machines/{machine}/events", machine_events, right=Right.LOOK),
     Route("GET", "/admin/v1/leaves", list_leaves),
     Route("GET", "/admin/v1/leaves/{leaf}", get_leaf),
     Route("GET", "/admin/v1/runs", list_runs),

@@ -42,9 +42,10 @@ class Unreachable(CallFailed):
 class Client:
     """One caller of one API."""
 
-    def __init__(self, url: str, token: str | None) -> None:
+    def __init__(self, url: str, token: str | None, *, timeout_s: float = _TIMEOUT_S) -> None:
         self.url = url.rstrip("/")
         self._token = token
+        self._timeout_s = timeout_s
 
     def get(self, path: str, /, **query: object) -> Object:
         """GET; parameters that are None are left out, lists are repeated."""
@@ -103,7 +104,7 @@ class Client:
             headers["Idempotency-Key"] = key
         request = urllib.request.Request(self.url + path, content, headers, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:
+            with urllib.request.urlopen(request, timeout=self._timeout_s) as response:
                 answer: bytes = response.read()
         except urllib.error.HTTPError as err:
             raise CallFailed(_said(err), err.code) from None

@@ -22,6 +22,10 @@ def pair(text: str) -> tuple[str, str]:
     return name, value
 
 
+# Verbs that change nothing, besides `list`.
+_LOOKING = {"show", "why", "waterfall", "events", "work", "plans", "neighbors", "discovered", "misplaced", "tenures"}
+
+
 @dataclass(frozen=True, slots=True)
 class Command:
     """One verb of one noun. Its function's docstring is its help; its result is the exit status."""
@@ -31,3 +35,13 @@ class Command:
     run: Callable[[Namespace, Client, Output], int]
     arguments: Callable[[ArgumentParser], None] = no_arguments
     destroys: bool = False
+
+    @property
+    def lists(self) -> bool:
+        """Whether it prints one table of things, whose columns and order may be chosen."""
+        return self.verb == "list"
+
+    @property
+    def looks(self) -> bool:
+        """Whether it only shows something, and may be watched."""
+        return self.lists or self.verb in _LOOKING

@@ -115,7 +115,7 @@ def create(args: Namespace, client: Client, out: Output) -> int:
     key = args.idempotency_key or str(uuid4())
     device = client.post(f"/projects/{project_of(args, client)}/devices", wish, key=key)
     if args.wait:
-        device = _watched(client, device["id"])
+        device = follow(client, device["id"])
     out.one(device, SHOW)
     return 1 if device["state"] == "failed" else 0
 
@@ -133,7 +133,8 @@ def _installation(args: Namespace) -> Object:
     return {name: value for name, value in wish.items() if value}
 
 
-def _watched(client: Client, id_: str) -> Object:
+def follow(client: Client, id_: str) -> Object:
+    """The device once it is active or has failed; its stages are shown meanwhile, on standard error."""
     progress = Progress(sys.stderr)
     patience = _PATIENCE_S
     while True:

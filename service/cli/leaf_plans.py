@@ -195,7 +195,9 @@ def _waiting(parser: ArgumentParser) -> None:
     parser.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS", help="of --wait; default: 600")
 
 
-def _acting(more: Callable[[ArgumentParser], object]) -> Callable[[ArgumentParser], None]:
+def acting(more: Callable[[ArgumentParser], object]) -> Callable[[ArgumentParser], None]:
+    """The arguments of an action on a leaf: the leaf, those of the action, and how it is agreed to."""
+
     def arguments(parser: ArgumentParser) -> None:
         leaf_named(parser)
         more(parser)
@@ -239,14 +241,14 @@ def _apply(parser: ArgumentParser) -> None:
 _OBJECTS = "as `leaf drift` names them; none: all"
 
 COMMANDS = (
-    Command("leaf", "repair", repair, _acting(_nothing)),
-    Command("leaf", "accept", accept, _acting(_some("object", _OBJECTS))),
-    Command("leaf", "revoke", revoke, _acting(_some("object", _OBJECTS))),
-    Command("leaf", "profile", profile, _acting(_profile)),
-    Command("leaf", "adopt", adopt, _acting(_some("port", "none: all on which something stands"))),
-    Command("leaf", "fabric", fabric, _acting(_fabric)),
-    Command("leaf", "database", database, _acting(_database)),
-    Command("leaf", "recable", recable, _acting(_some("machine", "none: all that are seen elsewhere"))),
+    Command("leaf", "repair", repair, acting(_nothing)),
+    Command("leaf", "accept", accept, acting(_some("object", _OBJECTS))),
+    Command("leaf", "revoke", revoke, acting(_some("object", _OBJECTS))),
+    Command("leaf", "profile", profile, acting(_profile)),
+    Command("leaf", "adopt", adopt, acting(_some("port", "none: all on which something stands"))),
+    Command("leaf", "fabric", fabric, acting(_fabric)),
+    Command("leaf", "database", database, acting(_database)),
+    Command("leaf", "recable", recable, acting(_some("machine", "none: all that are seen elsewhere"))),
     Command("leaf", "plans", list_plans, leaf_named),
     Command("leaf", "apply", apply, _apply),
 )

@@ -1,20 +1,25 @@
-"""`roundhouse NOUN VERB`: data on stdout, all else on stderr; 0 done, 1 refused, 2 wrong usage or not agreed to.
+"""`roundhouse NOUN VERB`: data on stdout, all else on stderr.
 
-Nothing is asked but before a leaf is changed, and only of a person at a terminal.
+Exit status: 0 done, 1 refused or failed, 2 wrong usage or not agreed to, 130 interrupted. Nothing is asked but before
+something is changed that was shown first, and only of a person at a terminal.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from inspect import cleandoc
+from typing import Any
 
 from service.cli import (
     accounts,
     audit,
     bgp,
+    bulk,
     devices,
     elastic,
     exchange,
@@ -24,18 +29,25 @@ from service.cli import (
     leaves,
     ledger,
     machine_work,
+    offerings,
+    orders,
+    places,
     prefixes,
     racks,
     releases,
     reports,
     reservations,
     reverse_dns,
+    runs,
     secrets,
     usage,
 )
 from service.cli.client import CallFailed, Client, environment
 from service.cli.command import Command
-from service.cli.output import Output, warn
+from service.cli.completion import answer
+from service.cli.output import Output, WrongUsage, warn
+from service.cli.watch import watch
+from service.cli.words import EXAMPLES, MEANINGS
 
 COMMANDS: tuple[Command, ...] = (
     *devices.COMMANDS,
@@ -55,6 +67,11 @@ COMMANDS: tuple[Command, ...] = (
     *reverse_dns.COMMANDS,
     *releases.COMMANDS,
     *audit.COMMANDS,
+    *offerings.COMMANDS,
+    *orders.COMMANDS,
+    *places.COMMANDS,
+    *runs.COMMANDS,
+    *bulk.COMMANDS,
     *secrets.COMMANDS,
     *reservations.COMMANDS,
     *usage.COMMANDS,
@@ -67,6 +84,7 @@ LOCAL: dict[tuple[str, ...], tuple[str, str]] = {
     ("serve",): ("service.cli.serve", "Run the service."),
     ("lab", "up"): ("service.cli.lab", "Run the service with a virtual rack."),
     ("lab", "demo"): ("service.cli.lab", "Order a machine of a virtual rack and show it become active."),
+    ("completion",): ("service.cli.completion", "Print what makes a shell complete commands, options and names."),
     ("migrate",): ("service.cli.migrate", "Bring the database to this program's schema."),
     ("boot-node", "nginx"): ("service.cli.nginx", "Print a configuration for nginx in front of a boot node."),
     ("image", "keygen"): ("service.cli.image_store", "Make a key that releases are signed with."),
@@ -95,8 +113,11 @@ _NOUNS = {
     "event": "what happened",
     "reservation": "machines that are kept for one project",
     "usage": "what was used, and what it cost",
+    "order": "the orders of all customers (staff)",
+    "rack": "where the hardware stands (staff)",
     "machine": "the hardware (staff)",
     "leaf": "the switches (staff)",
+    "port": "the ports of all leaves (staff)",
     "handover": "from the installer to the disk, by hardware model (staff)",
     "boot-node": "who answers machines that boot (staff)",
     "run": "work under way (staff)",
@@ -115,44 +136,121 @@ _NOUNS = {
 }
 
 
+class _Manual(RawDescriptionHelpFormatter):
+    """Help as a manual page: lines of a hundred columns at most, in which paragraphs stay as they were written."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=32, width=min(shutil.get_terminal_size((100, 24)).columns, 100))
+
+
+def _epilog(*names: str) -> str | None:
+    examples = EXAMPLES.get(names)
+    return None if examples is None else "examples:\n" + "\n".join(f"  {line}" for line in examples)
+
+
+def _with_help(where: Any, names: tuple[str, ...], words: str) -> ArgumentParser:
+    """A command's parser. The first paragraph of its words is what the list of commands says."""
+    words = cleandoc(words)
+    short = " ".join(words.partition("\n\n")[0].split())
+    sub: ArgumentParser = where.add_parser(
+        names[-1], help=short, description=words, epilog=_epilog(*names), formatter_class=_Manual
+    )
+    return sub
+
+
 def parser_for(argv: Sequence[str]) -> ArgumentParser:
     """The parser; a local command's own options are known when `argv` calls for it."""
-    parser = ArgumentParser(prog="roundhouse", description="Bare-metal provisioning.", epilog=_ENVIRONMENT)
-    parser.add_argument("--api", metavar="URL", help=f"default: ROUNDHOUSE_API, then {DEFAULT_API}")
+    parser = ArgumentParser(
+        prog="roundhouse", description=_DESCRIPTION, epilog=f"{_epilog()}\n\n{_ENVIRONMENT}", formatter_class=_Manual
+    )
+    parser.add_argument(
+        "--api", metavar="URL", help=f"the service's address; default: ROUNDHOUSE_API, then {DEFAULT_API}"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     nouns = parser.add_subparsers(dest="noun", metavar="NOUN", required=True)
     verbs = {}
     for noun, text in _NOUNS.items():
-        verbs[noun] = nouns.add_parser(noun, help=text).add_subparsers(dest="verb", metavar="VERB", required=True)
+        about = nouns.add_parser(noun, help=text, description=f"{text[:1].upper()}{text[1:]}.", formatter_class=_Manual)
+        verbs[noun] = about.add_subparsers(dest="verb", metavar="VERB", required=True)
     for command in COMMANDS:
-        words = (command.run.__doc__ or "").strip()
-        sub = verbs[command.noun].add_parser(command.verb, help=words, description=words)
-        sub.add_argument("--json", action="store_true", default=None, dest="json_here", help="print JSON")
+        sub = _with_help(verbs[command.noun], (command.noun, command.verb), command.run.__doc__ or "")
         command.arguments(sub)
+        _common(sub, command)
         sub.set_defaults(command=command)
-    doctor = nouns.add_parser("doctor", help="find out what stands in the way of a working service")
+    doctor = _with_help(nouns, ("doctor",), _DOCTOR)
     doctor.add_argument("--json", action="store_true", default=None, dest="json_here", help="print JSON")
     called = tuple(word for word in argv if not word.startswith("-"))
     for names, (module, text) in LOCAL.items():
-        where = verbs[names[0]] if len(names) > 1 else nouns
-        sub = where.add_parser(names[-1], help=text, description=text)
+        sub = _with_help(verbs[names[0]] if len(names) > 1 else nouns, names, text)
         if called[: len(names)] == names:
             import_module(module).add_arguments(sub)
         sub.set_defaults(module=module)
+        _meanings(sub)
     return parser
 
 
-_ENVIRONMENT = "ROUNDHOUSE_API and ROUNDHOUSE_TOKEN say whom to ask and as whom; ROUNDHOUSE_PROJECT names a project."
+def _common(sub: ArgumentParser, command: Command) -> None:
+    sub.add_argument("--json", action="store_true", default=None, dest="json_here", help="print JSON")
+    if command.lists:
+        sub.add_argument("--columns", metavar="NAME,…", help="these columns: by title, or by field as --json shows it")
+        sub.add_argument("--sort", metavar="NAME", help="in the order of this column, by title or field")
+        sub.add_argument("--reverse", action="store_true", help="the other way round")
+    if command.looks:
+        text = "again every so many seconds (2), drawn over itself; in a pipe what has changed"
+        sub.add_argument("--watch", type=float, nargs="?", const=2.0, metavar="SECONDS", help=text)
+    _meanings(sub)
+
+
+def _meanings(sub: ArgumentParser) -> None:
+    """Say of the arguments that many commands have what they mean, where the command itself does not."""
+    for action in sub._actions:
+        if action.help is None:
+            action.help = MEANINGS.get(action.option_strings[-1] if action.option_strings else action.dest)
+
+
+_DESCRIPTION = """\
+Rent out physical servers: devices are ordered here, and machines, leaves and addresses looked after.
+
+A command is a noun and a verb; `roundhouse NOUN --help` lists the verbs, `roundhouse NOUN VERB --help` tells all about
+one. Data goes to standard output, as a table, or with --json as JSON; all else goes to standard error. What destroys
+something needs --yes. What changes leaves, plans or prices is shown first.
+"""
+_ENVIRONMENT = """\
+exit status:
+  0  it is done
+  1  it was refused or has failed; the reason is on standard error
+  2  wrong usage, or what is to be destroyed or changed was not agreed to
+  130  interrupted, as --watch and --follow are
+
+environment:
+  ROUNDHOUSE_API      whom to ask
+  ROUNDHOUSE_TOKEN    as whom; ROUNDHOUSE_TOKEN_FILE names a file that holds it
+  ROUNDHOUSE_PROJECT  the project that is meant, by id or name
+"""
+_DOCTOR = """\
+Find out what stands in the way of a working service, one check a line; 1 when there is something.
+
+Settings, state folder, database, images and boot files are those of this host; machines, leaves, boot nodes, cables and
+runs are asked of the service, with a staff token.
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Carry out one command; the result is the exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if words[:2] == ["completion", "answer"]:
+        return answer(words[2:], parser_for)
     args = parser_for(words).parse_args(words)
     if module := getattr(args, "module", None):
         run: Callable[[Namespace], int | None] = import_module(module).run
         return run(args) or 0
-    out = Output(as_json=bool(args.json or args.json_here))
+    columns = tuple(part for part in (getattr(args, "columns", None) or "").split(",") if part)
+    out = Output(
+        as_json=bool(args.json or args.json_here),
+        columns=columns,
+        sort=getattr(args, "sort", None),
+        reverse=getattr(args, "reverse", False),
+    )
     name = " ".join(part for part in (args.noun, getattr(args, "verb", None)) if part)
     try:
         client = Client(args.api or environment("API") or DEFAULT_API, environment("TOKEN"))
@@ -164,9 +262,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         if command.destroys and not args.yes:
             warn(f"roundhouse: {name}: this destroys something; say --yes")
             return 2
+        if (every_s := getattr(args, "watch", None)) is not None:
+            return watch(lambda: command.run(args, client, out), every_s, name, as_json=out.as_json)
         status = command.run(args, client, out)
         sys.stdout.flush()
         return status
+    except WrongUsage as err:
+        warn(f"roundhouse: {name}: {err}")
+        return 2
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on: no word about it at exit
         return 1

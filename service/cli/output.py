@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -55,11 +56,45 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
+class WrongUsage(Exception):
+    """The command line asks for something that is not there; the text is one line."""
+
+
+def chosen(items: Sequence[Object], columns: Sequence[Column], names: Sequence[str]) -> list[Column]:
+    """The columns that are asked for by title, or by the dotted path of a field. Raises WrongUsage."""
+    by_title = {title.lower(): (title, what) for title, what in columns}
+    return [_column(items, by_title, name) for name in names]
+
+
+def _column(items: Sequence[Object], by_title: dict[str, Column], name: str) -> Column:
+    if found := by_title.get(name.lower()):
+        return found
+    first = name.split(".")[0]
+    if items and not any(first in item for item in items):
+        titles = ", ".join(title for title in by_title if title)
+        raise WrongUsage(f"there is no column {name!r}; there are {titles}, and the fields that --json shows")
+    return name.upper(), name
+
+
+def ordered(items: Sequence[Object], columns: Sequence[Column], name: str, *, reverse: bool = False) -> list[Object]:
+    """Items by one column; numbers in names count as numbers. Raises WrongUsage."""
+    ((_, what),) = chosen(items, columns, [name])
+    return sorted(items, key=lambda item: _rank(item, what), reverse=reverse)
+
+
+def _rank(item: Object, what: str | Callable[[Object], object]) -> list[tuple[int, float, str]]:
+    parts = re.split(r"([0-9]+(?:\.[0-9]+)?)", cell(item, what).lower())
+    return [(0, float(part), "") if place % 2 else (1, 0.0, part) for place, part in enumerate(parts) if part]
+
+
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Where results go."""
+    """Where results go. Of lists, `columns` are shown instead of the usual ones, in the order that `sort` names."""
 
     as_json: bool
+    columns: tuple[str, ...] = ()
+    sort: str | None = None
+    reverse: bool = False
 
     def json(self, value: object) -> None:
         """Print a value as JSON."""
@@ -68,9 +103,15 @@ class Output:
     def rows(self, items: Iterable[Object], columns: Sequence[Column]) -> None:
         """Print items as a table."""
         found = list(items)
+        if self.sort is not None:
+            found = ordered(found, columns, self.sort, reverse=self.reverse)
+        elif self.reverse:
+            found.reverse()
         if self.as_json:
             self.json(found)
             return
+        if self.columns:
+            columns = chosen(found, columns, self.columns)
         lines = [[cell(item, what) for _, what in columns] for item in found]
         print(table([[title for title, _ in columns], *lines]))
 

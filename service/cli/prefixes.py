@@ -8,6 +8,7 @@ from ipaddress import ip_network
 from service.cli.client import CallFailed, Client, Object
 from service.cli.command import Command, pair
 from service.cli.output import Column, Output, bar
+from service.cli.preview import change_text
 
 
 def _indented(one: Object) -> str:
@@ -101,7 +102,12 @@ def add_prefix(args: Namespace, client: Client, out: Output) -> int:
 def set_prefix(args: Namespace, client: Client, out: Output) -> int:
     """Change a prefix: freeze it (nothing changes), drain it (nothing new), retire it when nothing lives in it."""
     names = ("status", "description", "facility")
-    body = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    body: Object = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    if args.dry_run:
+        path = f"/ipam/v1/prefixes/{prefix_of(args, client)['id']}"
+        shown = client.patch(path, body | {"dry_run": True})
+        out.done(shown, change_text(shown, f"{shown['taken']} blocks of it are taken").rstrip())
+        return 0
     out.one(client.patch(f"/ipam/v1/prefixes/{prefix_of(args, client)['id']}", body), PREFIX)
     return 0
 
@@ -177,6 +183,7 @@ def _set(parser: ArgumentParser) -> None:
     parser.add_argument("--status", choices=("active", "draining", "frozen", "retired"))
     parser.add_argument("--description")
     parser.add_argument("--facility")
+    parser.add_argument("--dry-run", action="store_true", help="only show before and after, and how much is taken")
 
 
 def _take(parser: ArgumentParser) -> None:

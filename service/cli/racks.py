@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from argparse import ArgumentParser, Namespace
 from itertools import islice
+from time import sleep
 
-from service.cli.client import Client, escaped
+from service.cli.client import Client, Object, escaped
 from service.cli.command import Command
 from service.cli.devices import EVENTS
-from service.cli.machine_work import facts_of
-from service.cli.output import Column, Output
+from service.cli.machine_work import WORK, facts_of
+from service.cli.output import Column, Output, cell
 from service.cli.progress import seconds
+
+_FOLLOW_S = 1.0  # between two looks at what has happened
 
 PLANS: list[Column] = [
     ("SLUG", "slug"),
@@ -41,6 +45,9 @@ MACHINE: list[Column] = [
     ("SINCE", "state_since"),
     ("STEP", "run.step"),
     ("PORT FAULT", "port_fault"),
+    ("RACK", lambda one: None if one["rack"] is None else f"{one['rack']} unit {one['rack_unit'] or '-'}"),
+    ("SEEN AT PORT", lambda one: one["port_seen"]["seen_name"] or one["port_seen"]["seen_mac"]),
+    ("BOOTED AT PORT", "port_seen.booted_mac"),
 ]
 CERTIFIED: list[Column] = [
     ("ERASED", "created_at"),
@@ -126,10 +133,33 @@ def list_facilities(args: Namespace, client: Client, out: Output) -> int:
 
 
 def list_events(args: Namespace, client: Client, out: Output) -> int:
-    """List the latest events, newest last."""
-    latest = list(islice(client.every("/events", "events", type=args.type), args.limit))
-    out.rows(latest[::-1], EVENTS)
-    return 0
+    """List the latest events, newest last; with --follow also those to come, until it is interrupted."""
+    latest = list(islice(client.every("/events", "events", type=args.type), args.limit))[::-1]
+    if not args.follow:
+        out.rows(latest, EVENTS)
+        return 0
+    known: set[str] = set()
+    while True:
+        for event in latest:
+            if event["id"] not in known:
+                known.add(event["id"])
+                print(json.dumps(event, ensure_ascii=False) if out.as_json else _event_line(event), flush=True)
+        sleep(_FOLLOW_S)
+        latest = _newer(client, args.type, known)
+
+
+def _newer(client: Client, type_: str | None, known: set[str]) -> list[Object]:
+    """Events since those that are known, oldest first."""
+    newer = []
+    for event in client.every("/events", "events", type=type_):
+        if event["id"] in known:
+            break
+        newer.append(event)
+    return newer[::-1]
+
+
+def _event_line(event: Object) -> str:
+    return "  ".join(cell(event, what) for _, what in EVENTS)
 
 
 def list_machines(args: Namespace, client: Client, out: Output) -> int:
@@ -140,15 +170,29 @@ def list_machines(args: Namespace, client: Client, out: Output) -> int:
 
 
 def show_machine(args: Namespace, client: Client, out: Output) -> int:
-    """Show one machine with what was done to it last."""
-    found = client.get(f"/admin/v1/machines/{escaped(args.machine)}")
+    """Show one machine with all that is known of it: place, port, hardware, certificate, events, latest run."""
+    path = f"/admin/v1/machines/{escaped(args.machine)}"
+    found = client.get(path)
+    found["port_seen"] = client.get("/admin/v1/ports", leaf=found["leaf"], port=found["port"])["ports"][0]
+    found["certificates"] = client.get(f"{path}/certificates")["certificates"][:1]
+    found["events"] = client.get(f"{path}/events")["events"]
+    found["work"] = client.get(f"{path}/work")["work"][:3]
     out.one(found, MACHINE)
-    if found["inventory"] and not out.as_json:
-        print()
-        out.rows(facts_of(found["inventory"]), FACTS)
-    if found["runs"] and not out.as_json:
-        print()
-        out.rows(found["runs"][-1]["stages"], STAGES)
+    if out.as_json:
+        return 0
+    told = ("created_at", "valid")
+    erased = [disk | {name: one[name] for name in told} for one in found["certificates"] for disk in one["disks"]]
+    sections: list[tuple[list[Object], list[Column]]] = [
+        (list(facts_of(found["inventory"])) if found["inventory"] else [], FACTS),
+        (erased, CERTIFIED),
+        (found["work"], WORK),
+        (found["runs"][-1]["stages"] if found["runs"] else [], STAGES),
+        (found["events"], EVENTS),
+    ]
+    for rows, columns in sections:
+        if rows:
+            print()
+            out.rows(rows, columns)
     return 0
 
 
@@ -196,8 +240,9 @@ def list_runs(args: Namespace, client: Client, out: Output) -> int:
 
 
 def _events(parser: ArgumentParser) -> None:
-    parser.add_argument("--type")
-    parser.add_argument("--limit", type=int, default=50)
+    parser.add_argument("--type", metavar="TYPE", help="only of this type, as provisioning.110")
+    parser.add_argument("--limit", type=int, default=50, metavar="NUMBER", help="how many at most (50)")
+    parser.add_argument("--follow", action="store_true", help="go on with what happens from now on")
 
 
 def _machines(parser: ArgumentParser) -> None:

@@ -42,6 +42,8 @@ class MachineSeen:
     step: str | None
     waits_for: str | None
     step_since: datetime | None
+    rack: str | None
+    rack_unit: int | None
 
 
 @dataclass(frozen=True, slots=True)

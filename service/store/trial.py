@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from service.store.rows import Connection, Pool
 
@@ -23,3 +24,14 @@ async def rehearsed(db: Pool, *, keep: bool) -> AsyncIterator[Connection]:
             await transaction.commit()
         else:
             await transaction.rollback()
+
+
+def compared(before: dict[str, Any], after: dict[str, Any], *, applied: bool) -> dict[str, Any]:
+    """A change as its before and after: the whole object as it is then, and the fields that differ."""
+    differs = [name for name in after if before[name] != after[name]]
+    return {
+        **after,
+        "before": {name: before[name] for name in differs},
+        "after": {name: after[name] for name in differs},
+        "applied": applied,
+    }

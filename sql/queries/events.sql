@@ -9,3 +9,7 @@ SELECT pg_notify('roundhouse', CASE WHEN device_id IS NOT NULL THEN 'device:' ||
                                     WHEN machine_id IS NOT NULL THEN 'machine:' || machine_id
                                     ELSE 'events' END), pg_notify('roundhouse', 'events')
 FROM added
+
+-- name: events_of_machine
+SELECT id, seq, project_id, device_id, machine_id, type, state, body, private, data, created_at
+FROM event WHERE machine_id = $1 ORDER BY seq DESC LIMIT 50

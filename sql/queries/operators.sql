@@ -3,7 +3,7 @@ SELECT m.id, m.name, f.code AS facility, p.slug AS plan, m.arch, m.mac::text AS 
        l.id AS leaf_id, l.name AS leaf, o.id AS port_id, o.name AS port, o.profile, o.generation, o.applied, o.fault,
        d.id AS device_id, d.hostname, d.state AS device_state, m.inventory,
        (SELECT max(s.seen_at) FROM agent_session AS s WHERE s.machine_id = m.id AND s.ended_at IS NULL) AS agent_seen_at,
-       r.workflow, r.step, r.reason AS waits_for, r.step_since
+       r.workflow, r.step, r.reason AS waits_for, r.step_since, k.name AS rack, m.rack_unit
 FROM machine AS m
 JOIN facility AS f ON f.id = m.facility_id
 JOIN plan AS p ON p.id = m.plan_id
@@ -11,6 +11,7 @@ JOIN leaf_port AS o ON o.id = m.port_id
 JOIN leaf AS l ON l.id = o.leaf_id
 LEFT JOIN device AS d ON d.id = m.device_id
 LEFT JOIN run AS r ON r.finished_at IS NULL AND r.subject = m.id
+LEFT JOIN rack AS k ON k.id = m.rack_id
 WHERE ($1::text IS NULL OR m.state = $1) AND ($2::text IS NULL OR f.code = $2) AND ($3::text IS NULL OR p.slug = $3)
   AND ($4::text IS NULL OR m.id::text = $4 OR m.name = $4) AND ($5::text IS NULL OR l.name = $5)
 ORDER BY f.code, l.name, length(o.name), o.name

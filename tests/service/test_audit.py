@@ -20,6 +20,7 @@ UNAUDITED = {
     "audit": "itself",
     "bgp_session": "versions with who set and who ended each",
     "boot_node": "processes report themselves",
+    "console_session": "names who logged in where",
     "device": "events and runs tell a device's course",
     "discovery": "machines report themselves",
     "dns_zone": "the updater's own",
@@ -41,6 +42,7 @@ UNAUDITED = {
     "run": "a course, with its own steps",
     "run_step": "a course",
     "schema_migration": "written by the program",
+    "service_secret": "made by the service",
     "tenure": "the ledger names who opened and closed each tenure",
 }
 _SECRET = re.compile("secret|password|digest|private_key|token$|md5|hash$")
