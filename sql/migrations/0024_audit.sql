@@ -97,3 +97,5 @@ SELECT audit_table('user_account', 'id');
 SELECT audit_table('project', 'id');
 SELECT audit_table('api_token', 'id', 'digest');
 SELECT audit_table('ssh_key', 'id');
+SELECT audit_table('hardware_reservation', 'id');
+SELECT audit_table('reservation_holding', 'reservation_id');

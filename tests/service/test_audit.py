@@ -19,9 +19,11 @@ UNAUDITED = {
     "asn_tenure": "the ledger names who opened and closed each tenure",
     "audit": "itself",
     "bgp_session": "versions with who set and who ended each",
+    "batch_device": "orders",
     "boot_node": "processes report themselves",
     "console_session": "names who logged in where",
     "device": "events and runs tell a device's course",
+    "device_batch": "orders, each with who made it",
     "discovery": "machines report themselves",
     "dns_zone": "the updater's own",
     "erase_certificate": "written by runs, signed",
@@ -43,6 +45,8 @@ UNAUDITED = {
     "run_step": "a course",
     "schema_migration": "written by the program",
     "service_secret": "made by the service",
+    "spot_market_request": "orders, each with who made it",
+    "spot_price": "the market's own history",
     "tenure": "the ledger names who opened and closed each tenure",
 }
 _SECRET = re.compile("secret|password|digest|private_key|token$|md5|hash$")
