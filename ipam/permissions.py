@@ -3,19 +3,19 @@
 A right is `view`, `assign` (take and give back blocks) or `manage` (change nodes, and grant); the later includes the
 earlier. It comes from a grant or from being the owner, who manages his space, and holds for the node and all below.
 
-A grant to a user, or a user's organization, or any project of it serves the user; a grant to a project also serves
-that project's tokens. A project's token has nothing of its organization's: it speaks for that project alone. Staff may
-do everything. Nobody learns of a node that he has no right on, nor of the nodes above it.
+A grant to a user, or to an organization that he is a member of, or any project of it serves the user; a grant to a
+project also serves those who are members of it alone, and its tokens: these have nothing of its organization's. Staff
+may do everything. Nobody learns of a node that he has no right on, nor of the nodes above it.
 
 Who may grant: whoever manages the node, staff always. A customer grants, sees and revokes what concerns his own
-organization, its projects and its users, a project's token what concerns its project. What leads out of an organization
-is the provider's to give, since he answers for the assignment to the registry and to those who report abuse: handing
-a delegated prefix on to another organization goes through staff.
+organizations, their projects and their users, a project's token what concerns its project. What leads out of an
+organization is the provider's to give, since he answers for the assignment to the registry and to those who report
+abuse: handing a delegated prefix on to another organization goes through staff.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias, get_args
@@ -49,11 +49,12 @@ class NoGrant(IpamError):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Who wants to do something: a user, an organization, or one project. All three name their organization."""
+    """Who wants to do something: a user, or nobody in particular, for organizations with all of their projects and
+    for single projects."""
 
     user_id: UUID | None
-    project_id: UUID | None
-    organization_id: UUID | None
+    project_ids: frozenset[UUID]
+    organization_ids: frozenset[UUID]
     staff: bool
 
 
@@ -126,9 +127,8 @@ class Grant:
 
 async def explain(conn: Any, subject: Subject, prefix_id: int) -> Explanation:
     """What the subject may do on the prefix, and by which grants and ownerships on it and above."""
-    rows = await conn.fetch(
-        Q["claims_on_prefix"], prefix_id, subject.user_id, subject.project_id, subject.organization_id
-    )
+    places = list(subject.project_ids), list(subject.organization_ids)
+    rows = await conn.fetch(Q["claims_on_prefix"], prefix_id, subject.user_id, *places)
     if not rows:
         return Explanation(None, subject.staff, ())
     reasons = tuple(
@@ -163,7 +163,8 @@ async def visible(conn: Any, subject: Subject) -> set[int] | None:
     """
     if subject.staff:
         return None
-    rows = await conn.fetch(Q["prefixes_visible"], subject.user_id, subject.project_id, subject.organization_id)
+    places = list(subject.project_ids), list(subject.organization_ids)
+    rows = await conn.fetch(Q["prefixes_visible"], subject.user_id, *places)
     return {row["id"] for row in rows}
 
 
@@ -181,11 +182,11 @@ async def grant(
     """Give a right on a prefix and all below it; granting what is granted changes nothing and answers with it.
 
     `subject` must manage the prefix. Call it in a transaction. Raises NotAllowed; NoGrantee for one that is not
-    there or outside of the subject's organization, which is told apart for staff only.
+    there or outside of the subject's organizations, which is told apart for staff only.
     """
     await require(conn, subject, prefix_id, "manage")
     found = await conn.fetchrow(Q["grantee"], kind, grantee_id)
-    if found is None or not _reaches(subject, kind, grantee_id, found["organization_id"]):
+    if found is None or not _reaches(subject, kind, grantee_id, found["organization_ids"]):
         raise NoGrantee(f"{kind} {grantee_id} {'is not there' if subject.staff else 'is none of yours'}")
     grant_id = await conn.fetchval(Q["add_grant"], uuid4(), prefix_id, right, kind, grantee_id, by, now)
     return (await _grants(conn, subject, prefix_id, grant_id=grant_id, revoked_too=False))[0]
@@ -212,30 +213,28 @@ async def grants_on(conn: Any, subject: Subject, prefix_id: int, *, revoked_too:
 async def subject_named(conn: Any, subject: Subject, kind: GranteeKind, id_: UUID) -> Subject:
     """The user, project or organization that `subject` wants to know the rights of.
 
-    Staff may ask about everybody, a customer about himself: a user also about his organization and its projects, a
+    Staff may ask about everybody, a customer about himself: a user also about his organizations and their projects, a
     project's token about its project. Raises NotAllowed; NoGrantee, for staff.
     """
     found = await conn.fetchrow(Q["grantee"], kind, id_)
     himself = kind != "user" or id_ == subject.user_id
-    if not subject.staff and not (found and himself and _reaches(subject, kind, id_, found["organization_id"])):
+    if not subject.staff and not (found and himself and _reaches(subject, kind, id_, found["organization_ids"])):
         raise NotAllowed(f"you may ask about yourself only, and not about {kind} {id_}", visible=True)
     if found is None:
         raise NoGrantee(f"{kind} {id_} is not there")
     return Subject(
         user_id=id_ if kind == "user" else None,
-        project_id=id_ if kind == "project" else None,
-        organization_id=found["organization_id"],
+        project_ids=frozenset(found["project_ids"]),
+        organization_ids=frozenset() if kind == "project" else frozenset(found["organization_ids"]),
         staff=found["staff"],
     )
 
 
-def _reaches(subject: Subject, kind: GranteeKind, id_: UUID, organization_id: UUID) -> bool:
-    """Whether a grant to that one is the subject's business."""
-    if subject.staff:
+def _reaches(subject: Subject, kind: GranteeKind, id_: UUID, organization_ids: Iterable[UUID]) -> bool:
+    """Whether a grant to that one, which belongs to these organizations, is the subject's business."""
+    if subject.staff or not subject.organization_ids.isdisjoint(organization_ids):
         return True
-    if subject.project_id is not None:
-        return kind == "project" and id_ == subject.project_id
-    return organization_id == subject.organization_id
+    return (kind == "project" and id_ in subject.project_ids) or (kind == "user" and id_ == subject.user_id)
 
 
 async def _grants(
@@ -244,7 +243,7 @@ async def _grants(
     found = []
     for row in await conn.fetch(Q["grants_on_prefix"], prefix_id, grant_id, revoked_too):
         values = dict(row)
-        organization_id = values.pop("organization_id")
-        if _reaches(subject, values["kind"], values["grantee_id"], organization_id):
+        organization_ids = values.pop("organization_ids")
+        if _reaches(subject, values["kind"], values["grantee_id"], organization_ids):
             found.append(Grant(**values))
     return found

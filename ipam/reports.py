@@ -215,12 +215,16 @@ def grouped(
 
 
 async def holdings(
-    conn: Any, wanted: Sequence[Node], *, organization_id: UUID | None = None, project_id: UUID | None = None
+    conn: Any,
+    wanted: Sequence[Node],
+    *,
+    organization_ids: Sequence[UUID] | None = None,
+    project_ids: Sequence[UUID] = (),
 ) -> list[Holding]:
-    """What each project holds in these nodes; those of one organization, or one project, where it is named."""
+    """What each project holds in these nodes. Where organizations are named, these projects and theirs only."""
     leaves = {node.id: node for node in wanted if node.role != "container"}
     sums: dict[tuple[UUID, int, int], Holding] = {}
-    for row in await conn.fetch(Q["report_projects"], list(leaves), organization_id, project_id):
+    for row in await conn.fetch(Q["report_projects"], list(leaves), organization_ids, project_ids):
         node = leaves[row["prefix_id"]]
         place = (row["id"], node.cidr.version, node.unit)
         so_far = sums.get(place) or Holding(

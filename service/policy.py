@@ -6,7 +6,9 @@ member of; a staff role holds everywhere. What a caller may not see is 404 for h
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
+from functools import cache
 
 
 class Right(StrEnum):
@@ -59,6 +61,20 @@ RIGHTS: dict[Role, frozenset[Right]] = {
 }
 
 
-def allows(role: Role, right: Right) -> bool:
-    """Whether the role has the right, where it holds."""
-    return right in RIGHTS[role]
+# What a token may that speaks for one project alone, there and elsewhere.
+PROJECT_KEY = RIGHTS[Role.COLLABORATOR] - {Right.SELF}
+OF_NOBODY = frozenset({Right.OPEN})
+OF_USERS = _ANY  # what every user may, whatever he is a member of
+OF_STAFF = frozenset({Right.LOOK, Right.SUPPORT, Right.FACILITY, Right.OPERATE})  # rights that hold of no place
+USING_ROLES = tuple(role for role in CUSTOMER_ROLES if Right.USE in RIGHTS[role])
+NO_RIGHTS: frozenset[Right] = frozenset()
+
+
+def rights_of(roles: Iterable[str]) -> frozenset[Right]:
+    """What somebody may who has these roles, where they hold."""
+    return _together(frozenset(roles))
+
+
+@cache
+def _together(roles: frozenset[str]) -> frozenset[Right]:
+    return NO_RIGHTS.union(*(RIGHTS[Role(role)] for role in roles))

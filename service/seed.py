@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from service.policy import Role
 from service.store.accounts import token_digest
 from service.store.rows import Connection
 from sql.loader import Q
@@ -160,7 +161,8 @@ async def seed(
     async with conn.transaction():
         await conn.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
         organization_id = await conn.fetchval(Q["seed_organization"], organization)
-        user_id = await conn.fetchval(Q["seed_user"], organization_id, email, "Round", "House", True)
+        user_id = await conn.fetchval(Q["seed_user"], organization_id, email, "Round", "House", Role.OPERATOR)
+        await conn.execute(Q["seed_owner"], user_id, organization_id)
         project_id = await conn.fetchval(Q["seed_project"], organization_id, project, user_id)
         await conn.execute(Q["seed_token"], token_digest(token), user_id, "first token")
         await conn.executemany(Q["seed_metro"], METROS)

@@ -17,8 +17,6 @@ from aiohttp import web
 
 from images.catalogue import load_catalogue
 from service.addresses.dns_updates import run_reverse_dns
-from service.admin.machine_work import MachineWork
-from service.admin.routes import Operations
 from service.api.app import make_api
 from service.artefacts import Artefacts
 from service.boot.serving import boot_node
@@ -165,10 +163,7 @@ async def _service(
         if {"worker", "boot"} & set(roles):
             background.append(tasks.create_task(run_upkeep(db, parts), name="image store"))
         if "api" in roles:
-            api = make_api(db, settings, parts.catalogue, parts.clock, hub)
-            Operations(db, parts).add_routes(api)
-            MachineWork(db, parts).add_routes(api)
-            await _serve_app(stack, api, api_sockets)
+            await _serve_app(stack, make_api(db, parts, hub), api_sockets)
         if "boot" in roles:
             await stack.enter_async_context(boot_node(db, database_url, parts, hub, tasks, boot_sockets))
         log.info("service_ready", roles=sorted(roles), api_port=running.api_port, boot_port=running.boot_port)

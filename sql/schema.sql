@@ -705,6 +705,20 @@ CREATE TABLE public.image_install (
     CONSTRAINT image_install_state_check CHECK ((state = ANY (ARRAY['running'::text, 'active'::text, 'failed'::text])))
 );
 
+CREATE TABLE public.invitation (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    organization_id uuid,
+    project_id uuid,
+    email text NOT NULL,
+    roles text[] NOT NULL,
+    project_ids uuid[] DEFAULT '{}'::uuid[] NOT NULL,
+    message text DEFAULT ''::text NOT NULL,
+    invited_by uuid,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT invitation_is_to_one CHECK ((num_nonnulls(organization_id, project_id) = 1)),
+    CONSTRAINT invitation_roles_check CHECK ((cardinality(roles) > 0))
+);
+
 CREATE TABLE public.leaf_exemption (
     leaf_id uuid NOT NULL,
     object text[] NOT NULL,
@@ -727,6 +741,23 @@ CREATE TABLE public.leaf_plan (
     planned_at timestamp with time zone NOT NULL,
     applied_by text,
     applied_at timestamp with time zone
+);
+
+CREATE TABLE public.membership (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    user_id uuid NOT NULL,
+    organization_id uuid,
+    project_id uuid,
+    roles text[] NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT membership_is_of_one CHECK ((num_nonnulls(organization_id, project_id) = 1)),
+    CONSTRAINT membership_roles CHECK ((roles <@
+CASE
+    WHEN (organization_id IS NULL) THEN '{admin,collaborator,viewer}'::text[]
+    ELSE '{owner,admin,collaborator,viewer}'::text[]
+END)),
+    CONSTRAINT membership_roles_check CHECK ((cardinality(roles) > 0))
 );
 
 CREATE TABLE public.metro (
@@ -764,6 +795,10 @@ CREATE TABLE public.organization (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     name text NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    description text,
+    customdata jsonb DEFAULT '{}'::jsonb NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    deleted_at timestamp with time zone,
     CONSTRAINT organization_name_check CHECK ((name <> ''::text))
 );
 
@@ -831,6 +866,24 @@ CREATE TABLE public.ptr_pushed (
     source text NOT NULL,
     name text,
     confirmed_at timestamp with time zone NOT NULL
+);
+
+CREATE TABLE public.quota (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    organization_id uuid,
+    project_id uuid,
+    devices integer,
+    elastic_ipv4 bigint,
+    elastic_ipv6 bigint,
+    projects integer,
+    members integer,
+    CONSTRAINT quota_devices_check CHECK ((devices >= 0)),
+    CONSTRAINT quota_elastic_ipv4_check CHECK ((elastic_ipv4 >= 0)),
+    CONSTRAINT quota_elastic_ipv6_check CHECK ((elastic_ipv6 >= 0)),
+    CONSTRAINT quota_is_of_one CHECK ((num_nonnulls(organization_id, project_id) = 1)),
+    CONSTRAINT quota_members_check CHECK ((members >= 0)),
+    CONSTRAINT quota_of_project CHECK (((project_id IS NULL) OR (projects IS NULL))),
+    CONSTRAINT quota_projects_check CHECK ((projects >= 0))
 );
 
 CREATE TABLE public.rack (
@@ -997,9 +1050,11 @@ CREATE TABLE public.user_account (
     email text NOT NULL,
     first_name text DEFAULT ''::text NOT NULL,
     last_name text DEFAULT ''::text NOT NULL,
-    staff boolean DEFAULT false NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    staff_role text,
+    disabled_at timestamp with time zone,
+    CONSTRAINT user_account_staff_role_check CHECK ((staff_role = ANY (ARRAY['operator'::text, 'support'::text, 'facility'::text])))
 );
 
 CREATE TABLE public.vrf (
@@ -1166,6 +1221,9 @@ ALTER TABLE ONLY public.idempotency
 ALTER TABLE ONLY public.image_install
     ADD CONSTRAINT image_install_pkey PRIMARY KEY (run_id, attempt);
 
+ALTER TABLE ONLY public.invitation
+    ADD CONSTRAINT invitation_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.ip_label
     ADD CONSTRAINT ip_label_pkey PRIMARY KEY (id);
 
@@ -1201,6 +1259,9 @@ ALTER TABLE ONLY public.machine
 
 ALTER TABLE ONLY public.machine
     ADD CONSTRAINT machine_reservation_id_key UNIQUE (reservation_id);
+
+ALTER TABLE ONLY public.membership
+    ADD CONSTRAINT membership_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.metro
     ADD CONSTRAINT metro_code_key UNIQUE (code);
@@ -1258,6 +1319,9 @@ ALTER TABLE ONLY public.ptr
 
 ALTER TABLE ONLY public.ptr_pushed
     ADD CONSTRAINT ptr_pushed_pkey PRIMARY KEY (zone, address);
+
+ALTER TABLE ONLY public.quota
+    ADD CONSTRAINT quota_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.rack
     ADD CONSTRAINT rack_facility_id_name_key UNIQUE (facility_id, name);
@@ -1328,6 +1392,10 @@ CREATE INDEX agent_session_of_machine ON public.agent_session USING btree (machi
 CREATE INDEX agent_work_machine ON public.agent_work USING btree (machine_id, created_at);
 
 CREATE UNIQUE INDEX agent_work_open ON public.agent_work USING btree (machine_id) WHERE (state = ANY (ARRAY['offered'::text, 'taken'::text]));
+
+CREATE INDEX api_token_by_project ON public.api_token USING btree (project_id, created_at) WHERE (project_id IS NOT NULL);
+
+CREATE INDEX api_token_by_user ON public.api_token USING btree (user_id, created_at) WHERE (user_id IS NOT NULL);
 
 CREATE UNIQUE INDEX asn_tenure_slot ON public.asn_tenure USING btree (owner, slot) WHERE upper_inf(during);
 
@@ -1417,6 +1485,12 @@ CREATE INDEX hook_question_machine ON public.hook_question USING btree (machine_
 
 CREATE INDEX image_install_of_release ON public.image_install USING btree (slug, release, started_at);
 
+CREATE INDEX invitation_by_organization ON public.invitation USING btree (organization_id) WHERE (organization_id IS NOT NULL);
+
+CREATE INDEX invitation_by_project ON public.invitation USING btree (project_id) WHERE (project_id IS NOT NULL);
+
+CREATE UNIQUE INDEX invitation_once ON public.invitation USING btree (lower(email), COALESCE(organization_id, project_id));
+
 CREATE INDEX ip_label_to_end ON public.ip_label USING btree (id) WHERE (released_at IS NOT NULL);
 
 CREATE INDEX leaf_plan_of_leaf ON public.leaf_plan USING btree (leaf_id, planned_at);
@@ -1428,6 +1502,12 @@ CREATE INDEX machine_in_pool ON public.machine USING btree (facility_id, plan_id
 CREATE UNIQUE INDEX machine_mac ON public.machine USING btree (mac) WHERE (state <> 'retired'::text);
 
 CREATE UNIQUE INDEX machine_name ON public.machine USING btree (name) WHERE (state <> 'retired'::text);
+
+CREATE INDEX membership_by_organization ON public.membership USING btree (organization_id) WHERE (organization_id IS NOT NULL);
+
+CREATE INDEX membership_by_project ON public.membership USING btree (project_id) WHERE (project_id IS NOT NULL);
+
+CREATE UNIQUE INDEX membership_once ON public.membership USING btree (user_id, COALESCE(organization_id, project_id));
 
 CREATE UNIQUE INDEX native_install_open ON public.native_install USING btree (machine_id) WHERE (state = ANY (ARRAY['offered'::text, 'started'::text]));
 
@@ -1450,6 +1530,8 @@ CREATE UNIQUE INDEX prefix_grant_once ON public.prefix_grant USING btree (prefix
 CREATE INDEX project_by_organization ON public.project USING btree (organization_id, created_at) WHERE (deleted_at IS NULL);
 
 CREATE INDEX ptr_by_address ON public.ptr USING gist (address inet_ops);
+
+CREATE UNIQUE INDEX quota_once ON public.quota USING btree (COALESCE(organization_id, project_id));
 
 CREATE UNIQUE INDEX reservation_holding_now ON public.reservation_holding USING btree (reservation_id) WHERE (until IS NULL);
 
@@ -1612,6 +1694,15 @@ ALTER TABLE ONLY public.image_install
 ALTER TABLE ONLY public.image_install
     ADD CONSTRAINT image_install_run_id_fkey FOREIGN KEY (run_id) REFERENCES public.run(id);
 
+ALTER TABLE ONLY public.invitation
+    ADD CONSTRAINT invitation_invited_by_fkey FOREIGN KEY (invited_by) REFERENCES public.user_account(id);
+
+ALTER TABLE ONLY public.invitation
+    ADD CONSTRAINT invitation_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES public.organization(id);
+
+ALTER TABLE ONLY public.invitation
+    ADD CONSTRAINT invitation_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.project(id);
+
 ALTER TABLE ONLY public.ip_label
     ADD CONSTRAINT ip_label_id_fkey FOREIGN KEY (id) REFERENCES public.tenure(id);
 
@@ -1653,6 +1744,15 @@ ALTER TABLE ONLY public.machine
 
 ALTER TABLE ONLY public.machine
     ADD CONSTRAINT machine_reservation_id_fkey FOREIGN KEY (reservation_id) REFERENCES public.hardware_reservation(id);
+
+ALTER TABLE ONLY public.membership
+    ADD CONSTRAINT membership_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES public.organization(id);
+
+ALTER TABLE ONLY public.membership
+    ADD CONSTRAINT membership_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.project(id);
+
+ALTER TABLE ONLY public.membership
+    ADD CONSTRAINT membership_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.user_account(id);
 
 ALTER TABLE ONLY public.native_install
     ADD CONSTRAINT native_install_machine_id_fkey FOREIGN KEY (machine_id) REFERENCES public.machine(id);
@@ -1698,6 +1798,12 @@ ALTER TABLE ONLY public.ptr
 
 ALTER TABLE ONLY public.ptr
     ADD CONSTRAINT ptr_vrf_id_fkey FOREIGN KEY (vrf_id) REFERENCES public.vrf(id);
+
+ALTER TABLE ONLY public.quota
+    ADD CONSTRAINT quota_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES public.organization(id);
+
+ALTER TABLE ONLY public.quota
+    ADD CONSTRAINT quota_project_id_fkey FOREIGN KEY (project_id) REFERENCES public.project(id);
 
 ALTER TABLE ONLY public.rack
     ADD CONSTRAINT rack_facility_id_fkey FOREIGN KEY (facility_id) REFERENCES public.facility(id);

@@ -1,4 +1,4 @@
-"""What requests to the address manager say: VRFs, blocks, times, and who may only be staff."""
+"""What requests to the address manager say: VRFs, blocks, times."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ipaddress import ip_address, ip_network
 from ipam.prefixes import vrfs
 from ipam.space import Network
 from service.api.call import Call
-from service.api.problems import Invalid, forbidden, not_found, shown
+from service.api.problems import Invalid, not_found, shown
 
 
 async def vrf_names(call: Call) -> dict[int, str]:
@@ -26,12 +26,6 @@ async def vrf_named(call: Call, name: str | None) -> int | None:
     return known[name]
 
 
-def staff_only(call: Call) -> None:
-    """Raises Refused (403) for a customer."""
-    if not call.caller.staff:
-        raise forbidden("You are not authorized: this needs a staff token")
-
-
 def block_of(field: str, value: str) -> Network:
     """A block from text. Raises Invalid, which names the field."""
     try:
@@ -43,7 +37,7 @@ def block_of(field: str, value: str) -> Network:
 def address_in(call: Call) -> Network:
     """The path's address, as the block that it alone makes up. Raises Refused (404) for what is no address."""
     try:
-        return ip_network(ip_address(call.ids["ip"]))
+        return ip_network(ip_address(call.ids["address"]))
     except ValueError:
         raise not_found() from None
 

@@ -9,12 +9,13 @@ from uuid import UUID
 from pydantic import Field
 
 from ipam.asn import AsnTenure, Pool, add_pool, asns_at, give_back_asn, pools, take_asn
-from service.addresses.asked import staff_only, time_asked
+from service.addresses.asked import time_asked
 from service.addresses.objects import moment
 from service.addresses.policy import answered
 from service.api.call import Body, Call, Route
 from service.api.models import Custom, Maybe, Name, Request, Text, read
 from service.api.problems import Invalid, not_found, shown
+from service.policy import Right
 
 
 class CreatePool(Request):
@@ -62,13 +63,11 @@ def _asn(one: AsnTenure, names: dict[int, str]) -> Body:
 
 async def list_pools(call: Call) -> Body:
     """GET /ipam/v1/asn-pools"""
-    staff_only(call)
     return {"asn_pools": [_pool(pool) for pool in await pools(call.db)]}
 
 
 async def create_pool(call: Call) -> Body:
     """POST /ipam/v1/asn-pools"""
-    staff_only(call)
     wish = read(CreatePool, call.body)
     with answered():
         async with call.db.acquire() as conn, conn.transaction():
@@ -77,7 +76,6 @@ async def create_pool(call: Call) -> Body:
 
 async def list_asns(call: Call) -> Body:
     """GET /ipam/v1/asns: who has which numbers; narrowed by pool and asn; with `at`, who had them then"""
-    staff_only(call)
     text = call.word("asn")
     if text is not None and not (text.isascii() and text.isdecimal() and len(text) <= 10):
         raise Invalid(f"Asn is not valid: {shown(text)} is no AS number")
@@ -89,7 +87,6 @@ async def list_asns(call: Call) -> Body:
 
 async def take(call: Call) -> Body:
     """POST /ipam/v1/asn-pools/{pool}/asns"""
-    staff_only(call)
     wish = read(TakeAsn, call.body)
     with answered():
         async with call.db.acquire() as conn, conn.transaction():
@@ -108,7 +105,6 @@ async def take(call: Call) -> Body:
 
 async def end(call: Call) -> Body | None:
     """DELETE /ipam/v1/asns/{asn}"""
-    staff_only(call)
     text = call.ids["asn"]
     if not (text.isascii() and text.isdecimal() and len(text) <= 10):
         raise not_found()
@@ -119,9 +115,9 @@ async def end(call: Call) -> Body | None:
 
 
 ROUTES = (
-    Route("GET", "/ipam/v1/asn-pools", list_pools),
-    Route("POST", "/ipam/v1/asn-pools", create_pool, status=201),
-    Route("POST", "/ipam/v1/asn-pools/{pool}/asns", take, status=201),
-    Route("GET", "/ipam/v1/asns", list_asns),
-    Route("DELETE", "/ipam/v1/asns/{asn}", end, status=204),
+    Route("GET", "/ipam/v1/asn-pools", list_pools, right=Right.LOOK),
+    Route("POST", "/ipam/v1/asn-pools", create_pool, right=Right.OPERATE, status=201),
+    Route("POST", "/ipam/v1/asn-pools/{pool}/asns", take, right=Right.OPERATE, status=201),
+    Route("GET", "/ipam/v1/asns", list_asns, right=Right.LOOK),
+    Route("DELETE", "/ipam/v1/asns/{asn}", end, right=Right.OPERATE, status=204),
 )

@@ -6,19 +6,21 @@ from typing import Any
 
 from ipam.internet import INTERNET
 from ipam.ledger import Tenure, holding
-from ipam.permissions import Right, require, visible
+from ipam.permissions import Right as PrefixRight
+from ipam.permissions import visible
 from ipam.prefixes import vrfs
 from ipam.reverse import BadName, host_name, zone_around, zone_named, zone_text
 from ipam.space import Network
 from service.addresses.asked import address_in
 from service.addresses.objects import moment
-from service.addresses.policy import answered, subject_of
+from service.addresses.policy import answered, require, subject_of
 from service.addresses.reverse_zones import Cut, name_of, names, zones
 from service.api.call import Body, Call, Document, Route
 from service.api.models import Request, Text, read
 from service.api.problems import Invalid, not_found
+from service.policy import Right
 from service.settings import listed
-from service.store.accounts import sees_project
+from service.store.accounts import sees_project, uses_project
 from service.store.rows import Connection
 from sql.loader import Q
 
@@ -82,14 +84,14 @@ async def zone_file(call: Call) -> Document:
 
 
 async def show_ptr(call: Call) -> Body:
-    """GET /ipam/v1/ips/{ip}/ptr: what an address should be called, and what the DNS server has confirmed"""
+    """GET /ipam/v1/ips/{address}/ptr: what an address should be called, and what the DNS server has confirmed"""
     async with call.db.acquire() as conn:
         block = address_in(call)
         return await _ptr(call, conn, await _own(call, conn, block, "view"), block)
 
 
 async def set_ptr(call: Call) -> Body:
-    """PUT /ipam/v1/ips/{ip}/ptr: call an address that one holds by a name"""
+    """PUT /ipam/v1/ips/{address}/ptr: call an address that one holds by a name"""
     wish, block = read(NameAddress, call.body), address_in(call)
     with answered():
         name = host_name(wish.name)
@@ -110,14 +112,14 @@ async def set_ptr(call: Call) -> Body:
 
 
 async def delete_ptr(call: Call) -> None:
-    """DELETE /ipam/v1/ips/{ip}/ptr: the address has its default name again, if there is one"""
+    """DELETE /ipam/v1/ips/{address}/ptr: the address has its default name again, if there is one"""
     block = address_in(call)
     async with call.db.acquire() as conn, conn.transaction():
         held = await _own(call, conn, block, "assign")
         await conn.execute(Q["delete_ptr"], held.vrf_id, block.network_address)
 
 
-async def _own(call: Call, conn: Connection, block: Network, right: Right) -> Tenure:
+async def _own(call: Call, conn: Connection, block: Network, right: PrefixRight) -> Tenure:
     """The tenure that the address is held by, when the caller may name the address: it is his project's, or he has the
     right on the prefix. Raises Refused (404, or 403 where he may see the prefix).
     """
@@ -126,10 +128,11 @@ async def _own(call: Call, conn: Connection, block: Network, right: Right) -> Te
     held = next((tenure for tenure in found if tenure.kind == "held"), None)
     if held is None:
         raise not_found()
-    if held.project_id is not None and await sees_project(conn, call.caller, held.project_id):
+    knows = sees_project if right == "view" else uses_project
+    if held.project_id is not None and await knows(conn, call.caller, held.project_id):
         return held
     with answered():
-        await require(conn, subject_of(call.caller), held.prefix_id, right)
+        await require(conn, call.caller, held.prefix_id, right)
     return held
 
 
@@ -151,9 +154,9 @@ async def _ptr(call: Call, conn: Connection, held: Tenure, block: Network) -> Bo
 
 
 ROUTES = (
-    Route("GET", "/ipam/v1/dns/zones", list_zones),
-    Route("GET", "/ipam/v1/dns/zones/{zone}", zone_file),
-    Route("GET", "/ipam/v1/ips/{ip}/ptr", show_ptr),
-    Route("PUT PATCH", "/ipam/v1/ips/{ip}/ptr", set_ptr),
-    Route("DELETE", "/ipam/v1/ips/{ip}/ptr", delete_ptr, status=204),
+    Route("GET", "/ipam/v1/dns/zones", list_zones, right=Right.VIEW),
+    Route("GET", "/ipam/v1/dns/zones/{zone}", zone_file, right=Right.VIEW),
+    Route("GET", "/ipam/v1/ips/{address}/ptr", show_ptr, right=Right.VIEW),
+    Route("PUT PATCH", "/ipam/v1/ips/{address}/ptr", set_ptr, right=Right.USE),
+    Route("DELETE", "/ipam/v1/ips/{address}/ptr", delete_ptr, right=Right.USE, status=204),
 )

@@ -1,17 +1,15 @@
 """Import and export of the address space, for staff: files in, files out, whatever their size.
 
-These are routes of the application itself, not of the API's table: a file is larger than any other request, and goes
-out in pieces.
+A file is larger than any other request, and goes out in pieces.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import fields
 
 import structlog
-from aiohttp import web
 
 from ipam.errors import IpamError
 from ipam.exchange import csv_format, netbox, netbox_print
@@ -19,109 +17,71 @@ from ipam.exchange.apply import ImportConflicts, Plan, apply, plan
 from ipam.exchange.diff import Change, counts
 from ipam.exchange.read import Printer, export, organizations, organizations_by_name
 from ipam.exchange.rows import BadSource, LeftOut, Row, Source, shown
-from service.api.call import CALLER, Body
-from service.api.problems import Invalid, Refused, forbidden
-from service.clock import Clock
+from service.api.call import Body, Call, File, Route
+from service.api.door import READS
+from service.api.problems import Invalid, forbidden
+from service.policy import Right
 from service.store.rows import Connection, Pool
 
 log = structlog.get_logger()
 
 LARGEST_FILE = 64 << 20  # bytes
 LARGEST_SOURCE = 100_000  # rows; so many take about half a minute
-_CONTENT = web.RequestKey("content", bytes)
 _CONFLICTS_TOLD = 100
 _EXAMPLES = 5
 _FORMATS = ("csv", "netbox")
 _TYPES = {"csv": "text/csv", "netbox": "application/json"}
-_READS = "You are not authorized: this token may only read"
 
 
-class Exchange:
-    """The two routes."""
-
-    def __init__(self, db: Pool, clock: Clock) -> None:
-        self._db = db
-        self._clock = clock
-
-    def add_routes(self, app: web.Application) -> None:
-        """Join the API's application, whose middlewares know the caller and word the errors."""
-        app.router.add_post("/ipam/v1/import", self._import)
-        app.router.add_get("/ipam/v1/export", self._export)
-
-    async def _import(self, request: web.Request) -> web.Response:
-        """POST /ipam/v1/import?format=csv|netbox&apply=false: what the file would do, or, with apply=true, doing it"""
-        caller = request[CALLER]
-        if not caller.staff:
-            raise forbidden("You are not authorized: this needs a staff token")
-        format_, doing = _format_of(request), _flag(request, "apply")
-        if doing and caller.read_only:
-            raise forbidden(_READS)
-        content = await _content(request)
-        try:
-            async with self._db.acquire() as conn:
-                source = await _source(conn, format_, content)
-                if len(source.wishes) > LARGEST_SOURCE:
-                    much = f"{len(source.wishes)} rows are too many; allowed are {LARGEST_SOURCE}"
-                    raise Invalid(f"Import is not valid: {much}, so import a VRF or a prefix at a time")
-                if doing:
-                    async with conn.transaction():
-                        made = await apply(conn, source, by=caller.actor, now=self._clock.now())
-                else:
-                    async with conn.transaction(isolation="repeatable_read", readonly=True):
-                        made = await plan(conn, source)
-        except BadSource as err:
-            raise Invalid(*err.problems) from None
-        except ImportConflicts as err:
-            told = [str(change) for change in err.conflicts[:_CONFLICTS_TOLD]]
-            raise Invalid(f"Import is not valid: {err}", *told) from None
-        except IpamError as err:
-            raise Invalid(str(err)) from None
-        body = _outcome(made, applied=doing)
-        log.info("address_import", format=format_, applied=doing, bytes=len(content), **body["counts"])
-        return web.json_response(body)
-
-    async def _export(self, request: web.Request) -> web.StreamResponse:
-        """GET /ipam/v1/export?format=csv|netbox: all that is there, in a form that an import takes again"""
-        if not request[CALLER].staff:
-            raise forbidden("You are not authorized: this needs a staff token")
-        format_ = _format_of(request)
-        response = web.StreamResponse(headers={"Content-Type": f"{_TYPES[format_]}; charset=utf-8"})
-        response.enable_compression()
-        async with self._db.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
-            printer: Printer = csv_format.Printer()
-            if format_ == "netbox":
-                printer = netbox_print.Printer(await organizations(conn))
-            await response.prepare(request)
-            async for piece in export(conn, printer):
-                await response.write(piece.encode())
-        await response.write_eof()
-        return response
+async def bring_in(call: Call) -> Body:
+    """POST /ipam/v1/import?format=csv|netbox&apply=false: what the file would do, or, with apply=true, doing it"""
+    format_, doing = _format_of(call), bool(call.flag("apply"))
+    if doing and call.caller.read_only:
+        raise forbidden(READS)
+    try:
+        async with call.db.acquire() as conn:
+            source = await _source(conn, format_, call.content)
+            if len(source.wishes) > LARGEST_SOURCE:
+                much = f"{len(source.wishes)} rows are too many; allowed are {LARGEST_SOURCE}"
+                raise Invalid(f"Import is not valid: {much}, so import a VRF or a prefix at a time")
+            if doing:
+                async with conn.transaction():
+                    made = await apply(conn, source, by=call.caller.actor, now=call.api.clock.now())
+            else:
+                async with conn.transaction(isolation="repeatable_read", readonly=True):
+                    made = await plan(conn, source)
+    except BadSource as err:
+        raise Invalid(*err.problems) from None
+    except ImportConflicts as err:
+        told = [str(change) for change in err.conflicts[:_CONFLICTS_TOLD]]
+        raise Invalid(f"Import is not valid: {err}", *told) from None
+    except IpamError as err:
+        raise Invalid(str(err)) from None
+    body = _outcome(made, applied=doing)
+    log.info("address_import", format=format_, applied=doing, bytes=len(call.content), **body["counts"])
+    return body
 
 
-def _format_of(request: web.Request) -> str:
-    format_ = request.query.get("format", "csv")
+async def bring_out(call: Call) -> File:
+    """GET /ipam/v1/export?format=csv|netbox: all that is there, in a form that an import takes again"""
+    format_ = _format_of(call)
+    return File(_exported(call.db, format_), f"{_TYPES[format_]}; charset=utf-8", compressed=True)
+
+
+async def _exported(db: Pool, format_: str) -> AsyncGenerator[bytes, None]:
+    async with db.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
+        printer: Printer = csv_format.Printer()
+        if format_ == "netbox":
+            printer = netbox_print.Printer(await organizations(conn))
+        async for piece in export(conn, printer):
+            yield piece.encode()
+
+
+def _format_of(call: Call) -> str:
+    format_ = call.word("format") or "csv"
     if format_ not in _FORMATS:
         raise Invalid(f"Format is not valid: {shown(format_)}; allowed are {', '.join(_FORMATS)}")
     return format_
-
-
-def _flag(request: web.Request, name: str) -> bool:
-    text = request.query.get(name, "false").lower()
-    if text not in ("true", "false", "1", "0"):
-        raise Invalid(f"{name.capitalize()} is not valid: {shown(text)} is neither true nor false")
-    return text in ("true", "1")
-
-
-async def _content(request: web.Request) -> bytes:
-    """The file, read in pieces: the application's own limit is meant for smaller things."""
-    if _CONTENT not in request:  # it is there when a deadlock makes the middleware call again
-        content = bytearray()
-        async for piece in request.content.iter_any():
-            content += piece
-            if len(content) > LARGEST_FILE:
-                raise Refused(413, f"The file is too large: allowed are {LARGEST_FILE >> 20} MiB")
-        request[_CONTENT] = bytes(content)
-    return request[_CONTENT]
 
 
 async def _source(conn: Connection, format_: str, content: bytes) -> Source:
@@ -176,3 +136,10 @@ def _left_out(things: Sequence[LeftOut]) -> list[Body]:
         if len(told["examples"]) < _EXAMPLES:
             told["examples"].append({"where": one.where, "value": one.value})
     return list(found.values())
+
+
+ROUTES = (
+    # What it would do may be asked with a token that only reads.
+    Route("POST", "/ipam/v1/import", bring_in, right=Right.OPERATE, writes=False, largest=LARGEST_FILE),
+    Route("GET", "/ipam/v1/export", bring_out, right=Right.LOOK),
+)

@@ -21,6 +21,7 @@ from service.api.call import Body, Call, Route
 from service.api.links import stamp
 from service.api.models import Maybe, Request, read
 from service.api.problems import Invalid, shown
+from service.policy import Right
 from service.store.rows import Connection
 
 
@@ -50,7 +51,7 @@ async def list_grants(call: Call) -> Body:
     """GET /ipam/v1/prefixes/{prefix}/grants: those on this node that hold; with `history=true` also the revoked"""
     with answered():
         found = await grants_on(
-            call.db, subject_of(call.caller), prefix_id_of(call), revoked_too=bool(call.flag("history"))
+            call.db, subject_of(call.caller, "manage"), prefix_id_of(call), revoked_too=bool(call.flag("history"))
         )
     return {"grants": [_grant(one) for one in found]}
 
@@ -68,7 +69,7 @@ async def add_grant(call: Call) -> Body:
         async with call.db.acquire() as conn, conn.transaction():
             made = await grant(
                 conn,
-                subject_of(call.caller),
+                subject_of(call.caller, "manage"),
                 prefix_id,
                 wish.right,
                 kind,
@@ -86,7 +87,7 @@ async def remove_grant(call: Call) -> None:
         async with call.db.acquire() as conn, conn.transaction():
             await revoke(
                 conn,
-                subject_of(call.caller),
+                subject_of(call.caller, "manage"),
                 prefix_id,
                 grant_id,
                 by=call.caller.actor,
@@ -109,8 +110,8 @@ async def show_permissions(call: Call) -> Body:
         "prefix": prefix_id,
         "subject": {
             "user": _text(subject.user_id),
-            "project": _text(subject.project_id),
-            "organization": _text(subject.organization_id),
+            "projects": sorted(map(str, subject.project_ids)),
+            "organizations": sorted(map(str, subject.organization_ids)),
             "staff": subject.staff,
         },
         "right": found.right,
@@ -132,8 +133,8 @@ def _text(id_: UUID | None) -> str | None:
 
 
 ROUTES = (
-    Route("GET", "/ipam/v1/prefixes/{prefix}/grants", list_grants),
-    Route("POST", "/ipam/v1/prefixes/{prefix}/grants", add_grant, status=201),
-    Route("DELETE", "/ipam/v1/prefixes/{prefix}/grants/{grant}", remove_grant, status=204),
-    Route("GET", "/ipam/v1/prefixes/{prefix}/permissions", show_permissions),
+    Route("GET", "/ipam/v1/prefixes/{prefix}/grants", list_grants, right=Right.VIEW),
+    Route("POST", "/ipam/v1/prefixes/{prefix}/grants", add_grant, right=Right.USE, status=201),
+    Route("DELETE", "/ipam/v1/prefixes/{prefix}/grants/{grant}", remove_grant, right=Right.USE, status=204),
+    Route("GET", "/ipam/v1/prefixes/{prefix}/permissions", show_permissions, right=Right.VIEW),
 )

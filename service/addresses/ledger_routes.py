@@ -13,12 +13,13 @@ from ipam.history import correct, history, known_at
 from ipam.ledger import Tenure, holding
 from ipam.permissions import visible
 from ipam.space import Network
-from service.addresses.asked import address_in, block_of, staff_only, time_asked, time_of, vrf_named, vrf_names
+from service.addresses.asked import address_in, block_of, time_asked, time_of, vrf_named, vrf_names
 from service.addresses.objects import moment, names_in, tag_object, tenure_object, tenure_objects
 from service.addresses.policy import answered, subject_of
 from service.api.call import Body, Call, Route
 from service.api.models import Custom, Maybe, Name, Request, Text, read
 from service.api.problems import not_found
+from service.policy import Right
 from service.store.accounts import sees_project
 
 
@@ -64,7 +65,7 @@ async def _at(call: Call, block: Network, at: datetime, as_of: datetime | None) 
 
 
 async def who(call: Call) -> Body:
-    """GET /ipam/v1/ips/{ip}: who has the address; with `at`, who had it then; with `as_of`, as it was known then"""
+    """GET /ipam/v1/ips/{address}: who has it; with `at`, who had it then; with `as_of`, as it was known then"""
     address, now = address_in(call), call.api.clock.now()
     at, as_of = time_asked(call, "at") or now, time_asked(call, "as_of")
     found = await _own(call, await _at(call, address, at, as_of))
@@ -85,7 +86,7 @@ async def who(call: Call) -> Body:
 
 
 async def past(call: Call) -> Body:
-    """GET /ipam/v1/ips/{ip}/history: every tenure that the address was part of, oldest first, with corrections"""
+    """GET /ipam/v1/ips/{address}/history: every tenure that the address was part of, oldest first, with corrections"""
     address = address_in(call)
     entries = await history(call.db, address, vrf_ids=await _vrf_ids(call))
     own = {one.id for one in await _own(call, [entry.tenure for entry in entries])}
@@ -111,7 +112,6 @@ async def past(call: Call) -> Body:
 
 async def put_right(call: Call) -> Body:
     """POST /ipam/v1/tenures/{tenure}/correct: the ledger was wrong; what it said stays to be seen in the history"""
-    staff_only(call)
     wish = read(Correct, call.body)
     async with call.db.acquire() as conn, conn.transaction():
         with answered():
@@ -130,7 +130,6 @@ async def put_right(call: Call) -> Body:
 
 async def list_tags(call: Call) -> Body:
     """GET /ipam/v1/abuse-tags: narrowed by vrf and block; with `history=true` also those that were cleared"""
-    staff_only(call)
     block = call.word("block")
     found = await tags(
         call.db,
@@ -144,7 +143,6 @@ async def list_tags(call: Call) -> Body:
 
 async def set_tag(call: Call) -> Body:
     """POST /ipam/v1/abuse-tags: the block is handed out to nobody until the tag is cleared; again is the same"""
-    staff_only(call)
     wish = read(SetTag, call.body)
     block = block_of("Block", wish.block)
     vrf_id = await vrf_named(call, wish.vrf or "default")
@@ -159,7 +157,6 @@ async def set_tag(call: Call) -> Body:
 
 async def clear_tag(call: Call) -> Body | None:
     """DELETE /ipam/v1/abuse-tags/{tag}"""
-    staff_only(call)
     wanted = call.id("tag")
     async with call.db.acquire() as conn, conn.transaction():
         one = next((one for one in await tags(conn) if one.id == wanted), None)
@@ -171,11 +168,11 @@ async def clear_tag(call: Call) -> Body | None:
 
 
 ROUTES = (
-    Route("GET", "/ipam/v1/ips/{ip}", who),
-    Route("GET", "/admin/v1/ips/{ip}", who),
-    Route("GET", "/ipam/v1/ips/{ip}/history", past),
-    Route("POST", "/ipam/v1/tenures/{tenure}/correct", put_right),
-    Route("GET", "/ipam/v1/abuse-tags", list_tags),
-    Route("POST", "/ipam/v1/abuse-tags", set_tag, status=201),
-    Route("DELETE", "/ipam/v1/abuse-tags/{tag}", clear_tag, status=204),
+    Route("GET", "/ipam/v1/ips/{address}", who, right=Right.VIEW),
+    Route("GET", "/admin/v1/ips/{address}", who, right=Right.LOOK),
+    Route("GET", "/ipam/v1/ips/{address}/history", past, right=Right.VIEW),
+    Route("POST", "/ipam/v1/tenures/{tenure}/correct", put_right, right=Right.OPERATE),
+    Route("GET", "/ipam/v1/abuse-tags", list_tags, right=Right.LOOK),
+    Route("POST", "/ipam/v1/abuse-tags", set_tag, right=Right.OPERATE, status=201),
+    Route("DELETE", "/ipam/v1/abuse-tags/{tag}", clear_tag, right=Right.OPERATE, status=204),
 )

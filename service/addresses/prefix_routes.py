@@ -10,7 +10,7 @@ from pydantic import Field
 
 from ipam.errors import BadBlock, NoTenure
 from ipam.ledger import Tenure, Want, give_back, give_back_one, hold, tenure_by_id, tenures_in
-from ipam.permissions import require, visible
+from ipam.permissions import visible
 from ipam.prefixes import (
     Prefix,
     add_prefix,
@@ -23,14 +23,15 @@ from ipam.prefixes import (
     usage,
 )
 from ipam.space import Network, blocks_between
-from service.addresses.asked import block_of, staff_only, vrf_named, vrf_names
+from service.addresses.asked import block_of, vrf_named, vrf_names
 from service.addresses.objects import prefix_object, tenure_objects
-from service.addresses.policy import allowed_prefix, answered, prefix_id_of, subject_of
+from service.addresses.policy import allowed_prefix, answered, prefix_id_of, require, runs_addresses, subject_of
 from service.api.call import Body, Call, Route
 from service.api.models import Custom, Maybe, Name, Request, Text, read
 from service.api.pages import meta, page_of
 from service.api.problems import Invalid, forbidden, not_found, shown
-from service.store.accounts import sees_project
+from service.policy import Right
+from service.store.accounts import uses_project
 from service.store.rows import Connection
 from service.store.trial import compared, rehearsed
 
@@ -82,7 +83,6 @@ class ReserveRange(Request):
 
 async def list_vrfs(call: Call) -> Body:
     """GET /ipam/v1/vrfs"""
-    staff_only(call)
     return {"vrfs": [{"id": id_, "name": name} for id_, name in (await vrf_names(call)).items()]}
 
 
@@ -121,7 +121,7 @@ async def create_prefix(call: Call) -> Body:
     async with call.db.acquire() as conn, conn.transaction():
         with answered():
             network = str(parse_cidr(wish.prefix))
-            if call.caller.staff:
+            if runs_addresses(call.caller):
                 vrf_id = await add_vrf(conn, vrf)
             else:
                 vrf_id = await _customers_vrf(call, conn, wish, network)
@@ -145,10 +145,10 @@ async def _customers_vrf(call: Call, conn: Connection, wish: CreatePrefix, netwo
     around = None if vrf_id is None else await smallest_around(conn, vrf_id, network)
     if vrf_id is None or around is None:
         raise forbidden(f"You are not authorized: {network} lies in no prefix that you manage")
-    await require(conn, subject_of(call.caller), around.id, "manage")
-    if wish.organization not in (None, call.caller.organization_id):
+    await require(conn, call.caller, around.id, "manage")
+    if wish.organization is not None and Right.USE not in call.caller.rights_in(wish.organization, None):
         raise Invalid(f"Organization is not valid: {shown(str(wish.organization))} is not yours")
-    if wish.project is not None and not await sees_project(conn, call.caller, wish.project):
+    if wish.project is not None and not await uses_project(conn, call.caller, wish.project):
         raise Invalid(f"Project is not valid: {shown(str(wish.project))} is not yours")
     return vrf_id
 
@@ -180,11 +180,10 @@ async def take_block(call: Call) -> Body:
     wish = read(TakeBlock, call.body)
     with answered():
         prefix = await prefix_by_id(call.db, prefix_id_of(call))
-        if not call.caller.staff:
-            await require(call.db, subject_of(call.caller), prefix.id, "assign")
+        await require(call.db, call.caller, prefix.id, "assign")
     project = await _project(call, wish.project)
     owner = wish.owner or project or call.caller.user_id
-    if owner is None or (wish.owner is not None and not call.caller.staff and wish.owner != project):
+    if owner is None or (wish.owner is not None and not runs_addresses(call.caller) and wish.owner != project):
         raise Invalid("Owner is not valid: a customer's blocks belong to his project")
     slot = _MANUAL + (wish.slot or call.idempotency_key or str(uuid4()))
     want = Want(owner, slot, call.caller.actor, project, wish.note)
@@ -215,9 +214,9 @@ async def _hold(conn: Connection, prefix: Prefix, block: Network, want: Want, no
 
 async def _project(call: Call, wanted: UUID | None) -> UUID | None:
     project = wanted or call.caller.project_id
-    if project is not None and not await sees_project(call.db, call.caller, project):
+    if project is not None and not await uses_project(call.db, call.caller, project):
         raise Invalid(f"Project is not valid: {shown(str(project))} is not yours")
-    if project is None and not call.caller.staff:
+    if project is None and not runs_addresses(call.caller):
         raise Invalid("Project can't be blank")
     return project
 
@@ -227,7 +226,7 @@ async def _tenure(call: Call, conn: Connection) -> Tenure:
     if found is None or found.until is not None:
         raise not_found()
     with answered():
-        await require(conn, subject_of(call.caller), found.prefix_id, "assign")
+        await require(conn, call.caller, found.prefix_id, "assign")
     return found
 
 
@@ -241,14 +240,14 @@ async def end_tenure(call: Call) -> Body | None:
                     f"{tenure.block} is held by {tenure.owner} as {tenure.slot} and ends with it;"
                     " only what was taken by hand ends by hand"
                 )
-            if not call.caller.staff and not await _is_own(call, conn, tenure):
+            if not runs_addresses(call.caller) and not await _is_own(call, conn, tenure):
                 raise NoTenure(f"{tenure.block} is not yours")
             await give_back_one(conn, tenure.id, now=call.api.clock.now(), by=call.caller.actor)
     return None
 
 
 async def _is_own(call: Call, conn: Connection, tenure: Tenure) -> bool:
-    return tenure.project_id is not None and await sees_project(conn, call.caller, tenure.project_id)
+    return tenure.project_id is not None and await uses_project(conn, call.caller, tenure.project_id)
 
 
 async def reserve_range(call: Call) -> Body:
@@ -303,15 +302,15 @@ async def end_reserved(call: Call) -> Body | None:
 
 
 ROUTES = (
-    Route("GET", "/ipam/v1/vrfs", list_vrfs),
-    Route("GET", "/ipam/v1/prefixes", list_prefixes, objects="prefixes"),
-    Route("POST", "/ipam/v1/prefixes", create_prefix, status=201),
-    Route("GET", "/ipam/v1/prefixes/{prefix}", get_prefix),
-    Route("PUT PATCH", "/ipam/v1/prefixes/{prefix}", change_prefix),
-    Route("GET", "/ipam/v1/prefixes/{prefix}/tenures", list_tenures, objects="tenures"),
-    Route("POST", "/ipam/v1/prefixes/{prefix}/tenures", take_block, status=201),
-    Route("DELETE", "/ipam/v1/tenures/{tenure}", end_tenure, status=204),
-    Route("GET", "/ipam/v1/prefixes/{prefix}/reserved", list_reserved),
-    Route("POST", "/ipam/v1/prefixes/{prefix}/reserved", reserve_range, status=201),
-    Route("DELETE", "/ipam/v1/prefixes/{prefix}/reserved/{range}", end_reserved, status=204),
+    Route("GET", "/ipam/v1/vrfs", list_vrfs, right=Right.LOOK),
+    Route("GET", "/ipam/v1/prefixes", list_prefixes, right=Right.VIEW, objects="prefixes"),
+    Route("POST", "/ipam/v1/prefixes", create_prefix, right=Right.USE, status=201),
+    Route("GET", "/ipam/v1/prefixes/{prefix}", get_prefix, right=Right.VIEW),
+    Route("PUT PATCH", "/ipam/v1/prefixes/{prefix}", change_prefix, right=Right.USE),
+    Route("GET", "/ipam/v1/prefixes/{prefix}/tenures", list_tenures, right=Right.VIEW, objects="tenures"),
+    Route("POST", "/ipam/v1/prefixes/{prefix}/tenures", take_block, right=Right.USE, status=201),
+    Route("DELETE", "/ipam/v1/tenures/{tenure}", end_tenure, right=Right.USE, status=204),
+    Route("GET", "/ipam/v1/prefixes/{prefix}/reserved", list_reserved, right=Right.VIEW),
+    Route("POST", "/ipam/v1/prefixes/{prefix}/reserved", reserve_range, right=Right.USE, status=201),
+    Route("DELETE", "/ipam/v1/prefixes/{prefix}/reserved/{range}", end_reserved, right=Right.USE, status=204),
 )

@@ -35,6 +35,7 @@ from service.addresses.objects import moment
 from service.addresses.policy import subject_of
 from service.api.call import Body, Call, Document, Route
 from service.api.problems import Invalid, shown
+from service.policy import Right
 from service.store.rows import Connection
 
 _GROUPS = ("node", "role", "facility", "owner")
@@ -86,12 +87,9 @@ def _utilization(asked: _Asked, counts: Mapping[int, Tally], group: str) -> list
 
 
 async def _projects(call: Call, conn: Connection, asked: _Asked) -> list[Body]:
-    staff = call.caller.staff
+    staff, organization_ids, project_ids = call.caller.scope
     found = await holdings(
-        conn,
-        asked.wanted,
-        organization_id=None if staff else call.caller.organization_id,
-        project_id=None if staff else call.caller.project_id,
+        conn, asked.wanted, organization_ids=None if staff else organization_ids, project_ids=project_ids
     )
     return [
         {"project": str(one.project_id), "name": one.project, "organization": one.organization}
@@ -304,7 +302,7 @@ def _flat(row: Body) -> dict[str, object]:
 
 
 ROUTES = (
-    Route("GET", "/ipam/v1/reports/utilization", utilization),
-    Route("GET", "/ipam/v1/reports/forecast", forecasts),
-    Route("GET", "/ipam/v1/reports/fragmentation", fragmentation),
+    Route("GET", "/ipam/v1/reports/utilization", utilization, right=Right.VIEW),
+    Route("GET", "/ipam/v1/reports/forecast", forecasts, right=Right.VIEW),
+    Route("GET", "/ipam/v1/reports/fragmentation", fragmentation, right=Right.VIEW),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from service.api.call import Body, Call, Route
 from service.api.links import stamp
+from service.policy import Right
 from service.store.boot import boot_nodes, discoveries, wrong_cables
 
 
@@ -73,7 +74,7 @@ async def list_wrong_cables(call: Call) -> Body:
 
 
 ROUTES = (
-    Route("GET", "/admin/v1/boot-nodes", list_boot_nodes),
-    Route("GET", "/admin/v1/discoveries", list_discoveries),
-    Route("GET", "/admin/v1/wrong-cables", list_wrong_cables),
+    Route("GET", "/admin/v1/boot-nodes", list_boot_nodes, right=Right.LOOK),
+    Route("GET", "/admin/v1/discoveries", list_discoveries, right=Right.LOOK),
+    Route("GET", "/admin/v1/wrong-cables", list_wrong_cables, right=Right.LOOK),
 )

@@ -6,6 +6,7 @@ from service.api.call import Body, Call, Route
 from service.api.links import stamp
 from service.api.problems import not_found
 from service.certificates import Certificate, certificates_of
+from service.policy import Right
 from sql.loader import Q
 
 
@@ -29,4 +30,4 @@ async def list_certificates(call: Call) -> Body:
     return {"certificates": [_certificate(one) for one in found]}
 
 
-ROUTES = (Route("GET", "/admin/v1/machines/{machine}/certificates", list_certificates),)
+ROUTES = (Route("GET", "/admin/v1/machines/{machine}/certificates", list_certificates, right=Right.LOOK),)

@@ -10,6 +10,7 @@ from images.protocol import Handover
 from service.api.call import Body, Call, Route
 from service.api.links import stamp
 from service.api.problems import Invalid, not_found, reasons, shown
+from service.policy import Right
 from service.store.handover import WAYS, HandoverRule, delete_rule, rules, set_rule
 from sql.loader import Q
 
@@ -81,7 +82,7 @@ async def remove_rule(call: Call) -> None:
 
 
 ROUTES = (
-    Route("GET", "/admin/v1/handover-rules", list_rules),
-    Route("POST", "/admin/v1/handover-rules", make_rule),
-    Route("DELETE", "/admin/v1/handover-rules/{rule}", remove_rule, status=204),
+    Route("GET", "/admin/v1/handover-rules", list_rules, right=Right.LOOK),
+    Route("POST", "/admin/v1/handover-rules", make_rule, right=Right.OPERATE),
+    Route("DELETE", "/admin/v1/handover-rules/{rule}", remove_rule, right=Right.OPERATE, status=204),
 )

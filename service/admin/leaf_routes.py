@@ -21,6 +21,7 @@ from service.leaves.desired import desired_leaf
 from service.leaves.drifted import drift_on, lapsed
 from service.leaves.plans import PlanSpent, apply_plan, make_plan, progress_of
 from service.leaves.scene import ActionRefused
+from service.policy import Right
 from service.store.leaf_plans import LeafPlan, names_of, plan_by_id, plans_of
 from service.store.leaves import LeafRow, ask_read, exemptions_of, leaf_row, running_of
 from service.store.rows import Connection
@@ -162,13 +163,13 @@ async def carry_out(call: Call) -> Body:
 
 
 ROUTES = (
-    Route("GET", "/admin/v1/leaves/{leaf}/drift", get_drift),
-    Route("GET", "/admin/v1/leaves/{leaf}/exemptions", list_exemptions),
-    Route("GET", "/admin/v1/leaves/{leaf}/neighbors", list_neighbors),
-    Route("GET", "/admin/v1/leaves/{leaf}/config", get_config),
-    Route("POST", "/admin/v1/leaves/{leaf}/bootstrap", make_bootstrap),
-    Route("GET", "/admin/v1/leaves/{leaf}/plans", list_plans),
-    Route("POST", "/admin/v1/leaves/{leaf}/plans", add_plan, status=201),
-    Route("GET", "/admin/v1/leaf-plans/{plan}", get_plan),
-    Route("POST", "/admin/v1/leaf-plans/{plan}/apply", carry_out),
+    Route("GET", "/admin/v1/leaves/{leaf}/drift", get_drift, right=Right.LOOK),
+    Route("GET", "/admin/v1/leaves/{leaf}/exemptions", list_exemptions, right=Right.LOOK),
+    Route("GET", "/admin/v1/leaves/{leaf}/neighbors", list_neighbors, right=Right.LOOK),
+    Route("GET", "/admin/v1/leaves/{leaf}/config", get_config, right=Right.LOOK),
+    Route("POST", "/admin/v1/leaves/{leaf}/bootstrap", make_bootstrap, right=Right.OPERATE),
+    Route("GET", "/admin/v1/leaves/{leaf}/plans", list_plans, right=Right.LOOK),
+    Route("POST", "/admin/v1/leaves/{leaf}/plans", add_plan, right=Right.OPERATE, status=201),
+    Route("GET", "/admin/v1/leaf-plans/{plan}", get_plan, right=Right.LOOK),
+    Route("POST", "/admin/v1/leaf-plans/{plan}/apply", carry_out, right=Right.OPERATE),
 )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 from uuid import UUID
 
-from aiohttp import web
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from service.api.call import Body, Call, Route
@@ -16,10 +16,10 @@ from service.api.problems import Invalid, not_found, reasons
 from service.burn_limits import LIMITS, NAMES
 from service.firmware_bundles import NoBundle, bundle_named
 from service.lifecycle import IllegalMove, MachineState
-from service.parts import Parts
+from service.policy import Right
 from service.ssh_keys import BadKey, parse_public_key
 from service.store.hardware import Machine, StateMoved, machine_by_id
-from service.store.rows import Connection, Pool
+from service.store.rows import Connection
 from service.workflows.burn_in import PARTS, start_burn_in, start_firmware
 from service.workflows.rescue import end_ssh, start_ssh
 from sql.loader import Q
@@ -68,87 +68,85 @@ class Limits(_Model):
     limits: Annotated[dict[str, float | None], AfterValidator(_named)]
 
 
-class MachineWork:
-    """The routes by which an operator asks for it."""
+Start = Callable[[Connection, Machine, datetime], Awaitable[None]]
 
-    def __init__(self, db: Pool, parts: Parts) -> None:
-        self._db = db
-        self._parts = parts
 
-    def add_routes(self, app: web.Application) -> None:
-        """Join the API's application, whose middlewares ask for a staff token."""
-        app.router.add_post("/admin/v1/machines/{machine}/burn-in", self._burn_in)
-        app.router.add_post("/admin/v1/machines/{machine}/ssh-on", self._ssh_on)
-        app.router.add_post("/admin/v1/machines/{machine}/ssh-off", self._ssh_off)
-        app.router.add_post("/admin/v1/machines/{machine}/firmware", self._firmware)
+async def burn_in(call: Call) -> Body:
+    """POST /admin/v1/machines/{machine}/burn-in: have the agent work the machine hard and look at how it bears that"""
+    asked = _asked(call, BurnIn)
 
-    async def _burn_in(self, request: web.Request) -> web.Response:
-        asked = await _asked(request, BurnIn)
+    async def start(conn: Connection, machine: Machine, now: datetime) -> None:
+        if not asked.parts:
+            raise Invalid(f"parts: none is given; allowed are {', '.join(PARTS)}")
+        _not_preparing(machine)
+        settings, seconds = call.api.settings, 60 * asked.minutes
+        await start_burn_in(conn, machine.id, seconds=seconds, parts=list(asked.parts), now=now, settings=settings)
 
-        async def start(conn: Connection, machine: Machine, now: datetime) -> None:
-            if not asked.parts:
-                raise Invalid(f"parts: none is given; allowed are {', '.join(PARTS)}")
-            _not_preparing(machine)
-            settings, seconds = self._parts.settings, 60 * asked.minutes
-            await start_burn_in(conn, machine.id, seconds=seconds, parts=list(asked.parts), now=now, settings=settings)
+    return await _start(call, start)
 
-        return await self._start(request, start)
 
-    async def _ssh_on(self, request: web.Request) -> web.Response:
-        asked = await _asked(request, Login)
+async def ssh_on(call: Call) -> Body:
+    """POST /admin/v1/machines/{machine}/ssh-on: let somebody log in to the agent's system with these keys"""
+    asked = _asked(call, Login)
+    try:
+        keys = [parse_public_key(key).line for key in asked.keys]
+    except BadKey as err:
+        raise Invalid(f"keys: {err}") from None
+
+    async def start(conn: Connection, machine: Machine, now: datetime) -> None:
+        await start_ssh(conn, machine.id, keys, now=now, settings=call.api.settings)
+
+    return await _start(call, start)
+
+
+async def ssh_off(call: Call) -> Body:
+    """POST /admin/v1/machines/{machine}/ssh-off: nobody may log in to the agent's system any more"""
+
+    async def start(conn: Connection, machine: Machine, now: datetime) -> None:
+        await end_ssh(conn, machine.id, now=now, settings=call.api.settings)
+
+    return await _start(call, start)
+
+
+async def firmware(call: Call) -> Body:
+    """POST /admin/v1/machines/{machine}/firmware: have the agent run a program of a firmware bundle"""
+    asked = _asked(call, Firmware)
+    try:
+        bundle = await asyncio.to_thread(bundle_named, call.api.settings, asked.bundle)
+    except NoBundle as err:
+        raise Invalid(f"bundle: {err}") from None
+
+    async def start(conn: Connection, machine: Machine, now: datetime) -> None:
+        _not_preparing(machine)
+        await start_firmware(
+            conn,
+            machine.id,
+            bundle,
+            program=asked.program,
+            arguments=asked.arguments,
+            limit_s=60 * asked.minutes,
+            now=now,
+            settings=call.api.settings,
+        )
+
+    return await _start(call, start)
+
+
+async def _start(call: Call, start: Start) -> Body:
+    """Find the machine, which no device may be on, and start what was asked for."""
+    async with call.db.acquire() as conn, conn.transaction():
+        machine_id: UUID | None = await conn.fetchval(Q["machine_named"], call.ids["machine"])
+        if machine_id is None:
+            raise not_found()
+        machine = await machine_by_id(conn, machine_id)
+        if machine.device_id is not None:
+            raise Invalid(f"machine {machine.name} belongs to device {machine.device_id}; delete that first")
         try:
-            keys = [parse_public_key(key).line for key in asked.keys]
-        except BadKey as err:
-            raise Invalid(f"keys: {err}") from None
-
-        async def start(conn: Connection, machine: Machine, now: datetime) -> None:
-            await start_ssh(conn, machine.id, keys, now=now, settings=self._parts.settings)
-
-        return await self._start(request, start)
-
-    async def _ssh_off(self, request: web.Request) -> web.Response:
-        async def start(conn: Connection, machine: Machine, now: datetime) -> None:
-            await end_ssh(conn, machine.id, now=now, settings=self._parts.settings)
-
-        return await self._start(request, start)
-
-    async def _firmware(self, request: web.Request) -> web.Response:
-        asked = await _asked(request, Firmware)
-        try:
-            bundle = await asyncio.to_thread(bundle_named, self._parts.settings, asked.bundle)
-        except NoBundle as err:
-            raise Invalid(f"bundle: {err}") from None
-
-        async def start(conn: Connection, machine: Machine, now: datetime) -> None:
-            _not_preparing(machine)
-            await start_firmware(
-                conn,
-                machine.id,
-                bundle,
-                program=asked.program,
-                arguments=asked.arguments,
-                limit_s=60 * asked.minutes,
-                now=now,
-                settings=self._parts.settings,
-            )
-
-        return await self._start(request, start)
-
-    async def _start(self, request: web.Request, start: Any) -> web.Response:
-        """Find the machine, which no device may be on, and start what was asked for."""
-        async with self._db.acquire() as conn, conn.transaction():
-            machine_id: UUID | None = await conn.fetchval(Q["machine_named"], request.match_info["machine"])
-            if machine_id is None:
-                raise not_found()
-            machine = await machine_by_id(conn, machine_id)
-            if machine.device_id is not None:
-                raise Invalid(f"machine {machine.name} belongs to device {machine.device_id}; delete that first")
-            try:
-                await start(conn, machine, self._parts.clock.now())
-            except (IllegalMove, StateMoved) as err:
-                raise Invalid(str(err)) from None
-            state = (await machine_by_id(conn, machine_id)).state
-        return web.json_response({"id": str(machine_id), "state": state}, status=202)
+            await start(conn, machine, call.api.clock.now())
+        except (IllegalMove, StateMoved) as err:
+            raise Invalid(str(err)) from None
+        state = (await machine_by_id(conn, machine_id)).state
+    return {"id": str(machine_id), "state": state}
 
 
 def _not_preparing(machine: Machine) -> None:
@@ -156,9 +154,9 @@ def _not_preparing(machine: Machine) -> None:
         raise Invalid(f"machine {machine.name} is being prepared; ask again when that has ended")
 
 
-async def _asked(request: web.Request, model: type[M]) -> M:
+def _asked(call: Call, model: type[M]) -> M:
     try:
-        return model.model_validate_json(await request.read() or b"{}")
+        return model.model_validate(call.body)
     except ValidationError as err:
         raise Invalid(*reasons(err)) from None
 
@@ -206,7 +204,11 @@ def _limits(own: dict[str, float]) -> Body:
 
 
 ROUTES = (
-    Route("GET", "/admin/v1/machines/{machine}/work", list_work),
-    Route("GET", "/admin/v1/plans/{plan}/burn-in", get_limits),
-    Route("PATCH", "/admin/v1/plans/{plan}/burn-in", set_limits),
+    Route("POST", "/admin/v1/machines/{machine}/burn-in", burn_in, right=Right.FACILITY, status=202, body=BurnIn),
+    Route("POST", "/admin/v1/machines/{machine}/ssh-on", ssh_on, right=Right.FACILITY, status=202, body=Login),
+    Route("POST", "/admin/v1/machines/{machine}/ssh-off", ssh_off, right=Right.FACILITY, status=202),
+    Route("POST", "/admin/v1/machines/{machine}/firmware", firmware, right=Right.FACILITY, status=202, body=Firmware),
+    Route("GET", "/admin/v1/machines/{machine}/work", list_work, right=Right.LOOK),
+    Route("GET", "/admin/v1/plans/{plan}/burn-in", get_limits, right=Right.LOOK),
+    Route("PATCH", "/admin/v1/plans/{plan}/burn-in", set_limits, right=Right.OPERATE, body=Limits),
 )

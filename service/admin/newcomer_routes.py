@@ -220,7 +220,8 @@ ROUTES = (
     Route("GET", "/admin/v1/bmc-access", list_access, right=Right.LOOK),
     Route("PUT", "/admin/v1/bmc-access", set_access, right=Right.FACILITY, body=Access),
     Route(
-        *("DELETE", "/admin/v1/bmc-access", forget_access, 204),
+        *("DELETE", "/admin/v1/bmc-access", forget_access),
+        status=204,
         right=Right.FACILITY,
         query=(
             Parameter("facility", "The facility's code."),

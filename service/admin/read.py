@@ -211,13 +211,13 @@ async def summary(call: Call) -> Body:
 
 
 ADMIN_ROUTES = (
-    Route("GET", "/admin/v1/machines", list_machines),
-    Route("GET", "/admin/v1/machines/{machine}", get_machine),
+    Route("GET", "/admin/v1/machines", list_machines, right=Right.LOOK),
+    Route("GET", "/admin/v1/machines/{machine}", get_machine, right=Right.LOOK),
     Route("GET", "/admin/v1/machines/{machine}/events", machine_events, right=Right.LOOK),
-    Route("GET", "/admin/v1/leaves", list_leaves),
-    Route("GET", "/admin/v1/leaves/{leaf}", get_leaf),
-    Route("GET", "/admin/v1/runs", list_runs),
-    Route("GET", "/admin/v1/prefixes", list_prefixes),
-    Route("GET", "/admin/v1/devices", list_all_devices, objects="devices"),
-    Route("GET", "/admin/v1/summary", summary),
+    Route("GET", "/admin/v1/leaves", list_leaves, right=Right.LOOK),
+    Route("GET", "/admin/v1/leaves/{leaf}", get_leaf, right=Right.LOOK),
+    Route("GET", "/admin/v1/runs", list_runs, right=Right.LOOK),
+    Route("GET", "/admin/v1/prefixes", list_prefixes, right=Right.LOOK),
+    Route("GET", "/admin/v1/devices", list_all_devices, right=Right.LOOK, objects="devices"),
+    Route("GET", "/admin/v1/summary", summary, right=Right.LOOK),
 )

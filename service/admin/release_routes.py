@@ -11,6 +11,7 @@ from service.api.call import Body, Call, Route
 from service.api.links import stamp
 from service.api.problems import Invalid, Refused, not_found, reasons
 from service.artefacts import NotBuilt
+from service.policy import Right
 from service.releases.judge import STEPS
 from service.releases.overview import LOOK_BACK, ReleaseSeen, SlugSeen, images_seen, overview
 from service.releases.rollouts import ENOUGH, RolloutRefused, end_rollout, start_rollout
@@ -174,9 +175,9 @@ async def stop_rollout(call: Call) -> Body:
 
 
 ROUTES = (
-    Route("GET", "/admin/v1/releases", list_releases),
-    Route("GET", "/admin/v1/releases/referred-to", list_referred_to),
-    Route("GET", "/admin/v1/rollouts", list_rollouts),
-    Route("POST", "/admin/v1/rollouts", add_rollout, status=201),
-    Route("POST", "/admin/v1/rollouts/{rollout}/stop", stop_rollout),
+    Route("GET", "/admin/v1/releases", list_releases, right=Right.LOOK),
+    Route("GET", "/admin/v1/releases/referred-to", list_referred_to, right=Right.LOOK),
+    Route("GET", "/admin/v1/rollouts", list_rollouts, right=Right.LOOK),
+    Route("POST", "/admin/v1/rollouts", add_rollout, right=Right.OPERATE, status=201),
+    Route("POST", "/admin/v1/rollouts/{rollout}/stop", stop_rollout, right=Right.OPERATE),
 )

@@ -14,6 +14,7 @@ from service.api.idempotency import made_before
 from service.api.models import ChangeProject, ChangeSshKey, CreateProject, CreateSshKey, read
 from service.api.pages import meta, page_of
 from service.api.problems import Invalid, forbidden, not_found, shown
+from service.policy import Right
 from service.ssh_keys import parse_public_key
 from service.store.accounts import (
     Project,
@@ -184,22 +185,14 @@ async def _key(call: Call, key_id: UUID, db: Connection | None = None) -> SshKey
     return found[0]
 
 
-async def _own_key(call: Call, key_id: UUID) -> SshKey:
-    """A key that the caller may change: his own, or one of a project of his."""
-    key = await _key(call, key_id)
-    if key.user_id is not None and key.user_id != call.caller.user_id and not call.caller.staff:
-        raise forbidden("You are not authorized to change this SSH key: it is another user's")
-    return key
-
-
 async def get_key(call: Call) -> Body:
-    """GET /ssh-keys/{key}"""
-    return objects.ssh_key(await _key(call, call.id("key")), call.links)
+    """GET /ssh-keys/{seen_key}: a public key of the caller's, of his project's, or of another member's"""
+    return objects.ssh_key(await _key(call, call.id("seen_key")), call.links)
 
 
 async def change_key(call: Call) -> Body:
     """PUT and PATCH /ssh-keys/{key}: devices keep the keys that they were ordered with"""
-    change, key = read(ChangeSshKey, call.body), await _own_key(call, call.id("key"))
+    change, key = read(ChangeSshKey, call.body), await _key(call, call.id("key"))
     new = None if change.key is None else parse_public_key(change.key)
     tags = [] if "tags" in change.model_fields_set and change.tags is None else change.tags
     now = call.api.clock.now()
@@ -213,27 +206,27 @@ async def change_key(call: Call) -> Body:
 
 async def delete_key(call: Call) -> None:
     """DELETE /ssh-keys/{key}"""
-    key = await _own_key(call, call.id("key"))
+    key = await _key(call, call.id("key"))
     if not await call.db.fetchval(Q["delete_ssh_key"], key.id):
         raise not_found()
 
 
 ROUTES = (
-    Route("GET", "/user", get_user),
-    Route("GET", "/organizations", list_organizations, objects="organizations"),
-    Route("GET", "/organizations/{organization}", get_organization),
-    Route("GET", "/organizations/{organization}/projects", list_projects, objects="projects"),
-    Route("POST", "/organizations/{organization}/projects", create_project, status=201),
-    Route("GET", "/projects", list_projects, objects="projects"),
-    Route("POST", "/projects", create_project, status=201),
-    Route("GET", "/projects/{project}", get_project),
-    Route("PUT PATCH", "/projects/{project}", change_project),
-    Route("DELETE", "/projects/{project}", delete_project, status=204),
-    Route("GET", "/ssh-keys", list_user_keys, objects="ssh_keys"),
-    Route("POST", "/ssh-keys", create_user_key, status=201),
-    Route("GET", "/projects/{project}/ssh-keys", list_project_keys, objects="ssh_keys"),
-    Route("POST", "/projects/{project}/ssh-keys", create_project_key, status=201),
-    Route("GET", "/ssh-keys/{key}", get_key),
-    Route("PUT PATCH", "/ssh-keys/{key}", change_key),
-    Route("DELETE", "/ssh-keys/{key}", delete_key, status=204),
+    Route("GET", "/user", get_user, right=Right.SELF),
+    Route("GET", "/organizations", list_organizations, right=Right.VIEW, objects="organizations"),
+    Route("GET", "/organizations/{organization}", get_organization, right=Right.VIEW),
+    Route("GET", "/organizations/{organization}/projects", list_projects, right=Right.VIEW, objects="projects"),
+    Route("POST", "/organizations/{organization}/projects", create_project, right=Right.MANAGE, status=201),
+    Route("GET", "/projects", list_projects, right=Right.VIEW, objects="projects"),
+    Route("POST", "/projects", create_project, right=Right.MANAGE, status=201),
+    Route("GET", "/projects/{project}", get_project, right=Right.VIEW),
+    Route("PUT PATCH", "/projects/{project}", change_project, right=Right.MANAGE),
+    Route("DELETE", "/projects/{project}", delete_project, right=Right.MANAGE, status=204),
+    Route("GET", "/ssh-keys", list_user_keys, right=Right.SELF, objects="ssh_keys"),
+    Route("POST", "/ssh-keys", create_user_key, right=Right.SELF, status=201),
+    Route("GET", "/projects/{project}/ssh-keys", list_project_keys, right=Right.VIEW, objects="ssh_keys"),
+    Route("POST", "/projects/{project}/ssh-keys", create_project_key, right=Right.USE, status=201),
+    Route("GET", "/ssh-keys/{seen_key}", get_key, right=Right.VIEW),
+    Route("PUT PATCH", "/ssh-keys/{key}", change_key, right=Right.USE),
+    Route("DELETE", "/ssh-keys/{key}", delete_key, right=Right.USE, status=204),
 )

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
 from time import perf_counter
 
 import asyncpg
 import structlog
 from aiohttp import web
 
-from images.catalogue import Catalogue
 from ipam.committer import Committer
-from service.addresses import asn_routes, dns_routes, grant_routes, ledger_routes, prefix_routes, report_routes
-from service.addresses.exchange_routes import Exchange
+from service.addresses import (
+    asn_routes,
+    dns_routes,
+    exchange_routes,
+    grant_routes,
+    ledger_routes,
+    prefix_routes,
+    report_routes,
+)
 from service.addresses.rdap import Rdap
 from service.admin import (
     audit_routes,
@@ -30,6 +37,7 @@ from service.admin import (
     rack_routes,
     racks_routes,
     release_routes,
+    routes,
     run_routes,
 )
 from service.admin import (
@@ -54,31 +62,41 @@ from service.api import (
     webhook_routes,
 )
 from service.api.audited import audited, for_nobody
-from service.api.call import CALLER, Api, Body, Call, Document, Route, RouteTable, split_path
+from service.api.call import (
+    CALLER,
+    LARGEST_BODY,
+    Api,
+    Body,
+    Call,
+    Document,
+    File,
+    Route,
+    RouteTable,
+    split_path,
+)
+from service.api.door import enter
 from service.api.expand import exclude, include, paths_of
 from service.api.links import Links
 from service.api.loaders import loaders
-from service.api.problems import Invalid, Refused, forbidden, refusal_response
+from service.api.problems import Invalid, Refused, refusal_response
 from service.api.storable import why_unstorable
 from service.api.streams import Stream, serve
-from service.clock import Clock
 from service.console.app import Console
-from service.secrets import load_keys
-from service.settings import Settings
+from service.parts import Parts
 from service.store.accounts import Principal, principal_of
 from service.store.notify import Hub
 from service.store.rows import Pool
 
 log = structlog.get_logger()
 
+_CONTENT = web.RequestKey("content", bytes)
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 API = web.AppKey("api", Api)
 CONSOLE, RDAP = "/console", "/rdap"  # these look after themselves
 
-_READS = "You are not authorized: this token may only read"
 _DEADLOCKS = 3  # tries again
-_LARGEST_BODY = 4 << 20  # bytes; user data with files in it stays well below
 _SORRY = "Oh snap, something went wrong! We've logged the error and will take a look."
 ROUTES: tuple[Route, ...] = (
     *offer_routes.ROUTES,
@@ -101,6 +119,7 @@ ROUTES: tuple[Route, ...] = (
     *report_routes.ROUTES,
     *dns_routes.ROUTES,
     *asn_routes.ROUTES,
+    *exchange_routes.ROUTES,
     *ADMIN_ROUTES,
     *certificate_routes.ROUTES,
     *leaf_routes.ROUTES,
@@ -119,27 +138,23 @@ ROUTES: tuple[Route, ...] = (
     *newcomer_routes.ROUTES,
     *racks_routes.ROUTES,
     *admin_usage_routes.ROUTES,
+    *routes.ROUTES,
 )
 
 
-def make_api(db: Pool, settings: Settings, catalogue: Catalogue, clock: Clock, hub: Hub) -> web.Application:
-    """The customers' API and the operators' read side. `hub` must be running for long polls to be woken.
-
-    Routes that are added to the application later have callers known and errors worded, too; those below /admin are
-    for staff tokens alone, and those below /console and /rdap look after themselves.
-    """
-    app = web.Application(client_max_size=_LARGEST_BODY, middlewares=[_guard])
-    app[API] = Api(db, settings, catalogue, clock, hub, load_keys(settings.state_dir), Committer(db, clock))
+def make_api(db: Pool, parts: Parts, hub: Hub) -> web.Application:
+    """The customers' and the operators' API. `hub` must be running for long polls to be woken."""
+    app = web.Application(client_max_size=LARGEST_BODY, middlewares=[_guard])
+    app[API] = Api(db, parts, hub, Committer(db, parts.clock))
     table = RouteTable(ROUTES)
 
-    async def door(request: web.Request) -> web.StreamResponse:
+    async def dispatched(request: web.Request) -> web.StreamResponse:
         return await _dispatch(request, table)
 
-    Exchange(db, clock).add_routes(app)
     app.router.add_get(CONSOLE, _to_console)
     app.add_subapp(CONSOLE, Console(app[API]).application())
     app.add_subapp(RDAP, Rdap(app[API]).application())
-    app.router.add_route("*", "/{path:.*}", door)
+    app.router.add_route("*", "/{path:.*}", dispatched)
     return app
 
 
@@ -173,11 +188,6 @@ async def _caller(request: web.Request) -> Principal:
     caller = await principal_of(request.app[API].db, token) if token else None
     if caller is None:
         raise Refused(401, "Invalid authentication token")
-    if split_path(request.path)[1].startswith("/admin/"):
-        if not caller.staff:
-            raise forbidden("You are not authorized: this needs a staff token")
-        if caller.read_only and request.method not in ("GET", "HEAD"):
-            raise forbidden(_READS)
     return caller
 
 
@@ -196,17 +206,17 @@ async def _dispatch(request: web.Request, table: RouteTable) -> web.StreamRespon
     prefix, path = split_path(request.path)
     method = "GET" if request.method == "HEAD" else request.method
     route, ids = table.find(method, path)
-    if caller.read_only and route.changes:
-        raise forbidden(_READS)
+    api = request.app[API]
+    await enter(api.db, caller, route.right, ids, changes=route.changes)
     call = Call(
-        api=request.app[API],
+        api=api,
         caller=caller,
         method=method,
         path=path,
         links=Links(prefix),
         ids=ids,
         query=_query(request),
-        content=await request.read(),
+        content=await _content(request, route.largest),
         idempotency_key=_idempotency_key(request),
         last_event_id=request.headers.get("Last-Event-ID"),
     )
@@ -219,8 +229,43 @@ async def _dispatch(request: web.Request, table: RouteTable) -> web.StreamRespon
         return await serve(request, body, call.api.hub, lambda: _caller(request))
     if isinstance(body, Document):
         return web.Response(status=route.status, text=body.text, content_type=body.content_type)
+    if isinstance(body, File):
+        return await _sent(request, route.status, body)
     await _reshape(call, route, body)
     return web.Response(status=route.status, text=json.dumps(body), content_type="application/json")
+
+
+async def _content(request: web.Request, largest: int) -> bytes:
+    """The request's body, read in pieces: the application's own limit is that of the usual request."""
+    if _CONTENT not in request:  # it is there when a deadlock makes the handler be called again
+        content = bytearray()
+        async for piece in request.content.iter_any():
+            content += piece
+            if len(content) > largest:
+                raise Refused(413, f"The body is too large: allowed are {largest >> 20} MiB")
+        request[_CONTENT] = bytes(content)
+    return request[_CONTENT]
+
+
+async def _sent(request: web.Request, status: int, file: File) -> web.StreamResponse:
+    async with aclosing(file.pieces) as pieces:
+        first = await anext(pieces, b"")
+        response = web.StreamResponse(status=status, headers={"Content-Type": file.content_type})
+        if file.compressed:
+            response.enable_compression()
+        await response.prepare(request)
+        try:
+            await response.write(first)
+            async for piece in pieces:
+                await response.write(piece)
+            await response.write_eof()
+        except ConnectionError:
+            pass  # the reader has left
+        except Exception:
+            log.exception("answer_broken_off", path=request.path)
+            if request.transport is not None:
+                request.transport.abort()
+    return response
 
 
 async def _reshape(call: Call, route: Route, body: Body) -> None:

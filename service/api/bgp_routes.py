@@ -21,6 +21,7 @@ from service.api.models import Maybe, Request, Text, read
 from service.api.objects import Object
 from service.api.problems import Invalid, not_found, shown
 from service.bgp import bgp_changed, neighbors, password_of, session_ended
+from service.policy import Right
 from service.secrets import seal
 from service.store.bgp import BgpConfig, BgpSession, bgp_config, bgp_sessions, set_bgp_config, set_bgp_session
 from service.store.events import add_event
@@ -251,14 +252,14 @@ async def list_neighbors(call: Call) -> Body:
 
 
 ROUTES = (
-    Route("POST", "/projects/{project}/bgp-configs", set_config, status=204),
-    Route("GET", "/projects/{project}/bgp-config", get_config),
-    Route("POST", "/admin/v1/projects/{project}/bgp-config/approve", approve_config),
-    Route("GET", "/projects/{project}/bgp/sessions", list_project_sessions, objects="bgp_sessions"),
-    Route("GET", "/devices/{device}/bgp/sessions", list_device_sessions, objects="bgp_sessions"),
-    Route("POST", "/devices/{device}/bgp/sessions", add_session, status=201),
-    Route("GET", "/devices/{device}/bgp/neighbors", list_neighbors),
-    Route("GET", "/bgp/sessions/{session}", get_session),
-    Route("PUT PATCH", "/bgp/sessions/{session}", change_session),
-    Route("DELETE", "/bgp/sessions/{session}", delete_session, status=204),
+    Route("POST", "/projects/{project}/bgp-configs", set_config, right=Right.USE, status=204),
+    Route("GET", "/projects/{project}/bgp-config", get_config, right=Right.VIEW),
+    Route("POST", "/admin/v1/projects/{project}/bgp-config/approve", approve_config, right=Right.SUPPORT),
+    Route("GET", "/projects/{project}/bgp/sessions", list_project_sessions, right=Right.VIEW, objects="bgp_sessions"),
+    Route("GET", "/devices/{device}/bgp/sessions", list_device_sessions, right=Right.VIEW, objects="bgp_sessions"),
+    Route("POST", "/devices/{device}/bgp/sessions", add_session, right=Right.USE, status=201),
+    Route("GET", "/devices/{device}/bgp/neighbors", list_neighbors, right=Right.VIEW),
+    Route("GET", "/bgp/sessions/{session}", get_session, right=Right.VIEW),
+    Route("PUT PATCH", "/bgp/sessions/{session}", change_session, right=Right.USE),
+    Route("DELETE", "/bgp/sessions/{session}", delete_session, right=Right.USE, status=204),
 )

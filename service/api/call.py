@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from typing import Any
 from uuid import UUID
@@ -14,12 +14,14 @@ from pydantic import BaseModel
 
 from images.catalogue import Catalogue
 from ipam.committer import Committer
+from service.api.door import Place, check
 from service.api.links import PREFIX, Links
 from service.api.parameters import Parameter
 from service.api.problems import Invalid, Refused, not_found, shown
 from service.api.storable import parse, why_unstorable
 from service.api.streams import Stream
 from service.clock import Clock
+from service.parts import Parts
 from service.policy import Right
 from service.secrets import KeyRing
 from service.settings import Settings
@@ -27,6 +29,7 @@ from service.store.accounts import Principal, sees_project
 from service.store.notify import Hub
 from service.store.offers import Offers, read_offers
 from service.store.rows import Connection, Pool
+from sql.loader import Q
 
 Body = dict[str, Any]
 CALLER = web.RequestKey("caller", Principal)
@@ -38,12 +41,29 @@ class Api:
     """What the handlers of one process share."""
 
     db: Pool
-    settings: Settings
-    catalogue: Catalogue
-    clock: Clock
+    parts: Parts
     hub: Hub
-    key: KeyRing
     committer: Committer
+
+    @property
+    def settings(self) -> Settings:
+        """The settings."""
+        return self.parts.settings
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The operating systems."""
+        return self.parts.catalogue
+
+    @property
+    def clock(self) -> Clock:
+        """The time."""
+        return self.parts.clock
+
+    @property
+    def key(self) -> KeyRing:
+        """The keys that seal secrets."""
+        return self.parts.key
 
     async def offers(self, db: Connection | None = None) -> Offers:
         """What is on offer now."""
@@ -83,6 +103,15 @@ class Call:
         if not await sees_project(self.db, self.caller, project_id):
             raise not_found()
         return project_id
+
+    async def require(self, right: Right, project_id: UUID, db: Connection | None = None) -> None:
+        """Return when the caller has the right in a project that the path does not name. Raises Refused: 403, or 404.
+
+        Of what the path names the door has asked.
+        """
+        query = Q["place_of_project"]
+        rows = await (self.db if db is None else db).fetch(query, [project_id])
+        check(self.caller, right, Place(**rows[0]) if rows else None)
 
     def word(self, name: str) -> str | None:
         """One value of the query; None when it is missing or empty."""
@@ -136,7 +165,18 @@ class Document:
     content_type: str  # "text/csv"
 
 
-Handler = Callable[[Call], Awaitable[Body | Document | Stream | None]]
+@dataclass(frozen=True, slots=True)
+class File:
+    """An answer of any size that goes out piece by piece. What is refused before the first piece is answered as ever;
+    what fails later ends the connection."""
+
+    pieces: AsyncGenerator[bytes, None]
+    content_type: str  # with its charset
+    compressed: bool = False
+
+
+Handler = Callable[[Call], Awaitable[Body | Document | File | Stream | None]]
+LARGEST_BODY = 4 << 20  # bytes; user data with files in it stays well below
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,16 +186,18 @@ class Route:
     methods: str  # "GET" or "PUT PATCH"
     pattern: str  # "/projects/{project}/devices"
     handler: Handler
+    _: KW_ONLY
+    right: Right  # what the caller needs (service.policy)
     status: int = 200
     objects: str | None = None
     writes: bool | None = None  # None: everything but GET
-    right: Right | None = None  # what the caller needs (service.policy)
     body: type[BaseModel] | None = None  # what the handler validates the request's body with
     query: tuple[Parameter, ...] = ()  # what it reads of the query
     answer: type[BaseModel] | None = None  # the object that it answers with, or of which `objects` is a list
     documents: tuple[str, ...] = ()  # the media types of answers that are no JSON
     addition: bool = False  # none of the dialect: also below /v1, where errors are problem details (RFC 9457)
     audited: bool = True  # False: events tell what it does, and it changes no row that is audited
+    largest: int = LARGEST_BODY  # bytes of a request's body
 
     @property
     def changes(self) -> bool:

@@ -8,6 +8,7 @@ from uuid import UUID
 from service.api.call import Body, Call, Route
 from service.api.models import CapacityQuestion, CapacityWish, read
 from service.api.problems import Invalid, shown
+from service.policy import Right
 from service.store.offers import Facility, Offers, free_capacity
 
 Free = Mapping[tuple[UUID, UUID], int]
@@ -76,8 +77,8 @@ def _answer(wish: CapacityWish, offers: Offers, free: dict[tuple[UUID, UUID], in
 
 
 ROUTES = (
-    Route("GET", "/capacity", capacity),
-    Route("GET", "/capacity/metros", capacity),
-    Route("POST", "/capacity", check_capacity, writes=False),
-    Route("POST", "/capacity/metros", check_capacity, writes=False),
+    Route("GET", "/capacity", capacity, right=Right.OPEN),
+    Route("GET", "/capacity/metros", capacity, right=Right.OPEN),
+    Route("POST", "/capacity", check_capacity, right=Right.OPEN, writes=False),
+    Route("POST", "/capacity/metros", check_capacity, right=Right.OPEN, writes=False),
 )

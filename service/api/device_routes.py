@@ -25,6 +25,7 @@ from service.api.problems import Invalid, Refused, not_found, shown
 from service.api.storage import StorageWish
 from service.api.waterfall import get_waterfall
 from service.lifecycle import DeviceState, IllegalMove
+from service.policy import Right
 from service.secrets import open_sealed, seal
 from service.store.accounts import organizations
 from service.store.orders import DeviceFilter, Order, devices_page
@@ -296,13 +297,13 @@ def _seconds(text: str | None) -> float:
 
 
 ROUTES = (
-    Route("GET", "/projects/{project}/devices", list_devices, objects="devices"),
-    Route("GET", "/organizations/{organization}/devices", list_devices, objects="devices"),
-    Route("POST", "/projects/{project}/devices", create_device, status=201, audited=False),
-    Route("GET", "/devices/{device}", get_device),
-    Route("PUT PATCH", "/devices/{device}", change_device),
-    Route("DELETE", "/devices/{device}", delete_device, status=204),
-    Route("POST", "/devices/{device}/actions", act_on_device, status=202),
-    Route("GET", "/devices/{device}/wait", wait_for_device),
-    Route("GET", "/devices/{device}/waterfall", get_waterfall),
+    Route("GET", "/projects/{project}/devices", list_devices, right=Right.VIEW, objects="devices"),
+    Route("GET", "/organizations/{organization}/devices", list_devices, right=Right.VIEW, objects="devices"),
+    Route("POST", "/projects/{project}/devices", create_device, right=Right.USE, status=201, audited=False),
+    Route("GET", "/devices/{device}", get_device, right=Right.VIEW),
+    Route("PUT PATCH", "/devices/{device}", change_device, right=Right.USE),
+    Route("DELETE", "/devices/{device}", delete_device, right=Right.USE, status=204),
+    Route("POST", "/devices/{device}/actions", act_on_device, right=Right.USE, status=202),
+    Route("GET", "/devices/{device}/wait", wait_for_device, right=Right.VIEW),
+    Route("GET", "/devices/{device}/waterfall", get_waterfall, right=Right.VIEW),
 )

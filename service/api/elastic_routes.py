@@ -26,6 +26,7 @@ from service.api.models import Custom, Ids, Maybe, Request, Tags, Text, read
 from service.api.problems import Invalid, not_found, shown
 from service.api.scenery import Scenery
 from service.bgp import bgp_changed
+from service.policy import Right
 from service.store.elastic import Reservation, reservations, set_label
 from service.store.offers import Offers
 from sql.loader import Q
@@ -310,6 +311,8 @@ async def merge(call: Call) -> Body:
         if (earlier := await made_before(conn, call, ids[0], 201)) is None:
             with _refusals("Ids"):
                 parts = await elastic.lock_reservations(conn, call.caller, ids)
+                for project_id in {part.project_id for part in parts}:
+                    await call.require(Right.USE, project_id, conn)
                 made = await elastic.merge(conn, parts, now=call.api.clock.now(), by=call.caller.actor)
             await made_instead(conn, call, made.id)
             earlier = made.id
@@ -317,11 +320,11 @@ async def merge(call: Call) -> Body:
 
 
 ROUTES = (
-    Route("POST", "/projects/{project}/ips", reserve, status=201),
-    Route("PUT PATCH", "/ips/{ip}", change_ip),
-    Route("DELETE", "/ips/{ip}", delete_ip, status=204),
-    Route("POST", "/ips/{ip}/split", split, status=201, objects="ip_addresses"),
-    Route("POST", "/ips/{ip}/move", move, status=201),
-    Route("POST", "/ips/merge", merge, status=201),
-    Route("POST", "/devices/{device}/ips", assign, status=201),
+    Route("POST", "/projects/{project}/ips", reserve, right=Right.USE, status=201),
+    Route("PUT PATCH", "/ips/{ip}", change_ip, right=Right.USE),
+    Route("DELETE", "/ips/{ip}", delete_ip, right=Right.USE, status=204),
+    Route("POST", "/ips/{ip}/split", split, right=Right.USE, status=201, objects="ip_addresses"),
+    Route("POST", "/ips/{ip}/move", move, right=Right.USE, status=201),
+    Route("POST", "/ips/merge", merge, right=Right.USE, status=201),
+    Route("POST", "/devices/{device}/ips", assign, right=Right.USE, status=201),
 )

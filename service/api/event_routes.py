@@ -9,6 +9,7 @@ from service.api.event_log_routes import logged
 from service.api.objects import event
 from service.api.pages import meta, page_of
 from service.api.problems import not_found
+from service.policy import Right
 from service.store.accounts import organizations
 from service.store.orders import devices, events, events_page
 
@@ -72,9 +73,9 @@ async def get_event(call: Call) -> Body:
 
 
 ROUTES = (
-    Route("GET", "/events", list_events, objects="events"),
-    Route("GET", "/events/{event}", get_event),
-    Route("GET", "/devices/{device}/events", device_events, objects="events"),
-    Route("GET", "/projects/{project}/events", project_events, objects="events"),
-    Route("GET", "/organizations/{organization}/events", organization_events, objects="events"),
+    Route("GET", "/events", list_events, right=Right.VIEW, objects="events"),
+    Route("GET", "/events/{event}", get_event, right=Right.VIEW),
+    Route("GET", "/devices/{device}/events", device_events, right=Right.VIEW, objects="events"),
+    Route("GET", "/projects/{project}/events", project_events, right=Right.VIEW, objects="events"),
+    Route("GET", "/organizations/{organization}/events", organization_events, right=Right.VIEW, objects="events"),
 )

@@ -15,6 +15,7 @@ from service.api.links import reservation_of
 from service.api.pages import meta, page_of
 from service.api.problems import Invalid, not_found, shown
 from service.api.scenery import Scenery
+from service.policy import Right
 from service.store.elastic import AddressFilter, Reservation, addresses_page, assignments, reservations
 from service.store.orders import Device, devices
 from sql.loader import Q
@@ -139,8 +140,8 @@ def _length(call: Call, one: Reservation) -> int:
 
 
 ROUTES = (
-    Route("GET", "/devices/{device}/ips", device_ips, objects="ip_addresses"),
-    Route("GET", "/projects/{project}/ips", project_ips, objects="ip_addresses"),
-    Route("GET", "/ips/{ip}", get_ip),
-    Route("GET", "/ips/{ip}/available", available),
+    Route("GET", "/devices/{device}/ips", device_ips, right=Right.VIEW, objects="ip_addresses"),
+    Route("GET", "/projects/{project}/ips", project_ips, right=Right.VIEW, objects="ip_addresses"),
+    Route("GET", "/ips/{ip}", get_ip, right=Right.VIEW),
+    Route("GET", "/ips/{ip}/available", available, right=Right.VIEW),
 )

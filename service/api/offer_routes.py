@@ -5,6 +5,7 @@ from __future__ import annotations
 from service.api import objects
 from service.api.call import Body, Call, Route
 from service.api.problems import not_found
+from service.policy import Right
 
 
 async def list_facilities(call: Call) -> Body:
@@ -50,10 +51,10 @@ async def list_operating_systems(call: Call) -> Body:
 
 
 ROUTES = (
-    Route("GET", "/facilities", list_facilities, objects="facilities"),
-    Route("GET", "/locations/metros", list_metros, objects="metros"),
-    Route("GET", "/locations/metros/{metro}", get_metro),
-    Route("GET", "/plans", list_plans, objects="plans"),
-    Route("GET", "/projects/{project}/plans", list_plans, objects="plans"),
-    Route("GET", "/operating-systems", list_operating_systems, objects="operating_systems"),
+    Route("GET", "/facilities", list_facilities, right=Right.OPEN, objects="facilities"),
+    Route("GET", "/locations/metros", list_metros, right=Right.OPEN, objects="metros"),
+    Route("GET", "/locations/metros/{metro}", get_metro, right=Right.OPEN),
+    Route("GET", "/plans", list_plans, right=Right.OPEN, objects="plans"),
+    Route("GET", "/projects/{project}/plans", list_plans, right=Right.VIEW, objects="plans"),
+    Route("GET", "/operating-systems", list_operating_systems, right=Right.OPEN, objects="operating_systems"),
 )

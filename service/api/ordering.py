@@ -23,6 +23,7 @@ from service.clock import Clock
 from service.intents import order_limit
 from service.native.rendering import try_out
 from service.passwords import new_password, new_salt, sha512_crypt
+from service.policy import USING_ROLES
 from service.secrets import KeyRing, seal
 from service.settings import Settings
 from service.ssh_keys import parse_public_key
@@ -331,7 +332,7 @@ async def _ssh_keys(conn: Connection, project: Mapping[str, Any], wish: CreateDe
     if wish.no_ssh_keys:
         return [], []
     inline = [one.key for one in wish.ssh_keys or []]
-    rows = await conn.fetch(Q["ssh_keys_for_project"], project["organization_id"], project["id"])
+    rows = await conn.fetch(Q["ssh_keys_for_project"], project["organization_id"], project["id"], USING_ROLES)
     if wish.user_ssh_keys or wish.project_ssh_keys or inline:
         owners = {row["user_id"] for row in rows}
         ids = {row["id"] for row in rows}

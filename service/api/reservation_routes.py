@@ -106,6 +106,7 @@ async def move_reservation(call: Call) -> Body:
     await _one(call, id_)
     if not await sees_project(call.db, call.caller, wish.project_id):
         raise Invalid(f"Project is not valid: {shown(str(wish.project_id))} is none of yours")
+    await call.require(Right.MANAGE, wish.project_id)
     async with call.db.acquire() as conn, conn.transaction():
         if await made_before(conn, call, id_, 201) is None:
             with refusals("Project"):

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from aiohttp import web
 
+from service.policy import Right
 from service.secrets import KeyRing, SecretUnreadable, open_sealed, seal
 from service.store.accounts import Principal, principal_of
 from service.store.rows import Pool
@@ -53,4 +54,4 @@ async def staff_of(request: web.Request, db: Pool, key: KeyRing, now: datetime) 
 async def staff_by(db: Pool, token: str) -> Principal | None:
     """The staff member that the token speaks for."""
     principal = await principal_of(db, token)
-    return principal if principal is not None and principal.staff else None
+    return principal if principal is not None and Right.LOOK in principal.rights else None

@@ -9,11 +9,11 @@ from typing import Any
 from uuid import UUID
 
 from ipam.space import Network
-from service.store.accounts import Principal, in_order
+from service.store.accounts import Principal, Scope, in_order
 from service.store.rows import Connection
 from sql.loader import Q
 
-ANYBODY = (True, UUID(int=0), None)  # the scope of whoever may see everything: `Principal.scope` of staff
+ANYBODY: Scope = (True, [], [])  # the scope of whoever may see everything: `Principal.scope` of staff
 
 
 def gateway_of(block: Network) -> str:

@@ -1,37 +1,50 @@
 -- name: principal_by_token
+-- One row for each membership, and one for a token that has none.
 SELECT t.id AS token_id, t.read_only, t.user_id, t.project_id,
-       coalesce(u.organization_id, p.organization_id) AS organization_id, coalesce(u.staff, false) AS staff
+       coalesce(u.organization_id, p.organization_id) AS organization_id, u.staff_role,
+       m.organization_id AS of_organization, m.project_id AS of_project, m.roles
 FROM api_token AS t
 LEFT JOIN user_account AS u ON u.id = t.user_id
 LEFT JOIN project AS p ON p.id = t.project_id
-WHERE t.digest = $1 AND p.deleted_at IS NULL
+LEFT JOIN membership AS m ON m.user_id = t.user_id
+WHERE t.digest = $1 AND p.deleted_at IS NULL AND u.disabled_at IS NULL
 
 -- name: users_by_ids
-SELECT u.id, u.organization_id, u.email, u.first_name, u.last_name, u.staff, u.created_at, u.updated_at,
-       (SELECT p.id FROM project AS p WHERE p.organization_id = u.organization_id AND p.deleted_at IS NULL
-        ORDER BY p.created_at LIMIT 1) AS default_project_id
+SELECT u.id, u.organization_id, u.email, u.first_name, u.last_name, u.staff_role, u.created_at, u.updated_at,
+       u.disabled_at, home.id AS default_project_id, q.projects AS max_projects
 FROM user_account AS u
-WHERE ($1::bool OR u.organization_id = $2) AND u.id = ANY($3::uuid[])
+LEFT JOIN quota AS q ON q.organization_id = u.organization_id
+LEFT JOIN LATERAL (
+    SELECT p.id FROM membership AS m
+    JOIN project AS p ON p.organization_id = m.organization_id OR p.id = m.project_id
+    WHERE m.user_id = u.id AND p.deleted_at IS NULL
+    ORDER BY p.organization_id = u.organization_id DESC, p.created_at LIMIT 1
+) AS home ON true
+WHERE u.id = ANY($5::uuid[])
+  AND ($1::bool OR u.id = $4::uuid OR u.id IN (SELECT members_seen($2::uuid[], $3::uuid[])))
 
 -- name: organizations_matching
 WITH matching AS (
-    SELECT id, created_at FROM organization WHERE $1::bool OR id = $2
+    SELECT id, created_at FROM organization WHERE deleted_at IS NULL AND ($1::bool OR id = ANY($2::uuid[]))
 )
 SELECT (SELECT count(*) FROM matching) AS total,
        array(SELECT id FROM matching ORDER BY created_at, id LIMIT $3 OFFSET $4) AS ids
 
 -- name: organizations_by_ids
-SELECT o.id, o.name, o.created_at,
+SELECT o.id, o.name, o.description, o.customdata, o.created_at, o.updated_at,
        array(SELECT p.id FROM project AS p WHERE p.organization_id = o.id AND p.deleted_at IS NULL
-             AND ($3::uuid IS NULL OR p.id = $3) ORDER BY p.created_at) AS project_ids,
-       array(SELECT u.id FROM user_account AS u WHERE u.organization_id = o.id ORDER BY u.created_at) AS member_ids
+             ORDER BY p.created_at) AS project_ids,
+       array(SELECT m.user_id FROM membership AS m WHERE m.organization_id = o.id
+             ORDER BY m.created_at, m.id) AS member_ids,
+       array(SELECT m.id FROM membership AS m WHERE m.organization_id = o.id
+             ORDER BY m.created_at, m.id) AS membership_ids
 FROM organization AS o
-WHERE ($1::bool OR o.id = $2) AND o.id = ANY($4::uuid[])
+WHERE o.deleted_at IS NULL AND ($1::bool OR o.id = ANY($2::uuid[])) AND o.id = ANY($3::uuid[])
 
 -- name: projects_matching
 WITH matching AS (
     SELECT id, created_at FROM project
-    WHERE deleted_at IS NULL AND ($1::bool OR organization_id = $2) AND ($3::uuid IS NULL OR id = $3)
+    WHERE deleted_at IS NULL AND ($1::bool OR organization_id = ANY($2::uuid[]) OR id = ANY($3::uuid[]))
       AND ($4::uuid IS NULL OR organization_id = $4) AND ($5::text IS NULL OR name = $5)
 )
 SELECT (SELECT count(*) FROM matching) AS total,
@@ -43,21 +56,25 @@ SELECT p.id, p.organization_id, p.name, p.tags, p.customdata, p.created_at, p.up
              ORDER BY d.created_at DESC) AS device_ids,
        array(SELECT k.id FROM ssh_key AS k WHERE coalesce(k.user_id, k.project_id) = p.id
              ORDER BY k.created_at) AS ssh_key_ids,
-       array(SELECT u.id FROM user_account AS u WHERE u.organization_id = p.organization_id
-             ORDER BY u.created_at) AS member_ids,
+       array(SELECT m.user_id FROM membership AS m WHERE m.organization_id = p.organization_id OR m.project_id = p.id
+             GROUP BY m.user_id ORDER BY min(m.created_at), m.user_id) AS member_ids,
+       array(SELECT m.id FROM membership AS m WHERE m.organization_id = p.organization_id OR m.project_id = p.id
+             ORDER BY m.created_at, m.id) AS membership_ids,
+       array(SELECT i.id FROM invitation AS i WHERE i.project_id = p.id ORDER BY i.created_at, i.id) AS invitation_ids,
+       (SELECT q.devices FROM quota AS q WHERE q.project_id = p.id) AS max_devices,
        EXISTS (SELECT FROM bgp_config AS b WHERE b.project_id = p.id AND upper_inf(b.during)) AS has_bgp_config,
        p.backend_transfer
 FROM project AS p
-WHERE p.deleted_at IS NULL AND ($1::bool OR p.organization_id = $2) AND ($3::uuid IS NULL OR p.id = $3)
+WHERE p.deleted_at IS NULL AND ($1::bool OR p.organization_id = ANY($2::uuid[]) OR p.id = ANY($3::uuid[]))
   AND p.id = ANY($4::uuid[])
 
 -- name: sees_project
 SELECT true FROM project
-WHERE id = $4 AND deleted_at IS NULL AND ($1::bool OR organization_id = $2) AND ($3::uuid IS NULL OR id = $3)
+WHERE id = $4 AND deleted_at IS NULL AND ($1::bool OR organization_id = ANY($2::uuid[]) OR id = ANY($3::uuid[]))
 
 -- name: lock_project
 SELECT id, organization_id FROM project
-WHERE id = $4 AND deleted_at IS NULL AND ($1::bool OR organization_id = $2) AND ($3::uuid IS NULL OR id = $3)
+WHERE id = $4 AND deleted_at IS NULL AND ($1::bool OR organization_id = ANY($2::uuid[]) OR id = ANY($3::uuid[]))
 FOR KEY SHARE
 
 -- name: add_project
@@ -90,17 +107,19 @@ ORDER BY created_at, id
 -- name: ssh_keys_by_ids
 SELECT k.id, k.user_id, k.project_id, k.label, k.key, k.fingerprint, k.tags, k.created_at, k.updated_at
 FROM ssh_key AS k
-LEFT JOIN user_account AS u ON u.id = k.user_id
 LEFT JOIN project AS p ON p.id = k.project_id AND p.deleted_at IS NULL
-WHERE ($1::bool OR coalesce(u.organization_id, p.organization_id) = $2)
-  AND ($3::uuid IS NULL OR k.project_id = $3 OR k.user_id IS NOT NULL)
-  AND k.id = ANY($4::uuid[])
+WHERE k.id = ANY($5::uuid[])
+  AND ($1::bool OR p.organization_id = ANY($2::uuid[]) OR p.id = ANY($3::uuid[])
+       OR k.user_id = $4::uuid OR k.user_id IN (SELECT members_seen($2, $3)))
 
 -- name: ssh_keys_for_project
+-- Those of the project ($2), and of the members who may use it.
 SELECT k.id, k.user_id, k.project_id, k.key
 FROM ssh_key AS k
 WHERE coalesce(k.user_id, k.project_id) = ANY(
-    array(SELECT u.id FROM user_account AS u WHERE u.organization_id = $1) || $2::uuid)
+    array(SELECT m.user_id FROM membership AS m JOIN user_account AS u ON u.id = m.user_id
+          WHERE (m.organization_id = $1 OR m.project_id = $2) AND u.disabled_at IS NULL AND m.roles && $3::text[])
+    || $2::uuid)
 ORDER BY k.created_at, k.id
 
 -- name: add_ssh_key

@@ -18,7 +18,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, tstzrange($10, NULL))
 -- name: bgp_sessions
 SELECT s.id, s.device_id, d.project_id, s.address_family, s.default_route, s.created_at, lower(s.during) AS since
 FROM bgp_session AS s JOIN device AS d ON d.id = s.device_id JOIN project AS j ON j.id = d.project_id
-WHERE ($1::bool OR j.organization_id = $2) AND ($3::uuid IS NULL OR j.id = $3)
+WHERE ($1::bool OR j.organization_id = ANY($2::uuid[]) OR j.id = ANY($3::uuid[]))
   AND ($4::uuid IS NULL OR s.id = $4) AND ($5::uuid IS NULL OR s.device_id = $5)
   AND ($6::uuid IS NULL OR d.project_id = $6) AND upper_inf(s.during) AND d.deleted_at IS NULL
 ORDER BY s.created_at, s.address_family, s.id
@@ -26,7 +26,7 @@ ORDER BY s.created_at, s.address_family, s.id
 -- name: bgp_sessions_by_ids
 SELECT s.id, s.device_id, d.project_id, s.address_family, s.default_route, s.created_at, lower(s.during) AS since
 FROM bgp_session AS s JOIN device AS d ON d.id = s.device_id JOIN project AS j ON j.id = d.project_id
-WHERE ($1::bool OR j.organization_id = $2) AND ($3::uuid IS NULL OR j.id = $3)
+WHERE ($1::bool OR j.organization_id = ANY($2::uuid[]) OR j.id = ANY($3::uuid[]))
   AND s.id = ANY($4::uuid[]) AND upper_inf(s.during) AND d.deleted_at IS NULL
 
 -- name: add_bgp_session

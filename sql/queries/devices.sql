@@ -6,7 +6,7 @@ WITH matching AS (
     JOIN facility AS f ON f.id = d.facility_id
     JOIN metro AS m ON m.id = f.metro_id
     JOIN plan AS o ON o.id = d.plan_id
-    WHERE d.deleted_at IS NULL AND ($1::bool OR p.organization_id = $2) AND ($3::uuid IS NULL OR p.id = $3)
+    WHERE d.deleted_at IS NULL AND ($1::bool OR p.organization_id = ANY($2::uuid[]) OR p.id = ANY($3::uuid[]))
       AND ($4::uuid IS NULL OR p.id = $4)
       AND ($5::uuid IS NULL OR p.organization_id = $5)
       AND ($6::text IS NULL OR d.hostname = $6)
@@ -47,14 +47,14 @@ JOIN project AS p ON p.id = d.project_id
 LEFT JOIN machine AS m ON m.device_id = d.id
 LEFT JOIN leaf_port AS o ON o.id = m.port_id
 LEFT JOIN leaf AS l ON l.id = o.leaf_id
-WHERE ($1::bool OR p.organization_id = $2) AND ($3::uuid IS NULL OR p.id = $3) AND d.id = ANY($4::uuid[])
+WHERE ($1::bool OR p.organization_id = ANY($2::uuid[]) OR p.id = ANY($3::uuid[])) AND d.id = ANY($4::uuid[])
   AND (d.deleted_at IS NULL OR $5::bool)
 
 -- name: lock_device
 SELECT d.id, d.state, d.locked, d.operating_system, d.plan_id, d.spot_price_max,
        d.outbid_at IS NOT NULL AS outbid
 FROM device AS d JOIN project AS p ON p.id = d.project_id
-WHERE d.id = $4 AND d.deleted_at IS NULL AND ($1::bool OR p.organization_id = $2) AND ($3::uuid IS NULL OR p.id = $3)
+WHERE d.id = $4 AND d.deleted_at IS NULL AND ($1::bool OR p.organization_id = ANY($2::uuid[]) OR p.id = ANY($3::uuid[]))
 FOR UPDATE OF d
 
 -- name: lock_capacity
@@ -98,7 +98,7 @@ ORDER BY seq
 WITH matching AS (
     SELECT e.id, e.seq
     FROM event AS e LEFT JOIN project AS p ON p.id = e.project_id
-    WHERE ($1::bool OR (p.organization_id = $2 AND NOT e.private)) AND ($3::uuid IS NULL OR e.project_id = $3)
+    WHERE ($1::bool OR ((p.organization_id = ANY($2::uuid[]) OR p.id = ANY($3::uuid[])) AND NOT e.private))
       AND ($4::uuid IS NULL OR e.device_id = $4) AND ($5::uuid IS NULL OR e.project_id = $5)
       AND ($6::uuid IS NULL OR p.organization_id = $6) AND ($7::text IS NULL OR e.type = $7)
 )
@@ -108,14 +108,14 @@ SELECT (SELECT count(*) FROM matching) AS total,
 -- name: events_by_ids
 SELECT e.id, e.seq, e.project_id, e.device_id, e.machine_id, e.type, e.state, e.body, e.private, e.data, e.created_at
 FROM event AS e LEFT JOIN project AS p ON p.id = e.project_id
-WHERE ($1::bool OR (p.organization_id = $2 AND NOT e.private)) AND ($3::uuid IS NULL OR e.project_id = $3)
+WHERE ($1::bool OR ((p.organization_id = ANY($2::uuid[]) OR p.id = ANY($3::uuid[])) AND NOT e.private))
   AND e.id = ANY($4::uuid[])
 
 -- name: devices_of_tenures
 SELECT t.id, t.owner AS device_id
 FROM tenure AS t JOIN device AS d ON d.id = t.owner JOIN project AS p ON p.id = d.project_id
 WHERE t.id = ANY($4::uuid[]) AND upper_inf(t.during) AND t.corrected_at IS NULL AND d.deleted_at IS NULL
-  AND ($1::bool OR p.organization_id = $2) AND ($3::uuid IS NULL OR p.id = $3)
+  AND ($1::bool OR p.organization_id = ANY($2::uuid[]) OR p.id = ANY($3::uuid[]))
 
 -- name: steps_of_device
 SELECT s.run_id, r.workflow, r.state AS run_state, r.created_at, r.deadline, r.finished_at, r.reason AS waits_for,

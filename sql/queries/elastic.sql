@@ -52,7 +52,7 @@ SELECT r.id, r.project_id, r.vrf_id, r.block, r.since, r.until, r.opened_by, r.g
              WHERE part.within = r.id AND upper_inf(part.during) AND part.corrected_at IS NULL AND d.deleted_at IS NULL
              ORDER BY part.block) AS assignment_ids
 FROM elastic_reservation AS r JOIN project AS j ON j.id = r.project_id
-WHERE ($1::bool OR (j.organization_id = $2 AND j.deleted_at IS NULL)) AND ($3::uuid IS NULL OR j.id = $3)
+WHERE ($1::bool OR ((j.organization_id = ANY($2::uuid[]) OR j.id = ANY($3::uuid[])) AND j.deleted_at IS NULL))
   AND r.id = ANY($4::uuid[]) AND ($5::bool OR (r.lasts AND r.released_at IS NULL))
 
 -- name: reservations_left
@@ -83,7 +83,7 @@ JOIN prefix AS p ON p.id = part.prefix_id
 JOIN device AS d ON d.id = part.owner
 JOIN project AS j ON j.id = d.project_id
 LEFT JOIN ip_label AS l ON l.id = part.id
-WHERE ($1::bool OR j.organization_id = $2) AND ($3::uuid IS NULL OR j.id = $3)
+WHERE ($1::bool OR j.organization_id = ANY($2::uuid[]) OR j.id = ANY($3::uuid[]))
   AND (part.id = ANY($4::uuid[]) OR part.owner = ANY($5::uuid[]))
   AND part.kind <> 'held' AND upper_inf(part.during) AND part.corrected_at IS NULL AND d.deleted_at IS NULL
 ORDER BY part.block, part.id
@@ -108,8 +108,7 @@ SELECT id FROM run WHERE subject = ANY($1::uuid[]) AND finished_at IS NULL ORDER
 -- name: lock_devices
 SELECT d.id, d.state, d.project_id, f.code AS facility
 FROM device AS d JOIN project AS p ON p.id = d.project_id JOIN facility AS f ON f.id = d.facility_id
-WHERE d.id = ANY($4::uuid[]) AND d.deleted_at IS NULL AND ($1::bool OR p.organization_id = $2)
-  AND ($3::uuid IS NULL OR p.id = $3)
+WHERE d.id = ANY($4::uuid[]) AND d.deleted_at IS NULL AND ($1::bool OR p.organization_id = ANY($2::uuid[]) OR p.id = ANY($3::uuid[]))
 ORDER BY d.id FOR UPDATE OF d
 
 -- name: label_of_request

@@ -11,7 +11,7 @@ SELECT (SELECT cidr FROM prefix WHERE id = $1) AS asked, above.cidr,
             WHEN claim.project_id IS NOT NULL THEN 'project' ELSE 'user' END AS kind,
        coalesce(organization.name, project.name, person.email) AS name
 FROM above
-LEFT JOIN prefix_claims_of($2::uuid, $3::uuid, $4::uuid) AS claim ON claim.prefix_id = above.id
+LEFT JOIN prefix_claims_of($2::uuid, $3::uuid[], $4::uuid[]) AS claim ON claim.prefix_id = above.id
 LEFT JOIN organization ON organization.id = claim.organization_id
 LEFT JOIN project ON project.id = claim.project_id
 LEFT JOIN user_account AS person ON person.id = claim.user_id
@@ -19,19 +19,25 @@ ORDER BY claim."right" DESC NULLS LAST, above.steps, claim.granted_at NULLS FIRS
 
 -- name: prefixes_visible
 WITH RECURSIVE seen AS (
-    SELECT prefix_id AS id FROM prefix_claims_of($1::uuid, $2::uuid, $3::uuid)
+    SELECT prefix_id AS id FROM prefix_claims_of($1::uuid, $2::uuid[], $3::uuid[])
     UNION
     SELECT child.id FROM seen JOIN prefix AS child ON child.parent_id = seen.id
 )
 SELECT id FROM seen
 
 -- name: grantee
-SELECT name, organization_id, staff FROM (
-    SELECT 'organization' AS kind, id, name, id AS organization_id, false AS staff FROM organization
+-- With the organizations that it belongs to, or is a member of, and the single projects.
+SELECT name, organization_ids, project_ids, staff FROM (
+    SELECT 'organization' AS kind, id, name, ARRAY[id] AS organization_ids, '{}'::uuid[] AS project_ids, false AS staff
+    FROM organization
     UNION ALL
-    SELECT 'project', id, name, organization_id, false FROM project WHERE deleted_at IS NULL
+    SELECT 'project', id, name, ARRAY[organization_id], ARRAY[id], false FROM project WHERE deleted_at IS NULL
     UNION ALL
-    SELECT 'user', id, email, organization_id, staff FROM user_account
+    SELECT 'user', u.id, u.email,
+           array(SELECT m.organization_id FROM membership AS m WHERE m.user_id = u.id AND m.project_id IS NULL),
+           array(SELECT m.project_id FROM membership AS m WHERE m.user_id = u.id AND m.organization_id IS NULL),
+           u.staff_role IS NOT NULL
+    FROM user_account AS u
 ) AS grantee WHERE kind = $1::text AND id = $2::uuid
 
 -- name: add_grant
@@ -53,7 +59,9 @@ SELECT g.id, g.prefix_id, g."right"::text AS "right", g.granted_by, g.granted_at
             WHEN g.project_id IS NOT NULL THEN 'project' ELSE 'user' END AS kind,
        coalesce(g.organization_id, g.project_id, g.user_id) AS grantee_id,
        coalesce(organization.name, project.name, person.email) AS name,
-       coalesce(organization.id, project.organization_id, person.organization_id) AS organization_id
+       CASE WHEN g.user_id IS NULL THEN ARRAY[coalesce(organization.id, project.organization_id)]
+            ELSE array(SELECT m.organization_id FROM membership AS m
+                       WHERE m.user_id = g.user_id AND m.project_id IS NULL) END AS organization_ids
 FROM prefix_grant AS g
 LEFT JOIN organization ON organization.id = g.organization_id
 LEFT JOIN project ON project.id = g.project_id

@@ -47,7 +47,7 @@ WHERE (f.tagged OR f.free_since > $2) AND ($1::bigint[] IS NULL OR f.prefix_id =
 GROUP BY 1, 2, 3
 
 -- name: report_projects
--- Which projects hold what of which prefixes: those of an organization ($2), of one project ($3), or all (NULL).
+-- Which projects hold what of which prefixes: those of these organizations ($2) and these projects ($3), or all (NULL).
 SELECT project.id, project.name, organization.name AS organization, held.prefix_id, held.class, held.length,
        held.blocks
 FROM (
@@ -60,7 +60,7 @@ FROM (
 ) AS held
 JOIN project ON project.id = held.project_id
 JOIN organization ON organization.id = project.organization_id
-WHERE ($2::uuid IS NULL OR organization.id = $2) AND ($3::uuid IS NULL OR project.id = $3)
+WHERE $2::uuid[] IS NULL OR organization.id = ANY($2) OR project.id = ANY($3::uuid[])
 
 -- name: report_changes
 -- How much more is held at each of the moments $2, which rise, than at the one before.

@@ -5,9 +5,13 @@ WITH added AS (
 SELECT id FROM added UNION ALL SELECT id FROM organization WHERE name = $1 LIMIT 1
 
 -- name: seed_user
-INSERT INTO user_account (organization_id, email, first_name, last_name, staff) VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT (lower(email)) DO UPDATE SET staff = excluded.staff
+INSERT INTO user_account (organization_id, email, first_name, last_name, staff_role) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (lower(email)) DO UPDATE SET staff_role = excluded.staff_role
 RETURNING id
+
+-- name: seed_owner
+INSERT INTO membership (user_id, organization_id, roles) VALUES ($1, $2, '{owner}')
+ON CONFLICT (user_id, (coalesce(organization_id, project_id))) DO NOTHING
 
 -- name: seed_project
 WITH added AS (

@@ -29,6 +29,7 @@ from service.settings import Settings
 from service.store.embedded import embedded_postgres
 from service.store.notify import Hub
 from service.store.rows import Pool, open_pool
+from service.wiring import make_parts
 from sql.migrate import migrate
 from tests.bench.result import Result
 
@@ -146,7 +147,7 @@ async def _http(url: str) -> list[Result]:
         async with db.acquire() as conn:
             await seed(conn, token=token, operating_systems=[entry.slug for entry in catalogue])
         with tempfile.TemporaryDirectory() as state:
-            app = make_api(db, Settings(state_dir=Path(state)), catalogue, WallClock(), Hub(url))
+            app = make_api(db, make_parts(Settings(state_dir=Path(state)), boot_port=0), Hub(url))
             runner = web.AppRunner(app, access_log=None)
             await runner.setup()
             site = web.TCPSite(runner, "127.0.0.1", 0)

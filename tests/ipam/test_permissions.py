@@ -33,7 +33,8 @@ from ipam.permissions import (
 from service.store.rows import Connection, Pool
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-STAFF = Subject(None, None, None, staff=True)
+NONE: frozenset[UUID] = frozenset()
+STAFF = Subject(None, NONE, NONE, staff=True)
 
 
 Owner: TypeAlias = tuple[GranteeKind, int]
@@ -55,15 +56,15 @@ class People:
 
     def user(self, number: int) -> Subject:
         """A user as the one who asks."""
-        return Subject(self.users[number], None, self.organizations[number // 2], staff=False)
+        return Subject(self.users[number], NONE, frozenset({self.organizations[number // 2]}), staff=False)
 
     def project(self, number: int) -> Subject:
         """A project's token as the one who asks."""
-        return Subject(None, self.projects[number], self.organizations[number // 2], staff=False)
+        return Subject(None, frozenset({self.projects[number]}), NONE, staff=False)
 
     def subjects(self) -> list[Subject]:
         """Everybody who may ask."""
-        organizations = [Subject(None, None, id_, staff=False) for id_ in self.organizations]
+        organizations = [Subject(None, NONE, frozenset({id_}), staff=False) for id_ in self.organizations]
         return [STAFF, *map(self.user, range(4)), *map(self.project, range(4)), *organizations]
 
     async def delete_last_projects(self, conn: Connection) -> None:
@@ -76,10 +77,8 @@ class People:
         if kind == "project":
             number = self.projects.index(id_)
             alive, home = number % 2 == 0, self.organizations[number // 2]
-            return alive and (subject.project_id == id_ if subject.project_id else subject.organization_id == home)
-        if subject.project_id is not None:
-            return False
-        return id_ == (subject.user_id if kind == "user" else subject.organization_id)
+            return alive and (id_ in subject.project_ids or home in subject.organization_ids)
+        return id_ == subject.user_id if kind == "user" else id_ in subject.organization_ids
 
 
 async def make_people(conn: Connection) -> People:
@@ -90,6 +89,8 @@ async def make_people(conn: Connection) -> People:
         for number in range(2):
             statement = "INSERT INTO user_account (organization_id, email) VALUES ($1, $2) RETURNING id"
             users.append(await conn.fetchval(statement, home, f"{uuid4()}@example.org"))
+            statement = "INSERT INTO membership (user_id, organization_id, roles) VALUES ($1, $2, '{owner}')"
+            await conn.execute(statement, users[-1], home)
             statement = "INSERT INTO project (organization_id, name) VALUES ($1, $2) RETURNING id"
             projects.append(await conn.fetchval(statement, home, f"{name} {number}"))
     return People(organizations, users, projects)
@@ -318,7 +319,10 @@ async def test_a_customer_asks_about_himself_alone(db: Pool) -> None:
         ):
             for kind, id_ in questions:
                 if id_ in mine:
-                    assert (await subject_named(conn, asking, kind, id_)).organization_id == people.organizations[0]
+                    about = await subject_named(conn, asking, kind, id_)
+                    theirs = NONE if kind == "project" else frozenset(people.organizations[:1])
+                    assert about.organization_ids == theirs
+                    assert about.project_ids == (frozenset({id_}) if kind == "project" else NONE)
                 else:
                     with pytest.raises(NotAllowed):
                         await subject_named(conn, asking, kind, id_)

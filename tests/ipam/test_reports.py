@@ -215,8 +215,8 @@ async def test_what_projects_hold_adds_up_to_what_is_held_for_projects(
         rows = await conn.fetch(
             "SELECT project_id, block, kind FROM tenure WHERE upper_inf(during) AND project_id IS NOT NULL"
         )
-        alone = await holdings(conn, tree, project_id=found[0].project_id)
-        assert await holdings(conn, tree, organization_id=uuid4()) == []
+        alone = await holdings(conn, tree, organization_ids=[], project_ids=[found[0].project_id])
+        assert await holdings(conn, tree, organization_ids=[uuid4()]) == []
     assert {holding.project for holding in found} == {"project 0", "project 1", "project 2"}
     for holding in found:
         if holding.version == 6 and holding.unit == 127:

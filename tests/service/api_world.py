@@ -17,12 +17,12 @@ from aiohttp.web import BaseRunner
 from images.catalogue import Catalogue, load_catalogue
 from ipam.prefixes import add_prefix, add_vrf
 from service.api.app import make_api
-from service.clock import WallClock
 from service.seed import seed
 from service.settings import Settings
 from service.store.accounts import token_digest
 from service.store.notify import Hub
 from service.store.rows import Pool
+from tests.service.parts import make_parts
 
 TOKEN = "staff-token"
 ED25519 = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMb0z9rBu3MbUrOJ1nZbYo4lWcBqbdfrcuX1qZ6wSd2Q"
@@ -89,18 +89,32 @@ class World:
                 project="theirs",
                 email=f"{token}@example.org",
             )
-            await conn.execute("UPDATE user_account SET staff = false WHERE id = $1", seeded.user_id)
+            await conn.execute("UPDATE user_account SET staff_role = NULL WHERE id = $1", seeded.user_id)
         return seeded.project_id
 
     async def tenant_token(self, token: str = "tenant-token") -> str:
-        """A token of a user of the first organization who is no staff."""
-        user = await self.db.fetchval(
-            "INSERT INTO user_account (organization_id, email) VALUES ($1, $2) RETURNING id",
-            self.organization,
-            f"{token}@example.org",
-        )
+        """A token of an owner of the first organization who is no staff."""
+        user = await self.add_user(f"{token}@example.org")
+        await self.add_member(user, "owner")
         await self.add_token(token, user_id=user)
         return token
+
+    async def add_user(self, email: str, *, staff_role: str | None = None) -> UUID:
+        """A user who is a member of nothing."""
+        statement = "INSERT INTO user_account (organization_id, email, staff_role) VALUES ($1, $2, $3) RETURNING id"
+        user: UUID = await self.db.fetchval(statement, self.organization, email, staff_role)
+        return user
+
+    async def add_member(self, user: UUID, role: str, *, project: UUID | None = None) -> UUID:
+        """Make the user a member of the first organization, or of one project alone."""
+        membership: UUID = await self.db.fetchval(
+            "INSERT INTO membership (user_id, organization_id, project_id, roles) VALUES ($1, $2, $3, $4) RETURNING id",
+            user,
+            None if project else self.organization,
+            project,
+            [role],
+        )
+        return membership
 
     async def add_token(
         self, token: str, *, user_id: UUID | None = None, project_id: UUID | None = None, read_only: bool = False
@@ -170,7 +184,7 @@ async def open_world(db: Pool, database_url: str, state_dir: Path, **settings: A
         seeded = await seed(conn, token=TOKEN, operating_systems=[entry.slug for entry in catalogue])
     hub = Hub(database_url)
     listening = asyncio.create_task(hub.run())
-    app = make_api(db, Settings(state_dir=state_dir, **settings), catalogue, WallClock(), hub)
+    app = make_api(db, make_parts(Settings(state_dir=state_dir, **settings)), hub)
     server = TestServer(app)
     await server.start_server()
     assert server.runner is not None

@@ -84,10 +84,10 @@ async def test_conflicts_are_shown_and_keep_the_file_from_being_applied(world: W
 async def test_what_is_wrong_is_named(world: World) -> None:
     for path, content, status, said in (
         ("import?format=xls", FILE, 422, "Format is not valid: 'xls'; allowed are csv, netbox"),
-        ("import?apply=maybe", FILE, 422, "Apply is not valid: 'maybe' is neither true nor false"),
+        ("import?apply=maybe", FILE, 422, "apply is not valid: 'maybe' is neither true nor false"),
         ("import", b"kind\nx\n", 422, "line 2: kind: 'x' is no kind; allowed are vrf, prefix, address, asn-pool, asn"),
         ("import?format=netbox", b"{", 422, "the file is no JSON"),
-        ("import", b"x" * ((64 << 20) + 1), 413, "The file is too large: allowed are 64 MiB"),
+        ("import", b"x" * ((64 << 20) + 1), 413, "The body is too large: allowed are 64 MiB"),
         ("import", b"kind,vrf\n" + b"vrf,a\n" * 100_001, 422, "Import is not valid: 100001 rows are too many; allowed"),
     ):
         answer = await world.call("POST", f"/ipam/v1/{path}", content=content)

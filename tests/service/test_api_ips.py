@@ -17,7 +17,7 @@ from ipam.prefixes import add_prefix, add_vrf, prefixes_for, set_status
 from service.elastic import addresses_back, end_released, routes_seen
 from tests.service.api_world import World
 
-STAFF = Subject(None, None, None, staff=True)
+STAFF = Subject(None, frozenset(), frozenset(), staff=True)
 ELASTIC = "192.0.2.0/24"
 
 

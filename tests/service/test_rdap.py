@@ -15,17 +15,16 @@ import pytest
 from aiohttp import ClientSession
 from aiohttp.test_utils import TestServer
 
-from images.catalogue import load_catalogue
 from ipam import elastic
 from ipam.asn import add_pool, take_asn
 from ipam.ledger import give_back_one, hold, take
 from ipam.prefixes import add_prefix, add_vrf, prefixes_for, set_status
 from service.api.app import make_api
-from service.clock import WallClock
 from service.seed import seed
 from service.settings import Settings
 from service.store.notify import Hub
 from service.store.rows import Pool
+from tests.service.parts import make_parts
 from tests.service.rdap_rules import check
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -74,7 +73,7 @@ async def registry(db: Pool, database_url: str, tmp_path: Path) -> AsyncIterator
         await add_prefix(conn, vrf, "10.0.0.0/8", "private", block_length=31)
         other = await add_vrf(conn, "management")
         await add_prefix(conn, other, "198.51.100.0/24", "management")
-    app = make_api(db, settings, load_catalogue(), WallClock(), Hub(database_url))
+    app = make_api(db, make_parts(settings), Hub(database_url))
     server = TestServer(app)
     await server.start_server()
     try:

@@ -322,7 +322,7 @@ async def test_the_command_line_prints_a_zone_that_bind_takes_and_names_addresse
         dns_nameservers="ns1.example.net,ns2.example.net",
         dns_hostmaster="host.master@example.net",
     )
-    server = TestServer(make_api(world.db, settings, world.catalogue, FastClock(), Hub(database_url)))
+    server = TestServer(make_api(world.db, replace(make_parts(settings), clock=FastClock()), Hub(database_url)))
     await server.start_server()
 
     async def run(*words: str, as_json: bool = False) -> str:

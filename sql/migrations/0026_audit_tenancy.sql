@@ -1,0 +1,3 @@
+SELECT audit_table('membership', 'id');
+SELECT audit_table('invitation', 'id');
+SELECT audit_table('quota', 'id');
