@@ -20,7 +20,8 @@ _ACTIONS = {
 }
 
 
-def _ports(order: Order, links: Links) -> list[Object]:
+def ports_of(order: Order, links: Links) -> list[Object]:
+    """A device's bond and its network port."""
     bond, port = bond0_of(order.id), eth0_of(order.id)
     common: Object = {"native_virtual_network": None, "virtual_networks": []}
     return [
@@ -129,7 +130,7 @@ def device_object(device: Device, scenery: Scenery, *, now: datetime, password: 
         "ssh_keys": [links.to("ssh-keys", id_) for id_ in order.ssh_key_ids],
         "volumes": [],
         "ip_addresses": ip_addresses(device, scenery),
-        "network_ports": _ports(order, links),
+        "network_ports": ports_of(order, links),
         "provisioning_events": _events(device, links),
         "provisioning_percentage": _percentage(device),
         "userdata": order.userdata,

@@ -5,21 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
-from uuid import UUID
 
 from aiohttp import web
 
-from ipam.ledger import held_by
 from pxe.http import source_address
-from service.bgp import neighbors
 from service.metadata.document import EC2_VERSION, Subject, ec2_answer, metadata
 from service.metadata.heard import Heard
 from service.metadata.source import machine_at
+from service.metadata.subject import subject_on
 from service.parts import Parts
-from service.store.elastic import assignments_of
 from service.store.rows import Pool
-from sql.loader import Q
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 _SLASHES = re.compile(r"/{2,}")
@@ -72,21 +67,9 @@ class Metadata:
 
     async def _subject(self, request: web.Request) -> Subject | None:
         at = await machine_at(self._db, source_address(request))
-        row = None if at is None else await self._db.fetchrow(Q["metadata_subject"], at.machine_id)
-        if row is None:
+        if at is None:
             return None
-        told: dict[str, Any] = dict(row)
-        entry = self._parts.catalogue.get(told["operating_system"])
-        told["operating_system"] = {"slug": entry.slug, "distro": entry.distro, "version": entry.version}
-        device_id = UUID(told["id"])
-        links = [link for link in await held_by(self._db, device_id) if link.kind == "held"]
-        return Subject(
-            **told,
-            links=links,
-            elastic=(await assignments_of(self._db, [device_id]))[device_id],
-            bgp_neighbors=await neighbors(self._db, device_id, links, key=self._parts.key),
-            base_url=self._parts.boot_url,
-        )
+        return await subject_on(self._db, self._parts.catalogue, self._parts.key, at.machine_id, self._parts.boot_url)
 
     async def _metadata(self, request: web.Request) -> web.Response:
         subject = await self._subject(request)
