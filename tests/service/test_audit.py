@@ -14,6 +14,7 @@ from tests.service.api_world import ED25519, World
 
 # Tables whose changes no operator and no customer makes by hand, or that keep their own history.
 UNAUDITED = {
+    "address_price": "versions with who set each",
     "agent_session": "the agents' own",
     "agent_work": "what runs ask of agents",
     "asn_tenure": "the ledger names who opened and closed each tenure",
@@ -39,6 +40,7 @@ UNAUDITED = {
     "ip_label": "the ledger names who took and gave back each address",
     "leaf_plan": "names who planned and who applied",
     "native_install": "runs' own",
+    "plan_price": "follows from the plan",
     "ptr_pushed": "the updater's own",
     "route_withdrawal": "follows from the ledger",
     "run": "a course, with its own steps",
@@ -48,6 +50,7 @@ UNAUDITED = {
     "spot_market_request": "orders, each with who made it",
     "spot_price": "the market's own history",
     "tenure": "the ledger names who opened and closed each tenure",
+    "traffic_sample": "measured",
 }
 _SECRET = re.compile("secret|password|digest|private_key|token$|md5|hash$")
 
