@@ -208,6 +208,8 @@ async def _dispatch(request: web.Request, table: RouteTable) -> web.StreamRespon
     prefix, path = split_path(request.path)
     method = "GET" if request.method == "HEAD" else request.method
     route, ids = table.find(method, path)
+    if not route.audited:
+        for_nobody()
     api = request.app[API]
     await enter(api.db, caller, route.right, ids, changes=route.changes)
     call = Call(
@@ -222,8 +224,6 @@ async def _dispatch(request: web.Request, table: RouteTable) -> web.StreamRespon
         idempotency_key=_idempotency_key(request),
         last_event_id=request.headers.get("Last-Event-ID"),
     )
-    if not route.audited:
-        for_nobody()
     body = await route.handler(call)
     if body is None:
         return web.Response(status=route.status)

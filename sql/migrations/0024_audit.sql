@@ -99,3 +99,6 @@ SELECT audit_table('api_token', 'id', 'digest');
 SELECT audit_table('ssh_key', 'id');
 SELECT audit_table('hardware_reservation', 'id');
 SELECT audit_table('reservation_holding', 'reservation_id');
+SELECT audit_table('membership', 'id');
+SELECT audit_table('invitation', 'id');
+SELECT audit_table('quota', 'id');
