@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 import structlog
@@ -18,6 +19,11 @@ log = structlog.get_logger()
 _LINE_BYTES = 8190  # of the request line, and of each header
 _HEADERS = 64
 _CLOSING_S = 0.5  # long polls would hold the end up; their clients ask again
+
+
+# Paths whose handlers take the body themselves, however large it is.
+TAKES_BODY = web.AppKey("takes_body", frozenset[str])
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +87,20 @@ class _Connections:
             raise ConnectionResetError("the client has gone")
         self._until[transport] = float("inf")
         try:
+            if request.path in request.app.get(TAKES_BODY, ()):
+                return await self._in_time(handler(request))
             if request.can_read_body:
-                await self._read_body(request)
+                await self._in_time(request.read())
             return await handler(request)
         finally:
             self._until[transport] = asyncio.get_running_loop().time() + self._deadlines.next_request
 
-    async def _read_body(self, request: web.Request) -> None:
-        """Have the body in memory, where the handler finds it; its size is the application's `client_max_size`."""
+    async def _in_time(self, reading: Awaitable[T]) -> T:
+        """Have the body in memory, where the handler finds it, as large as `client_max_size` lets it be; or have the
+        handler take it piece by piece."""
         try:
             async with asyncio.timeout(self._deadlines.body):
-                await request.read()
+                return await reading
         except TimeoutError:
             raise web.HTTPRequestTimeout(text=f"the body was not there after {self._deadlines.body:g} s\n") from None
 

@@ -37,6 +37,7 @@ from sql.loader import Q
 
 log = structlog.get_logger()
 
+SINK = "/agent/v1/sink"
 _LONGEST_WAIT_S = 60.0
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
@@ -57,7 +58,7 @@ class Agents:
             web.post("/agent/v1/hello", self._hello),
             web.post("/agent/v1/inventory", self._inventory),
             web.get("/agent/v1/work", self._work),
-            web.post("/agent/v1/sink", self._sink),
+            web.post(SINK, self._sink),
             web.get("/agent/v1/bundles/{sha256}", self._bundle),
             web.post("/agent/v1/work/{id}/progress", self._progress),
             web.post("/agent/v1/work/{id}/done", self._done),

@@ -133,6 +133,8 @@ MACHINE: dict[tuple[MachineState, MachineEvent], MachineState] = {
     (_M.ENROLLED, _ME.RETIRE): _M.RETIRED,
     (_M.QUARANTINED, _ME.RETIRE): _M.RETIRED,
     (_M.MAINTENANCE, _ME.RETIRE): _M.RETIRED,
+    # Its last preparation has erased it.
+    (_M.PREPARING, _ME.RETIRE): _M.RETIRED,
 }
 
 _L, _LE = LeafState, LeafEvent

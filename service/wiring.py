@@ -37,6 +37,7 @@ from service.store.rows import Pool, open_pool
 from service.worker import Worker
 from service.workflow import Workflow
 from service.workflows.burn_in import BURN_IN, FIRMWARE
+from service.workflows.leaving import RETIRE, RETIRE_AT_ONCE
 from service.workflows.newcomer import NEWCOMER
 from service.workflows.power import POWER
 from service.workflows.prepare import PREPARE
@@ -48,7 +49,7 @@ log = structlog.get_logger()
 
 ROLES = ("api", "worker", "boot")  # what a process may be; all of them unless it is told
 
-_WORKFLOWS = (PROVISION, PREPARE, REINSTALL, POWER, BURN_IN, FIRMWARE, RESCUE, SSH, NEWCOMER)
+_WORKFLOWS = (PROVISION, PREPARE, REINSTALL, POWER, BURN_IN, FIRMWARE, RESCUE, SSH, NEWCOMER, RETIRE, RETIRE_AT_ONCE)
 WORKFLOWS: Mapping[str, Workflow] = {workflow.name: workflow for workflow in _WORKFLOWS}
 
 _POOL = 24  # connections: more do not make two cores faster

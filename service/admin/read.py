@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from service.advice import advice
 from service.api.call import Body, Call, Route
 from service.api.device_routes import devices_body
 from service.api.links import stamp
@@ -41,6 +42,8 @@ def _machine(one: MachineSeen, call: Call) -> Body:
         "state": one.state,
         "reason": one.reason,
         "state_since": stamp(one.state_since),
+        "leaving": one.leaving,
+        "advice": advice(one.state, one.reason, one.leaving),
         "leaf": one.leaf,
         "port": one.port,
         "profile": one.profile,

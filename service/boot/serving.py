@@ -22,7 +22,7 @@ from pxe.first_stage import collect_first_stages
 from pxe.grub import SERVICE_FILE, service_file
 from pxe.grub_files import GrubFiles
 from pxe.http import HttpSettings, boot_routes
-from pxe.http_server import serve_http
+from pxe.http_server import TAKES_BODY, serve_http
 from pxe.http_source import TRUSTED_PROXIES
 from pxe.ipxe import Unsafe
 from pxe.nginx import ACCEL_LOCATION
@@ -30,7 +30,7 @@ from pxe.pacing import Rates
 from pxe.router_advert import Advert, serve_router_advert
 from pxe.tftp.files import load_files
 from pxe.tftp.server import TftpSettings, serve_tftp
-from service.agents import Agents
+from service.agents import SINK, Agents
 from service.boot.decider import BootDecider
 from service.boot.feed import BootFeed
 from service.boot.index import BootIndex
@@ -111,6 +111,7 @@ async def boot_node(
 def _application(node: _Node, hub: Hub, mirror: Mirror) -> web.Application:
     parts, settings = node.parts, node.parts.settings
     app = web.Application(client_max_size=1 << 20, middlewares=[_without_database])
+    app[TAKES_BODY] = frozenset({SINK})
     app[TRUSTED_PROXIES] = frozenset(ip_address(name) for name in listed(settings.trusted_proxies))
     http = HttpSettings(
         Rates(settings.machine_rate, settings.rack_rate), accel_location=ACCEL_LOCATION if settings.nginx_images else ""

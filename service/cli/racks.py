@@ -35,6 +35,8 @@ MACHINES: list[Column] = [
     ("PROFILE", lambda one: one["profile"] + ("" if one["port_applied"] else " (pending)")),
     ("DEVICE", "device.hostname"),
     ("AGENT SEEN", "agent_seen_at"),
+    ("SINCE", "state_since"),
+    ("LEAVING", "leaving"),
     ("REASON", lambda one: one["reason"] or (one["run"] or {}).get("reason")),
 ]
 MACHINE: list[Column] = [
@@ -42,7 +44,7 @@ MACHINE: list[Column] = [
     *MACHINES,
     ("MAC", "mac"),
     ("ARCH", "arch"),
-    ("SINCE", "state_since"),
+    ("TO DO", "advice"),
     ("STEP", "run.step"),
     ("PORT FAULT", "port_fault"),
     ("RACK", lambda one: None if one["rack"] is None else f"{one['rack']} unit {one['rack_unit'] or '-'}"),

@@ -52,6 +52,7 @@ class Machine:
     other_mac: str | None  # the card that booted at its port last, where that is not its own
     elsewhere: str | None  # the leaf's port at which its own card booted last, where that is not its own
     misplaced_at: datetime | None  # when that was seen
+    leaving: str | None  # why it leaves for maintenance as soon as its device is gone
 
     @property
     def misplaced(self) -> str | None:

@@ -25,9 +25,10 @@ class MachineSeen:
     state: str
     reason: str | None
     state_since: datetime
-    leaf_id: UUID
+    leaving: str | None  # why it goes to maintenance when its device is gone
+    leaf_id: UUID | None  # it and what is of the port are empty for one that was retired
     leaf: str
-    port_id: UUID
+    port_id: UUID | None
     port: str
     profile: str
     generation: int

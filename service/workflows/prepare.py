@@ -16,6 +16,7 @@ from images.protocol import DiskErasure
 from service.bgp import port_closing
 from service.certificates import signature_of
 from service.elastic import addresses_back
+from service.inventories import changes
 from service.lifecycle import MachineEvent, MachineState
 from service.store.events import add_event
 from service.store.hardware import machine_by_id, move_machine, set_port
@@ -140,7 +141,22 @@ async def _pool(job: Job) -> Outcome:
             # Whoever waits for a machine of this kind is told by the facility's pool.
             await conn.execute(Q["signal_waiting_for_pool"], machine.facility_id, machine.plan_id, now)
             await add_event(conn, "machine.pooled", f"{machine.name} is ready", machine_id=machine.id, private=True)
+            await _close_rma(conn, machine.id, now)
+            if (reason := await conn.fetchval(Q["leaving_locked"], machine.id)) is not None:
+                # It was to leave when its device was gone: nobody has seen it in the pool.
+                ready = await machine_by_id(conn, machine.id)
+                await move_machine(conn, ready, MachineEvent.MAINTAIN, now=now, reason=reason)
+                await conn.execute(Q["set_leaving"], machine.id, None)
+                await set_port(conn, machine.port_id, "maintenance", None, now=now)
     return Done()
+
+
+async def _close_rma(conn: Connection, machine_id: UUID, now: datetime) -> None:
+    """What was repaired is in the pool again: what changed of it is written down beside what was known before."""
+    row = await conn.fetchrow(Q["rma_under_way"], machine_id)
+    if row is not None:
+        inventory = await conn.fetchval(Q["inventory_of_machine"], machine_id)
+        await conn.execute(Q["close_rma"], row["id"], now, changes(row["inventory"], inventory))
 
 
 PREPARE = Workflow(

@@ -3,7 +3,8 @@ SELECT m.id, m.name, m.state, m.facility_id, f.code AS facility, m.plan_id, p.sl
        m.arch, m.bmc_url, m.bmc_username, m.bmc_secret, m.device_id, m.installed, m.reason, m.state_since,
        o.name AS port, o.profile, o.generation, o.applied, o.fault, l.id AS leaf_id, l.name AS leaf,
        CASE WHEN o.booted_mac <> m.mac THEN o.booted_mac::text END AS other_mac,
-       e.name AS elsewhere, greatest(e.booted_at, CASE WHEN o.booted_mac <> m.mac THEN o.booted_at END) AS misplaced_at
+       e.name AS elsewhere, greatest(e.booted_at, CASE WHEN o.booted_mac <> m.mac THEN o.booted_at END) AS misplaced_at,
+       m.leaving
 FROM machine AS m
 JOIN facility AS f ON f.id = m.facility_id
 JOIN plan AS p ON p.id = m.plan_id
@@ -160,7 +161,7 @@ SELECT device_id FROM machine WHERE id = $1
 
 -- name: addresses_owed
 SELECT (data->>'device')::uuid FROM run
-WHERE subject = $1 AND workflow IN ('prepare', 'burn_in', 'firmware') ORDER BY created_at DESC LIMIT 1
+WHERE subject = $1 AND workflow IN ('prepare', 'burn_in', 'firmware', 'retire') ORDER BY created_at DESC LIMIT 1
 
 -- name: machine_named
 SELECT id FROM machine WHERE (name = $1 OR id::text = $1) AND state <> 'retired'

@@ -1,0 +1,213 @@
+"""Hardware that leaves the pool: maintenance, giving back, evidence for its maker, retirement."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID, uuid4
+
+import asyncpg
+from pydantic import ConfigDict, Field
+
+from service.api.call import Body, Call, Route
+from service.api.links import stamp
+from service.api.models import Request, read
+from service.api.problems import Invalid, not_found, shown
+from service.api.waterfall import stages_of
+from service.certificates import certificates_of
+from service.inventories import changes
+from service.lifecycle import IllegalMove, MachineState
+from service.policy import Right
+from service.rma import evidence_text, public_key, sign, signer
+from service.store.hardware import Machine, StateMoved, machine_by_id
+from service.store.rows import Connection
+from service.workflows.leaving import give_back, maintain, retire
+from sql.loader import Q
+
+_Reason = Annotated[str, Field(min_length=3, max_length=500)]
+
+
+class _Model(Request):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Maintain(_Model):
+    """Why a machine leaves the pool."""
+
+    reason: _Reason
+
+
+class GiveBack(_Model):
+    """Of a machine that comes back: the card that it boots from now, where that was exchanged."""
+
+    mac: Annotated[str, Field(pattern=r"^[0-9a-f]{2}(:[0-9a-f]{2}){5}$")] | None = None
+
+
+class Retire(_Model):
+    """Why a machine goes for good, and whether its disks are gone, so that nothing can be erased."""
+
+    reason: _Reason
+    disks_gone: bool = False
+
+
+Start = Callable[[Connection, UUID, datetime], Awaitable[None]]
+
+
+async def maintain_machine(call: Call) -> Body:
+    """POST /admin/v1/machines/{machine}/maintain: take it out of the pool; one in use leaves when its device is gone"""
+    wish = read(Maintain, call.body)
+
+    async def start(conn: Connection, machine_id: UUID, now: datetime) -> None:
+        await maintain(conn, machine_id, wish.reason, now=now)
+
+    return await _started(call, start)
+
+
+async def give_machine_back(call: Call) -> Body:
+    """POST /admin/v1/machines/{machine}/give-back: erase it and send it to the pool; or have it stay after all"""
+    wish = read(GiveBack, call.body)
+
+    async def start(conn: Connection, machine_id: UUID, now: datetime) -> None:
+        try:
+            await give_back(conn, machine_id, mac=wish.mac, now=now, settings=call.api.settings)
+        except asyncpg.UniqueViolationError:
+            raise Invalid(f"Mac is not valid: {shown(wish.mac)} is the card of another machine") from None
+
+    return await _started(call, start)
+
+
+async def retire_machine(call: Call) -> Body:
+    """POST /admin/v1/machines/{machine}/retire: erase it with a certificate, free its port, forget its BMC's secret"""
+    wish = read(Retire, call.body)
+
+    async def start(conn: Connection, machine_id: UUID, now: datetime) -> None:
+        await retire(*(conn, machine_id, wish.reason), disks_gone=wish.disks_gone, now=now, settings=call.api.settings)
+
+    return await _started(call, start)
+
+
+async def _started(call: Call, start: Start) -> Body:
+    async with call.db.acquire() as conn, conn.transaction():
+        machine_id = await _machine_id(conn, call)
+        try:
+            await start(conn, machine_id, call.api.clock.now())
+        except (IllegalMove, StateMoved) as err:
+            raise Invalid(str(err)) from None
+        machine = await machine_by_id(conn, machine_id)
+    return {"id": str(machine_id), "state": machine.state, "leaving": machine.leaving}
+
+
+async def _machine_id(conn: Connection, call: Call) -> UUID:
+    machine_id: UUID | None = await conn.fetchval(Q["machine_named"], call.ids["machine"])
+    if machine_id is None:
+        raise not_found()
+    return machine_id
+
+
+async def open_rma(call: Call) -> Body:
+    """POST /admin/v1/machines/{machine}/rma: gather and sign what is known of it, and take it out of the pool"""
+    wish = read(Maintain, call.body)
+    now, ring = call.api.clock.now(), call.api.key
+    async with call.db.acquire() as conn, conn.transaction():
+        machine_id = await _machine_id(conn, call)
+        machine = await machine_by_id(conn, machine_id)
+        if machine.device_id is not None:
+            raise Invalid(f"{machine.name} serves device {machine.device_id}; have it leave for maintenance first")
+        if await conn.fetchval(Q["rma_under_way"], machine_id):
+            raise Invalid(f"{machine.name} has an open RMA; give it back, or retire it")
+        if machine.state is MachineState.PREPARING:
+            raise Invalid(f"{machine.name} is being prepared; ask again when that has ended")
+        evidence = await _evidence(call, conn, machine, wish.reason, now)
+        if machine.state is not MachineState.MAINTENANCE:
+            try:
+                await maintain(conn, machine_id, f"RMA: {wish.reason}", now=now)
+            except (IllegalMove, StateMoved) as err:
+                raise Invalid(str(err)) from None
+        rma_id, text = uuid4(), evidence_text(evidence)
+        row = (rma_id, machine_id, wish.reason, now, call.caller.actor, text, sign(ring, text), evidence["inventory"])
+        await conn.execute(Q["open_rma"], *row)
+    return {"id": str(rma_id), "machine": machine.name, "reason": wish.reason, "bytes": len(text.encode())}
+
+
+async def _evidence(call: Call, conn: Connection, machine: Machine, reason: str, now: datetime) -> dict[str, Any]:
+    """All that helps a maker to see what is wrong, and a provider to show that it was."""
+    certificates = await certificates_of(conn, call.api.key, machine.id)
+    return {
+        "form": 1,
+        "made_at": now,
+        "reason": reason,
+        "machine": {
+            "name": machine.name,
+            "facility": machine.facility,
+            "plan": machine.plan,
+            "mac": machine.mac,
+            "arch": machine.arch,
+            "state": machine.state,
+            "state_reason": machine.reason,
+            "state_since": machine.state_since,
+            "leaf": machine.leaf,
+            "port": machine.port,
+        },
+        "inventory": await conn.fetchval(Q["inventory_of_machine"], machine.id),
+        "work": [dict(row) for row in await conn.fetch(Q["work_told_by_machine"], machine.id)],
+        "certificates": [
+            {"id": one.id, "made_at": one.created_at, "valid": one.valid, "disks": one.disks} for one in certificates
+        ],
+        "events": [dict(row) for row in await conn.fetch(Q["events_of_machine"], machine.id)],
+        "runs": await stages_of(call.api, machine.id),
+        "links": [dict(row) for row in await conn.fetch(Q["port_history"], machine.name)],
+    }
+
+
+async def list_rmas(call: Call) -> Body:
+    """GET /admin/v1/machines/{machine}/rmas: its RMAs, newest first, with what changed of the hardware since each"""
+    ids = [row["id"] for row in await call.db.fetch(Q["machines_ever_named"], call.ids["machine"])]
+    if not ids:
+        raise not_found()
+    return {"rmas": [_rma(row) for row in await call.db.fetch(Q["rmas_of_machine"], ids)]}
+
+
+def _rma(row: Any) -> Body:
+    closed = row["closed_at"]
+    return {
+        "id": str(row["id"]),
+        "machine": row["machine"],
+        "reason": row["reason"],
+        "opened_at": stamp(row["opened_at"]),
+        "opened_by": row["opened_by"],
+        "closed_at": None if closed is None else stamp(closed),
+        "changes": row["changes"] if closed is not None else changes(row["inventory"], row["inventory_now"]),
+    }
+
+
+async def get_rma(call: Call) -> Body:
+    """GET /admin/v1/rmas/{rma}: the evidence as it was signed, with the signature (Ed25519) and the public key"""
+    row = await call.db.fetchrow(Q["rma_by_id"], call.id("rma"))
+    if row is None:
+        raise not_found()
+    key = signer(call.api.key, row["evidence"], row["signature"])
+    return {
+        "id": str(row["id"]),
+        "machine": row["machine"],
+        "evidence": row["evidence"],
+        "signature": base64.b64encode(row["signature"]).decode(),
+        "public_key": key or public_key(call.api.key),
+        "valid": key is not None,
+    }
+
+
+ROUTES = (
+    *(
+        Route("POST", f"/admin/v1/machines/{{machine}}/{verb}", act, status=202, right=Right.FACILITY, body=body)
+        for verb, act, body in (
+            ("maintain", maintain_machine, Maintain),
+            ("give-back", give_machine_back, GiveBack),
+            ("retire", retire_machine, Retire),
+        )
+    ),
+    Route("POST", "/admin/v1/machines/{machine}/rma", open_rma, status=201, right=Right.FACILITY, body=Maintain),
+    Route("GET", "/admin/v1/machines/{machine}/rmas", list_rmas, right=Right.LOOK),
+    Route("GET", "/admin/v1/rmas/{rma}", get_rma, right=Right.LOOK),
+)
