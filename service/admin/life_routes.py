@@ -155,7 +155,7 @@ async def _evidence(call: Call, conn: Connection, machine: Machine, reason: str,
         "certificates": [
             {"id": one.id, "made_at": one.created_at, "valid": one.valid, "disks": one.disks} for one in certificates
         ],
-        "events": [dict(row) for row in await conn.fetch(Q["events_of_machine"], machine.id)],
+        "events": [dict(row) for row in await conn.fetch(Q["told_of_machine"], machine.id)],
         "runs": await stages_of(call.api, machine.id),
         "links": [dict(row) for row in await conn.fetch(Q["port_history"], machine.name)],
     }

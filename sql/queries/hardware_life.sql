@@ -47,7 +47,7 @@ WHERE r.id = $1
 -- name: machines_ever_named
 SELECT id FROM machine WHERE name = $1 OR id::text = $1
 
--- name: events_of_machine
+-- name: told_of_machine
 SELECT type, state, body, data, created_at FROM event WHERE machine_id = $1 ORDER BY seq DESC LIMIT 1000
 
 -- name: work_told_by_machine
