@@ -5,11 +5,13 @@ from __future__ import annotations
 from service.advice import advice
 from service.api.call import Body, Call, Route
 from service.api.device_routes import devices_body
+from service.api.hook_objects import question
 from service.api.links import stamp
 from service.api.objects import event
 from service.api.problems import not_found
 from service.api.waterfall import stages_of
 from service.policy import Right
+from service.store.hooks import questions_seen
 from service.store.orders import Event
 from service.store.racks import (
     LeafSeen,
@@ -23,6 +25,8 @@ from service.store.racks import (
     tallies_seen,
 )
 from sql.loader import Q
+
+_QUESTIONS = 10  # the latest that a machine is shown with
 
 
 def _machine(one: MachineSeen, call: Call) -> Body:
@@ -41,6 +45,8 @@ def _machine(one: MachineSeen, call: Call) -> Body:
         "mac": one.mac,
         "state": one.state,
         "reason": one.reason,
+        "held": one.held,
+        "flag": one.flag,
         "state_since": stamp(one.state_since),
         "leaving": one.leaving,
         "advice": advice(one.state, one.reason, one.leaving),
@@ -134,12 +140,13 @@ async def list_machines(call: Call) -> Body:
 
 
 async def get_machine(call: Call) -> Body:
-    """GET /admin/v1/machines/{machine}: by id or name, with its inventory and its runs' waterfall"""
+    """GET /admin/v1/machines/{machine}: by id or name, its inventory, runs and what hooks were asked"""
     found = await machines_seen(call.db, name=call.ids["machine"])
     if not found:
         raise not_found()
     runs = await stages_of(call.api, found[0].id)
-    return {**_machine(found[0], call), "inventory": found[0].inventory, "runs": runs}
+    asked = [question(one) for one in await questions_seen(call.db, machine_id=found[0].id, limit=_QUESTIONS)]
+    return {**_machine(found[0], call), "inventory": found[0].inventory, "runs": runs, "questions": asked}
 
 
 async def machine_events(call: Call) -> Body:

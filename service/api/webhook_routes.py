@@ -37,10 +37,14 @@ async def _owner(call: Call) -> Owner:
     return Owner(organization_id=organization_id)
 
 
-async def _found(call: Call, db: Connection | None = None) -> Hook:
+async def _found(call: Call) -> Hook:
     """The path's webhook. Raises Refused (404)."""
-    owner, id_ = await _owner(call), call.id("webhook")
-    found = await hook_of(call.db if db is None else db, owner, str(id_))
+    return await _webhook(call, call.db, await _owner(call))
+
+
+async def _webhook(call: Call, db: Connection, owner: Owner) -> Hook:
+    id_ = call.id("webhook")
+    found = await hook_of(db, owner, str(id_))
     if found is None or found.id != id_:
         raise not_found()
     return found
@@ -118,18 +122,18 @@ async def change_webhook(call: Call) -> Body:
     given = {names[name]: value for name, value in asked.model_dump(exclude_none=True).items()}
     if asked.url is not None:
         _url(call, asked.url)
+    owner = await _owner(call)
     async with call.db.acquire() as conn, conn.transaction():
-        hook = await _locked(call, conn)
+        hook = await _locked(call, conn, owner)
         await changes.change(conn, hook, given, now=call.api.clock.now())
         changed = await hook_of(conn, hook.owner, str(hook.id))
     assert changed is not None
     return _shown(call, changed)
 
 
-async def _locked(call: Call, conn: Connection) -> Hook:
-    found = await _found(call, conn)
-    await conn.fetchval(Q["lock_hook"], found.id)
-    return await _found(call, conn)
+async def _locked(call: Call, conn: Connection, owner: Owner) -> Hook:
+    await conn.fetchval(Q["lock_hook"], call.id("webhook"))
+    return await _webhook(call, conn, owner)
 
 
 async def delete_webhook(call: Call) -> None:
@@ -143,8 +147,9 @@ async def rotate_secret(call: Call) -> Body:
     For `overlap_s` seconds deliveries are signed with the old one, too.
     """
     asked = read(Rotate, call.body)
+    owner = await _owner(call)
     async with call.db.acquire() as conn, conn.transaction():
-        hook = await _locked(call, conn)
+        hook = await _locked(call, conn, owner)
         secret = await changes.rotate(conn, hook, asked.overlap_s, now=call.api.clock.now(), key=call.api.key)
         changed = await hook_of(conn, hook.owner, str(hook.id))
     assert changed is not None
@@ -157,8 +162,9 @@ async def replay(call: Call) -> Body:
     Deliveries keep their ids, by which a receiver knows what it has had already.
     """
     asked = read(Replay, call.body)
+    owner = await _owner(call)
     async with call.db.acquire() as conn, conn.transaction():
-        hook = await _locked(call, conn)
+        hook = await _locked(call, conn, owner)
         await changes.rewind(conn, hook, asked.from_, now=call.api.clock.now())
         changed = await hook_of(conn, hook.owner, str(hook.id))
     assert changed is not None

@@ -37,7 +37,8 @@ MACHINES: list[Column] = [
     ("AGENT SEEN", "agent_seen_at"),
     ("SINCE", "state_since"),
     ("LEAVING", "leaving"),
-    ("REASON", lambda one: one["reason"] or (one["run"] or {}).get("reason")),
+    ("REASON", lambda one: one["reason"] or one["held"] or (one["run"] or {}).get("reason")),
+    ("FLAG", "flag"),
 ]
 MACHINE: list[Column] = [
     ("ID", "id"),

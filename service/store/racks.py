@@ -45,6 +45,8 @@ class MachineSeen:
     step_since: datetime | None
     rack: str | None
     rack_unit: int | None
+    held: str | None  # why no order gets it although it is ready
+    flag: str | None  # what an operator must know of it
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ SELECT m.id, m.name, f.code AS facility, p.slug AS plan, m.arch, m.mac::text AS 
        coalesce(o.profile, '') AS profile, coalesce(o.generation, 0) AS generation, coalesce(o.applied, 0) AS applied, o.fault,
        d.id AS device_id, d.hostname, d.state AS device_state, m.inventory,
        (SELECT max(s.seen_at) FROM agent_session AS s WHERE s.machine_id = m.id AND s.ended_at IS NULL) AS agent_seen_at,
-       r.workflow, r.step, r.reason AS waits_for, r.step_since, k.name AS rack, m.rack_unit
+       r.workflow, r.step, r.reason AS waits_for, r.step_since, k.name AS rack, m.rack_unit, m.held, m.flag
 FROM machine AS m
 JOIN facility AS f ON f.id = m.facility_id
 JOIN plan AS p ON p.id = m.plan_id
