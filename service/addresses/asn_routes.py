@@ -9,11 +9,14 @@ from uuid import UUID
 from pydantic import Field
 
 from ipam.asn import AsnTenure, Pool, add_pool, asns_at, give_back_asn, pools, take_asn
+from service.addresses import schemas
 from service.addresses.asked import time_asked
 from service.addresses.objects import moment
 from service.addresses.policy import answered
+from service.api import parameters
 from service.api.call import Body, Call, Route
 from service.api.models import Custom, Maybe, Name, Request, Text, read
+from service.api.parameters import Parameter
 from service.api.problems import Invalid, not_found, shown
 from service.policy import Right
 
@@ -62,12 +65,12 @@ def _asn(one: AsnTenure, names: dict[int, str]) -> Body:
 
 
 async def list_pools(call: Call) -> Body:
-    """GET /ipam/v1/asn-pools"""
+    """GET /ipam/v1/asn-pools: the pools of AS numbers, with how much of each is taken"""
     return {"asn_pools": [_pool(pool) for pool in await pools(call.db)]}
 
 
 async def create_pool(call: Call) -> Body:
-    """POST /ipam/v1/asn-pools"""
+    """POST /ipam/v1/asn-pools: a pool of AS numbers"""
     wish = read(CreatePool, call.body)
     with answered():
         async with call.db.acquire() as conn, conn.transaction():
@@ -86,7 +89,7 @@ async def list_asns(call: Call) -> Body:
 
 
 async def take(call: Call) -> Body:
-    """POST /ipam/v1/asn-pools/{pool}/asns"""
+    """POST /ipam/v1/asn-pools/{pool}/asns: a number of the pool for somebody"""
     wish = read(TakeAsn, call.body)
     with answered():
         async with call.db.acquire() as conn, conn.transaction():
@@ -104,7 +107,7 @@ async def take(call: Call) -> Body:
 
 
 async def end(call: Call) -> Body | None:
-    """DELETE /ipam/v1/asns/{asn}"""
+    """DELETE /ipam/v1/asns/{asn}: the number is nobody's again after its cool-down"""
     text = call.ids["asn"]
     if not (text.isascii() and text.isdecimal() and len(text) <= 10):
         raise not_found()
@@ -114,10 +117,32 @@ async def end(call: Call) -> Body | None:
     return None
 
 
+_ASNS = (
+    Parameter("pool", "Of this pool, by name."),
+    Parameter("asn", "This number.", "integer"),
+    parameters.AT,
+)
+
 ROUTES = (
-    Route("GET", "/ipam/v1/asn-pools", list_pools, right=Right.LOOK),
-    Route("POST", "/ipam/v1/asn-pools", create_pool, right=Right.OPERATE, status=201),
-    Route("POST", "/ipam/v1/asn-pools/{pool}/asns", take, right=Right.OPERATE, status=201),
-    Route("GET", "/ipam/v1/asns", list_asns, right=Right.LOOK),
+    Route("GET", "/ipam/v1/asn-pools", list_pools, right=Right.LOOK, objects="asn_pools", answer=schemas.AsnPool),
+    Route(
+        "POST",
+        "/ipam/v1/asn-pools",
+        create_pool,
+        right=Right.OPERATE,
+        status=201,
+        body=CreatePool,
+        answer=schemas.AsnPool,
+    ),
+    Route(
+        "POST",
+        "/ipam/v1/asn-pools/{pool}/asns",
+        take,
+        right=Right.OPERATE,
+        status=201,
+        body=TakeAsn,
+        answer=schemas.Asn,
+    ),
+    Route("GET", "/ipam/v1/asns", list_asns, right=Right.LOOK, objects="asns", query=_ASNS, answer=schemas.Asn),
     Route("DELETE", "/ipam/v1/asns/{asn}", end, right=Right.OPERATE, status=204),
 )

@@ -11,6 +11,7 @@ from ipam.permissions import visible
 from ipam.prefixes import vrfs
 from ipam.reverse import BadName, host_name, zone_around, zone_named, zone_text
 from ipam.space import Network
+from service.addresses import schemas
 from service.addresses.asked import address_in
 from service.addresses.objects import moment
 from service.addresses.policy import answered, require, subject_of
@@ -154,9 +155,9 @@ async def _ptr(call: Call, conn: Connection, held: Tenure, block: Network) -> Bo
 
 
 ROUTES = (
-    Route("GET", "/ipam/v1/dns/zones", list_zones, right=Right.VIEW),
-    Route("GET", "/ipam/v1/dns/zones/{zone}", zone_file, right=Right.VIEW),
-    Route("GET", "/ipam/v1/ips/{address}/ptr", show_ptr, right=Right.VIEW),
-    Route("PUT PATCH", "/ipam/v1/ips/{address}/ptr", set_ptr, right=Right.USE),
+    Route("GET", "/ipam/v1/dns/zones", list_zones, right=Right.VIEW, objects="zones", answer=schemas.Zone),
+    Route("GET", "/ipam/v1/dns/zones/{zone}", zone_file, right=Right.VIEW, documents=("text/dns",)),
+    Route("GET", "/ipam/v1/ips/{address}/ptr", show_ptr, right=Right.VIEW, answer=schemas.Ptr),
+    Route("PUT PATCH", "/ipam/v1/ips/{address}/ptr", set_ptr, right=Right.USE, body=NameAddress, answer=schemas.Ptr),
     Route("DELETE", "/ipam/v1/ips/{address}/ptr", delete_ptr, right=Right.USE, status=204),
 )

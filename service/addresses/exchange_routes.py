@@ -17,6 +17,8 @@ from ipam.exchange.apply import ImportConflicts, Plan, apply, plan
 from ipam.exchange.diff import Change, counts
 from ipam.exchange.read import Printer, export, organizations, organizations_by_name
 from ipam.exchange.rows import BadSource, LeftOut, Row, Source, shown
+from service.addresses import schemas
+from service.api import parameters
 from service.api.call import Body, Call, File, Route
 from service.api.door import READS
 from service.api.problems import Invalid, forbidden
@@ -138,8 +140,27 @@ def _left_out(things: Sequence[LeftOut]) -> list[Body]:
     return list(found.values())
 
 
+_FORMAT = parameters.choice("format", "How the file is written.", *_FORMATS)
+_IMPORT = (_FORMAT, parameters.flag("apply", "Do it; without, only tell what would be done."))
+
 ROUTES = (
     # What it would do may be asked with a token that only reads.
-    Route("POST", "/ipam/v1/import", bring_in, right=Right.OPERATE, writes=False, largest=LARGEST_FILE),
-    Route("GET", "/ipam/v1/export", bring_out, right=Right.LOOK),
+    Route(
+        "POST",
+        "/ipam/v1/import",
+        bring_in,
+        right=Right.OPERATE,
+        writes=False,
+        largest=LARGEST_FILE,
+        query=_IMPORT,
+        answer=schemas.ImportOutcome,
+    ),
+    Route(
+        "GET",
+        "/ipam/v1/export",
+        bring_out,
+        right=Right.LOOK,
+        query=(_FORMAT,),
+        documents=("text/csv", "application/json"),
+    ),
 )

@@ -16,10 +16,13 @@ from ipam.permissions import (
     revoke,
     subject_named,
 )
+from service.addresses import schemas
 from service.addresses.policy import allowed_prefix, answered, prefix_id_of, subject_of
+from service.api import parameters
 from service.api.call import Body, Call, Route
 from service.api.links import stamp
 from service.api.models import Maybe, Request, read
+from service.api.parameters import Parameter
 from service.api.problems import Invalid, shown
 from service.policy import Right
 from service.store.rows import Connection
@@ -132,9 +135,35 @@ def _text(id_: UUID | None) -> str | None:
     return None if id_ is None else str(id_)
 
 
+_HISTORY = (parameters.flag("history", "Also those that were revoked."),)
+_SUBJECTS = tuple(Parameter(kind, f"Ask about this {kind} instead of the caller.", format="uuid") for kind in GRANTEES)
+
 ROUTES = (
-    Route("GET", "/ipam/v1/prefixes/{prefix}/grants", list_grants, right=Right.VIEW),
-    Route("POST", "/ipam/v1/prefixes/{prefix}/grants", add_grant, right=Right.USE, status=201),
+    Route(
+        "GET",
+        "/ipam/v1/prefixes/{prefix}/grants",
+        list_grants,
+        right=Right.VIEW,
+        objects="grants",
+        query=_HISTORY,
+        answer=schemas.Grant,
+    ),
+    Route(
+        "POST",
+        "/ipam/v1/prefixes/{prefix}/grants",
+        add_grant,
+        right=Right.USE,
+        status=201,
+        body=CreateGrant,
+        answer=schemas.Grant,
+    ),
     Route("DELETE", "/ipam/v1/prefixes/{prefix}/grants/{grant}", remove_grant, right=Right.USE, status=204),
-    Route("GET", "/ipam/v1/prefixes/{prefix}/permissions", show_permissions, right=Right.VIEW),
+    Route(
+        "GET",
+        "/ipam/v1/prefixes/{prefix}/permissions",
+        show_permissions,
+        right=Right.VIEW,
+        query=_SUBJECTS,
+        answer=schemas.Permissions,
+    ),
 )

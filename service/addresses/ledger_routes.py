@@ -13,11 +13,14 @@ from ipam.history import correct, history, known_at
 from ipam.ledger import Tenure, holding
 from ipam.permissions import visible
 from ipam.space import Network
+from service.addresses import schemas
 from service.addresses.asked import address_in, block_of, time_asked, time_of, vrf_named, vrf_names
 from service.addresses.objects import moment, names_in, tag_object, tenure_object, tenure_objects
 from service.addresses.policy import answered, subject_of
+from service.api import parameters
 from service.api.call import Body, Call, Route
 from service.api.models import Custom, Maybe, Name, Request, Text, read
+from service.api.parameters import Parameter
 from service.api.problems import not_found
 from service.policy import Right
 from service.store.accounts import sees_project
@@ -156,7 +159,7 @@ async def set_tag(call: Call) -> Body:
 
 
 async def clear_tag(call: Call) -> Body | None:
-    """DELETE /ipam/v1/abuse-tags/{tag}"""
+    """DELETE /ipam/v1/abuse-tags/{tag}: the block is handed out again; the tag stays in the history"""
     wanted = call.id("tag")
     async with call.db.acquire() as conn, conn.transaction():
         one = next((one for one in await tags(conn) if one.id == wanted), None)
@@ -167,12 +170,37 @@ async def clear_tag(call: Call) -> Body | None:
     return None
 
 
+_WHO = (
+    parameters.VRF,
+    parameters.AT,
+    Parameter("as_of", "As it was known at this time: without later corrections.", format="date-time"),
+)
+_TAGS = (
+    parameters.VRF,
+    Parameter("block", "On this block, as CIDR."),
+    parameters.flag("history", "Also those that were cleared."),
+)
+
 ROUTES = (
-    Route("GET", "/ipam/v1/ips/{address}", who, right=Right.VIEW),
-    Route("GET", "/admin/v1/ips/{address}", who, right=Right.LOOK),
-    Route("GET", "/ipam/v1/ips/{address}/history", past, right=Right.VIEW),
-    Route("POST", "/ipam/v1/tenures/{tenure}/correct", put_right, right=Right.OPERATE),
-    Route("GET", "/ipam/v1/abuse-tags", list_tags, right=Right.LOOK),
-    Route("POST", "/ipam/v1/abuse-tags", set_tag, right=Right.OPERATE, status=201),
+    Route("GET", "/ipam/v1/ips/{address}", who, right=Right.VIEW, query=_WHO, answer=schemas.Holders),
+    Route("GET", "/admin/v1/ips/{address}", who, right=Right.LOOK, query=_WHO, answer=schemas.Holders),
+    Route(
+        "GET", "/ipam/v1/ips/{address}/history", past, right=Right.VIEW, query=(parameters.VRF,), answer=schemas.History
+    ),
+    Route(
+        "POST", "/ipam/v1/tenures/{tenure}/correct", put_right, right=Right.OPERATE, body=Correct, answer=schemas.Tenure
+    ),
+    Route(
+        "GET",
+        "/ipam/v1/abuse-tags",
+        list_tags,
+        right=Right.LOOK,
+        objects="abuse_tags",
+        query=_TAGS,
+        answer=schemas.AbuseTag,
+    ),
+    Route(
+        "POST", "/ipam/v1/abuse-tags", set_tag, right=Right.OPERATE, status=201, body=SetTag, answer=schemas.AbuseTag
+    ),
     Route("DELETE", "/ipam/v1/abuse-tags/{tag}", clear_tag, right=Right.OPERATE, status=204),
 )

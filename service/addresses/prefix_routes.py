@@ -23,12 +23,15 @@ from ipam.prefixes import (
     usage,
 )
 from ipam.space import Network, blocks_between
+from service.addresses import schemas
 from service.addresses.asked import block_of, vrf_named, vrf_names
 from service.addresses.objects import prefix_object, tenure_objects
 from service.addresses.policy import allowed_prefix, answered, prefix_id_of, require, runs_addresses, subject_of
+from service.api import parameters
 from service.api.call import Body, Call, Route
 from service.api.models import Custom, Maybe, Name, Request, Text, read
 from service.api.pages import meta, page_of
+from service.api.parameters import Parameter
 from service.api.problems import Invalid, forbidden, not_found, shown
 from service.policy import Right
 from service.store.accounts import uses_project
@@ -82,7 +85,7 @@ class ReserveRange(Request):
 
 
 async def list_vrfs(call: Call) -> Body:
-    """GET /ipam/v1/vrfs"""
+    """GET /ipam/v1/vrfs: the VRFs"""
     return {"vrfs": [{"id": id_, "name": name} for id_, name in (await vrf_names(call)).items()]}
 
 
@@ -110,7 +113,7 @@ async def _shown(call: Call, conn: Connection, prefix_id: int) -> Body:
 
 
 async def get_prefix(call: Call) -> Body:
-    """GET /ipam/v1/prefixes/{prefix}"""
+    """GET /ipam/v1/prefixes/{prefix}: a prefix with its use"""
     return await _shown(call, call.db, await allowed_prefix(call, call.db, "view"))
 
 
@@ -267,7 +270,7 @@ async def reserve_range(call: Call) -> Body:
 
 
 async def list_reserved(call: Call) -> Body:
-    """GET /ipam/v1/prefixes/{prefix}/reserved"""
+    """GET /ipam/v1/prefixes/{prefix}/reserved: the ranges that are never handed out"""
     prefix_id = await allowed_prefix(call, call.db, "view")
     _, found = await tenures_in(call.db, prefix_id, offset=0, limit=None, slot=f"{_RESERVED}%")
     ranges: dict[UUID, Body] = {}
@@ -289,7 +292,7 @@ async def list_reserved(call: Call) -> Body:
 
 
 async def end_reserved(call: Call) -> Body | None:
-    """DELETE /ipam/v1/prefixes/{prefix}/reserved/{range}"""
+    """DELETE /ipam/v1/prefixes/{prefix}/reserved/{range}: the range is handed out again"""
     async with call.db.acquire() as conn, conn.transaction():
         prefix_id = await allowed_prefix(call, conn, "manage")
         _, found = await tenures_in(conn, prefix_id, offset=0, limit=None, slot=f"{_RESERVED}%")
@@ -301,16 +304,78 @@ async def end_reserved(call: Call) -> Body | None:
     return None
 
 
+_PREFIXES = (
+    parameters.VRF,
+    Parameter("role", "Of this role."),
+    Parameter("facility", "Of this facility, by code."),
+    Parameter("standing", "Of this standing."),
+    Parameter("inside", "Inside this block, as CIDR."),
+)
+
 ROUTES = (
-    Route("GET", "/ipam/v1/vrfs", list_vrfs, right=Right.LOOK),
-    Route("GET", "/ipam/v1/prefixes", list_prefixes, right=Right.VIEW, objects="prefixes"),
-    Route("POST", "/ipam/v1/prefixes", create_prefix, right=Right.USE, status=201),
-    Route("GET", "/ipam/v1/prefixes/{prefix}", get_prefix, right=Right.VIEW),
-    Route("PUT PATCH", "/ipam/v1/prefixes/{prefix}", change_prefix, right=Right.USE),
-    Route("GET", "/ipam/v1/prefixes/{prefix}/tenures", list_tenures, right=Right.VIEW, objects="tenures"),
-    Route("POST", "/ipam/v1/prefixes/{prefix}/tenures", take_block, right=Right.USE, status=201),
+    Route("GET", "/ipam/v1/vrfs", list_vrfs, right=Right.LOOK, objects="vrfs", answer=schemas.Vrf),
+    Route(
+        "GET",
+        "/ipam/v1/prefixes",
+        list_prefixes,
+        right=Right.VIEW,
+        objects="prefixes",
+        query=_PREFIXES,
+        answer=schemas.Prefix,
+    ),
+    Route(
+        "POST",
+        "/ipam/v1/prefixes",
+        create_prefix,
+        right=Right.USE,
+        status=201,
+        body=CreatePrefix,
+        answer=schemas.Prefix,
+    ),
+    Route("GET", "/ipam/v1/prefixes/{prefix}", get_prefix, right=Right.VIEW, answer=schemas.Prefix),
+    Route(
+        "PUT PATCH",
+        "/ipam/v1/prefixes/{prefix}",
+        change_prefix,
+        right=Right.USE,
+        body=ChangePrefix,
+        answer=schemas.Prefix,
+    ),
+    Route(
+        "GET",
+        "/ipam/v1/prefixes/{prefix}/tenures",
+        list_tenures,
+        right=Right.VIEW,
+        objects="tenures",
+        query=parameters.PAGES,
+        answer=schemas.Tenure,
+    ),
+    Route(
+        "POST",
+        "/ipam/v1/prefixes/{prefix}/tenures",
+        take_block,
+        right=Right.USE,
+        status=201,
+        body=TakeBlock,
+        answer=schemas.Tenure,
+    ),
     Route("DELETE", "/ipam/v1/tenures/{tenure}", end_tenure, right=Right.USE, status=204),
-    Route("GET", "/ipam/v1/prefixes/{prefix}/reserved", list_reserved, right=Right.VIEW),
-    Route("POST", "/ipam/v1/prefixes/{prefix}/reserved", reserve_range, right=Right.USE, status=201),
+    Route(
+        "GET",
+        "/ipam/v1/prefixes/{prefix}/reserved",
+        list_reserved,
+        right=Right.VIEW,
+        objects="reserved",
+        answer=schemas.ReservedRange,
+    ),
+    Route(
+        "POST",
+        "/ipam/v1/prefixes/{prefix}/reserved",
+        reserve_range,
+        right=Right.USE,
+        status=201,
+        body=ReserveRange,
+        answer=schemas.ReservedMade,
+    ),
     Route("DELETE", "/ipam/v1/prefixes/{prefix}/reserved/{range}", end_reserved, right=Right.USE, status=204),
 )

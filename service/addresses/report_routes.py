@@ -30,10 +30,13 @@ from ipam.reports import (
     tallies,
 )
 from ipam.space import inside
+from service.addresses import schemas
 from service.addresses.asked import block_of, vrf_named
 from service.addresses.objects import moment
 from service.addresses.policy import subject_of
+from service.api import parameters
 from service.api.call import Body, Call, Document, Route
+from service.api.parameters import Parameter
 from service.api.problems import Invalid, shown
 from service.policy import Right
 from service.store.rows import Connection
@@ -301,8 +304,41 @@ def _flat(row: Body) -> dict[str, object]:
     return found
 
 
+_GROUP = "What the rows are of."
+_UTILIZATION = (*parameters.NODES, parameters.choice("group", _GROUP, *_GROUPS, "project"))
+_FORECAST = (
+    *parameters.NODES,
+    parameters.choice("group", _GROUP, *_GROUPS),
+    Parameter("days", f"From so many days of the ledger, {_DAYS_AT_MOST} at most.", "integer"),
+)
+_FRAGMENTATION = (*parameters.NODES, parameters.choice("group", _GROUP, *_GROUPS))
+
 ROUTES = (
-    Route("GET", "/ipam/v1/reports/utilization", utilization, right=Right.VIEW),
-    Route("GET", "/ipam/v1/reports/forecast", forecasts, right=Right.VIEW),
-    Route("GET", "/ipam/v1/reports/fragmentation", fragmentation, right=Right.VIEW),
+    Route(
+        "GET",
+        "/ipam/v1/reports/utilization",
+        utilization,
+        right=Right.VIEW,
+        query=_UTILIZATION,
+        answer=schemas.Utilization,
+        documents=("text/csv",),
+    ),
+    Route(
+        "GET",
+        "/ipam/v1/reports/forecast",
+        forecasts,
+        right=Right.VIEW,
+        query=_FORECAST,
+        answer=schemas.ForecastReport,
+        documents=("text/csv",),
+    ),
+    Route(
+        "GET",
+        "/ipam/v1/reports/fragmentation",
+        fragmentation,
+        right=Right.VIEW,
+        query=_FRAGMENTATION,
+        answer=schemas.FragmentationReport,
+        documents=("text/csv",),
+    ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from service.admin import schemas
 from service.api.call import Body, Call, Route
 from service.api.links import stamp
 from service.policy import Right
@@ -74,7 +75,23 @@ async def list_wrong_cables(call: Call) -> Body:
 
 
 ROUTES = (
-    Route("GET", "/admin/v1/boot-nodes", list_boot_nodes, right=Right.LOOK),
-    Route("GET", "/admin/v1/discoveries", list_discoveries, right=Right.LOOK),
-    Route("GET", "/admin/v1/wrong-cables", list_wrong_cables, right=Right.LOOK),
+    Route(
+        "GET", "/admin/v1/boot-nodes", list_boot_nodes, right=Right.LOOK, objects="boot_nodes", answer=schemas.BootNode
+    ),
+    Route(
+        "GET",
+        "/admin/v1/discoveries",
+        list_discoveries,
+        right=Right.LOOK,
+        objects="discoveries",
+        answer=schemas.Discovery,
+    ),
+    Route(
+        "GET",
+        "/admin/v1/wrong-cables",
+        list_wrong_cables,
+        right=Right.LOOK,
+        objects="wrong_cables",
+        answer=schemas.WrongCable,
+    ),
 )

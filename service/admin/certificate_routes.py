@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from service.admin import schemas
 from service.api.call import Body, Call, Route
 from service.api.links import stamp
 from service.api.problems import not_found
@@ -30,4 +31,13 @@ async def list_certificates(call: Call) -> Body:
     return {"certificates": [_certificate(one) for one in found]}
 
 
-ROUTES = (Route("GET", "/admin/v1/machines/{machine}/certificates", list_certificates, right=Right.LOOK),)
+ROUTES = (
+    Route(
+        "GET",
+        "/admin/v1/machines/{machine}/certificates",
+        list_certificates,
+        right=Right.LOOK,
+        objects="certificates",
+        answer=schemas.Certificate,
+    ),
+)

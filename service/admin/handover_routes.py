@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from images.protocol import Handover
+from service.admin import schemas
 from service.api.call import Body, Call, Route
 from service.api.links import stamp
 from service.api.problems import Invalid, not_found, reasons, shown
@@ -75,14 +76,21 @@ async def make_rule(call: Call) -> Body:
 
 
 async def remove_rule(call: Call) -> None:
-    """DELETE /admin/v1/handover-rules/{rule}"""
+    """DELETE /admin/v1/handover-rules/{rule}: what holds where no rule fits holds again"""
     async with call.db.acquire() as conn, conn.transaction():
         if not await delete_rule(conn, call.id("rule")):
             raise not_found()
 
 
 ROUTES = (
-    Route("GET", "/admin/v1/handover-rules", list_rules, right=Right.LOOK),
-    Route("POST", "/admin/v1/handover-rules", make_rule, right=Right.OPERATE),
+    Route("GET", "/admin/v1/handover-rules", list_rules, right=Right.LOOK, answer=schemas.HandoverRules),
+    Route(
+        "POST",
+        "/admin/v1/handover-rules",
+        make_rule,
+        right=Right.OPERATE,
+        body=HandoverEntry,
+        answer=schemas.HandoverRule,
+    ),
     Route("DELETE", "/admin/v1/handover-rules/{rule}", remove_rule, right=Right.OPERATE, status=204),
 )

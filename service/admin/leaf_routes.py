@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from pydantic import ValidationError
 
 from netconf.bootstrap import BadValue
 from netconf.owned import desired_objects, owned_objects, rendered_objects
 from netconf.statements import set_lines
+from service.admin import schemas
 from service.admin.leaf_objects import document, drifted_object, exemption_object, of_leaf, plan_object
+from service.api import parameters
 from service.api.call import Body, Call, Document, Route
 from service.api.links import stamp
+from service.api.models import Maybe, Request, Text, read
 from service.api.problems import Invalid, Refused, not_found, reasons, shown
 from service.leaves.actions import ACTIONS
 from service.leaves.bootstrapping import BootstrapEntry, bootstrap_file
@@ -28,6 +32,13 @@ from service.store.rows import Connection
 from sql.loader import Q
 
 _READ_S = 15.0
+
+
+class PlanEntry(Request):
+    """An action on a leaf, by name, and what it is told."""
+
+    action: Text
+    arguments: Maybe[dict[str, Any]] = None
 
 
 async def _leaf(call: Call) -> LeafRow:
@@ -112,15 +123,13 @@ async def make_bootstrap(call: Call) -> Document:
 async def add_plan(call: Call) -> Body:
     """POST /admin/v1/leaves/{leaf}/plans: what an action would do"""
     row = await _leaf(call)
-    name, given = call.body.get("action"), call.body.get("arguments") or {}
-    if name is None:
-        raise Invalid("Action can't be blank")
-    action = ACTIONS.get(name) if isinstance(name, str) else None
+    given = read(PlanEntry, call.body)
+    action = ACTIONS.get(given.action)
     if action is None:
-        raise Invalid(f"Action is not valid: {shown(name)}; allowed are {', '.join(ACTIONS)}")
+        raise Invalid(f"Action is not valid: {shown(given.action)}; allowed are {', '.join(ACTIONS)}")
     try:
-        arguments = action.arguments.model_validate(given)
-        plan = await make_plan(call.api, row.id, str(name), arguments, by=call.caller.actor)
+        arguments = action.arguments.model_validate(given.arguments or {})
+        plan = await make_plan(call.api, row.id, given.action, arguments, by=call.caller.actor)
     except ValidationError as err:
         raise Invalid(*reasons(err)) from None
     except ActionRefused as err:
@@ -162,14 +171,55 @@ async def carry_out(call: Call) -> Body:
         raise Refused(409, str(err)) from None
 
 
+_DRIFT = (parameters.flag("read", "Read the leaf now, instead of telling what was read last."),)
+_CONFIG = (parameters.flag("running", "As it was read last, instead of as it should be."),)
+
 ROUTES = (
-    Route("GET", "/admin/v1/leaves/{leaf}/drift", get_drift, right=Right.LOOK),
-    Route("GET", "/admin/v1/leaves/{leaf}/exemptions", list_exemptions, right=Right.LOOK),
-    Route("GET", "/admin/v1/leaves/{leaf}/neighbors", list_neighbors, right=Right.LOOK),
-    Route("GET", "/admin/v1/leaves/{leaf}/config", get_config, right=Right.LOOK),
-    Route("POST", "/admin/v1/leaves/{leaf}/bootstrap", make_bootstrap, right=Right.OPERATE),
-    Route("GET", "/admin/v1/leaves/{leaf}/plans", list_plans, right=Right.LOOK),
-    Route("POST", "/admin/v1/leaves/{leaf}/plans", add_plan, right=Right.OPERATE, status=201),
-    Route("GET", "/admin/v1/leaf-plans/{plan}", get_plan, right=Right.LOOK),
-    Route("POST", "/admin/v1/leaf-plans/{plan}/apply", carry_out, right=Right.OPERATE),
+    Route("GET", "/admin/v1/leaves/{leaf}/drift", get_drift, right=Right.LOOK, query=_DRIFT, answer=schemas.Drift),
+    Route(
+        "GET",
+        "/admin/v1/leaves/{leaf}/exemptions",
+        list_exemptions,
+        right=Right.LOOK,
+        objects="exemptions",
+        answer=schemas.Exemption,
+    ),
+    Route(
+        "GET",
+        "/admin/v1/leaves/{leaf}/neighbors",
+        list_neighbors,
+        right=Right.LOOK,
+        objects="neighbors",
+        answer=schemas.Neighbor,
+    ),
+    Route(
+        "GET",
+        "/admin/v1/leaves/{leaf}/config",
+        get_config,
+        right=Right.LOOK,
+        query=_CONFIG,
+        answer=schemas.LeafConfiguration,
+    ),
+    Route(
+        "POST",
+        "/admin/v1/leaves/{leaf}/bootstrap",
+        make_bootstrap,
+        right=Right.OPERATE,
+        body=BootstrapEntry,
+        documents=("text/plain",),
+    ),
+    Route(
+        "GET", "/admin/v1/leaves/{leaf}/plans", list_plans, right=Right.LOOK, objects="plans", answer=schemas.LeafPlan
+    ),
+    Route(
+        "POST",
+        "/admin/v1/leaves/{leaf}/plans",
+        add_plan,
+        right=Right.OPERATE,
+        status=201,
+        body=PlanEntry,
+        answer=schemas.LeafPlan,
+    ),
+    Route("GET", "/admin/v1/leaf-plans/{plan}", get_plan, right=Right.LOOK, answer=schemas.LeafPlan),
+    Route("POST", "/admin/v1/leaf-plans/{plan}/apply", carry_out, right=Right.OPERATE, answer=schemas.LeafPlan),
 )

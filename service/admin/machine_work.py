@@ -10,6 +10,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from service.admin import schemas
 from service.api.call import Body, Call, Route
 from service.api.links import stamp
 from service.api.problems import Invalid, not_found, reasons
@@ -183,7 +184,7 @@ async def get_limits(call: Call) -> Body:
 
 
 async def set_limits(call: Call) -> Body:
-    """PATCH /admin/v1/plans/{plan}/burn-in {"limits": {NAME: NUMBER or null}}"""
+    """PATCH /admin/v1/plans/{plan}/burn-in: limits by name; null takes the usual one again"""
     try:
         asked = Limits.model_validate(call.body)
     except ValidationError as err:
@@ -204,11 +205,64 @@ def _limits(own: dict[str, float]) -> Body:
 
 
 ROUTES = (
-    Route("POST", "/admin/v1/machines/{machine}/burn-in", burn_in, right=Right.FACILITY, status=202, body=BurnIn),
-    Route("POST", "/admin/v1/machines/{machine}/ssh-on", ssh_on, right=Right.FACILITY, status=202, body=Login),
-    Route("POST", "/admin/v1/machines/{machine}/ssh-off", ssh_off, right=Right.FACILITY, status=202),
-    Route("POST", "/admin/v1/machines/{machine}/firmware", firmware, right=Right.FACILITY, status=202, body=Firmware),
-    Route("GET", "/admin/v1/machines/{machine}/work", list_work, right=Right.LOOK),
-    Route("GET", "/admin/v1/plans/{plan}/burn-in", get_limits, right=Right.LOOK),
-    Route("PATCH", "/admin/v1/plans/{plan}/burn-in", set_limits, right=Right.OPERATE, body=Limits),
+    Route(
+        "POST",
+        "/admin/v1/machines/{machine}/burn-in",
+        burn_in,
+        right=Right.FACILITY,
+        status=202,
+        body=BurnIn,
+        answer=schemas.MachineState,
+    ),
+    Route(
+        "POST",
+        "/admin/v1/machines/{machine}/ssh-on",
+        ssh_on,
+        right=Right.FACILITY,
+        status=202,
+        body=Login,
+        answer=schemas.MachineState,
+    ),
+    Route(
+        "POST",
+        "/admin/v1/machines/{machine}/ssh-off",
+        ssh_off,
+        right=Right.FACILITY,
+        status=202,
+        answer=schemas.MachineState,
+    ),
+    Route(
+        "POST",
+        "/admin/v1/machines/{machine}/firmware",
+        firmware,
+        right=Right.FACILITY,
+        status=202,
+        body=Firmware,
+        answer=schemas.MachineState,
+    ),
+    Route(
+        "GET",
+        "/admin/v1/machines/{machine}/work",
+        list_work,
+        right=Right.LOOK,
+        objects="work",
+        answer=schemas.AgentWork,
+    ),
+    Route(
+        "GET",
+        "/admin/v1/plans/{plan}/burn-in",
+        get_limits,
+        right=Right.LOOK,
+        objects="limits",
+        answer=schemas.BurnInLimit,
+    ),
+    Route(
+        "PATCH",
+        "/admin/v1/plans/{plan}/burn-in",
+        set_limits,
+        right=Right.OPERATE,
+        body=Limits,
+        objects="limits",
+        answer=schemas.BurnInLimit,
+    ),
 )

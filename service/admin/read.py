@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from service.admin import schemas
 from service.advice import advice
+from service.api import parameters
 from service.api.call import Body, Call, Route
 from service.api.device_routes import devices_body
 from service.api.hook_objects import question
 from service.api.links import stamp
 from service.api.objects import event
+from service.api.parameters import Parameter
 from service.api.problems import not_found
 from service.api.waterfall import stages_of
 from service.policy import Right
@@ -160,7 +163,7 @@ async def machine_events(call: Call) -> Body:
 
 
 async def list_leaves(call: Call) -> Body:
-    """GET /admin/v1/leaves"""
+    """GET /admin/v1/leaves: all leaves with their ports"""
     return {"leaves": [_leaf(one, call) for one in await leaves_seen(call.db)]}
 
 
@@ -220,14 +223,42 @@ async def summary(call: Call) -> Body:
     }
 
 
+_MACHINES = (
+    Parameter("state", "In this state."),
+    Parameter("facility", "At this facility, by code."),
+    Parameter("plan", "Of this plan, by slug."),
+    Parameter("leaf", "On this leaf, by name."),
+)
+_RUNS = (
+    parameters.flag("all", "Also those that have ended, a thousand at most."),
+    Parameter("workflow", "Of this workflow."),
+    Parameter("state", "In this state."),
+)
+
 ADMIN_ROUTES = (
-    Route("GET", "/admin/v1/machines", list_machines, right=Right.LOOK),
-    Route("GET", "/admin/v1/machines/{machine}", get_machine, right=Right.LOOK),
+    Route(
+        "GET",
+        "/admin/v1/machines",
+        list_machines,
+        right=Right.LOOK,
+        objects="machines",
+        query=_MACHINES,
+        answer=schemas.Machine,
+    ),
+    Route("GET", "/admin/v1/machines/{machine}", get_machine, right=Right.LOOK, answer=schemas.MachineWhole),
     Route("GET", "/admin/v1/machines/{machine}/events", machine_events, right=Right.LOOK),
-    Route("GET", "/admin/v1/leaves", list_leaves, right=Right.LOOK),
-    Route("GET", "/admin/v1/leaves/{leaf}", get_leaf, right=Right.LOOK),
-    Route("GET", "/admin/v1/runs", list_runs, right=Right.LOOK),
-    Route("GET", "/admin/v1/prefixes", list_prefixes, right=Right.LOOK),
-    Route("GET", "/admin/v1/devices", list_all_devices, right=Right.LOOK, objects="devices"),
-    Route("GET", "/admin/v1/summary", summary, right=Right.LOOK),
+    Route("GET", "/admin/v1/leaves", list_leaves, right=Right.LOOK, objects="leaves", answer=schemas.Leaf),
+    Route("GET", "/admin/v1/leaves/{leaf}", get_leaf, right=Right.LOOK, answer=schemas.Leaf),
+    Route("GET", "/admin/v1/runs", list_runs, right=Right.LOOK, objects="runs", query=_RUNS, answer=schemas.Run),
+    Route("GET", "/admin/v1/prefixes", list_prefixes, right=Right.LOOK, objects="prefixes", answer=schemas.PrefixUse),
+    Route(
+        "GET",
+        "/admin/v1/devices",
+        list_all_devices,
+        right=Right.LOOK,
+        objects="devices",
+        query=parameters.DEVICES,
+        answer=Device,
+    ),
+    Route("GET", "/admin/v1/summary", summary, right=Right.LOOK, answer=schemas.Summary),
 )

@@ -7,8 +7,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from service.admin import schemas
 from service.api.call import Body, Call, Route
 from service.api.links import stamp
+from service.api.parameters import Parameter
 from service.api.problems import Invalid, Refused, not_found, reasons
 from service.artefacts import NotBuilt
 from service.policy import Right
@@ -174,10 +176,35 @@ async def stop_rollout(call: Call) -> Body:
     return _rollout(after)
 
 
+_ROLLOUTS = (Parameter("slug", "Of this operating system."),)
+
 ROUTES = (
-    Route("GET", "/admin/v1/releases", list_releases, right=Right.LOOK),
-    Route("GET", "/admin/v1/releases/referred-to", list_referred_to, right=Right.LOOK),
-    Route("GET", "/admin/v1/rollouts", list_rollouts, right=Right.LOOK),
-    Route("POST", "/admin/v1/rollouts", add_rollout, right=Right.OPERATE, status=201),
-    Route("POST", "/admin/v1/rollouts/{rollout}/stop", stop_rollout, right=Right.OPERATE),
+    Route("GET", "/admin/v1/releases", list_releases, right=Right.LOOK, objects="slugs", answer=schemas.Slug),
+    Route("GET", "/admin/v1/releases/referred-to", list_referred_to, right=Right.LOOK, answer=schemas.ReferredTo),
+    Route(
+        "GET",
+        "/admin/v1/rollouts",
+        list_rollouts,
+        right=Right.LOOK,
+        objects="rollouts",
+        query=_ROLLOUTS,
+        answer=schemas.Rollout,
+    ),
+    Route(
+        "POST",
+        "/admin/v1/rollouts",
+        add_rollout,
+        right=Right.OPERATE,
+        status=201,
+        body=RolloutEntry,
+        answer=schemas.Rollout,
+    ),
+    Route(
+        "POST",
+        "/admin/v1/rollouts/{rollout}/stop",
+        stop_rollout,
+        right=Right.OPERATE,
+        body=StopEntry,
+        answer=schemas.Rollout,
+    ),
 )

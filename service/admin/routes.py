@@ -8,6 +8,7 @@ import asyncpg
 from pydantic import ValidationError
 
 from ipam.errors import IpamError
+from service.admin import schemas
 from service.admin.enrol import EnrolmentRefused, Inventory, enrol
 from service.api.call import Body, Call, Route
 from service.api.problems import Invalid, not_found, reasons
@@ -52,6 +53,13 @@ async def enrol_racks(call: Call) -> Body:
 
 
 ROUTES = (
-    Route("POST", "/admin/v1/inventory", enrol_racks, right=Right.FACILITY, body=Inventory),
-    Route("POST", "/admin/v1/machines/{machine}/prepare", prepare, right=Right.FACILITY, status=202),
+    Route("POST", "/admin/v1/inventory", enrol_racks, right=Right.FACILITY, body=Inventory, answer=schemas.Enrolled),
+    Route(
+        "POST",
+        "/admin/v1/machines/{machine}/prepare",
+        prepare,
+        right=Right.FACILITY,
+        status=202,
+        answer=schemas.MachineState,
+    ),
 )

@@ -8,11 +8,12 @@ import asyncpg
 
 from service import elastic
 from service.addresses.policy import answered
-from service.api import objects
+from service.api import objects, parameters, schemas
 from service.api.call import Body, Call, Route
 from service.api.idempotency import made_before
 from service.api.models import ChangeProject, ChangeSshKey, CreateProject, CreateSshKey, read
 from service.api.pages import meta, page_of
+from service.api.parameters import Parameter
 from service.api.problems import Invalid, forbidden, not_found, shown
 from service.policy import Right
 from service.ssh_keys import parse_public_key
@@ -40,13 +41,13 @@ def _user_id(call: Call) -> UUID:
 
 
 async def get_user(call: Call) -> Body:
-    """GET /user"""
+    """GET /user: the caller's own account"""
     found = await users(call.db, call.caller, [_user_id(call)])
     return objects.user(found[0], call.links)
 
 
 async def list_organizations(call: Call) -> Body:
-    """GET /organizations"""
+    """GET /organizations: those that the caller belongs to"""
     page = page_of(call)
     total, ids = await organizations_page(call.db, call.caller, page.size, page.offset)
     found = await organizations(call.db, call.caller, ids)
@@ -57,7 +58,7 @@ async def list_organizations(call: Call) -> Body:
 
 
 async def get_organization(call: Call) -> Body:
-    """GET /organizations/{organization}"""
+    """GET /organizations/{organization}: an organization with its projects and members"""
     found = await organizations(call.db, call.caller, [call.id("organization")])
     if not found:
         raise not_found()
@@ -79,7 +80,7 @@ async def list_projects(call: Call) -> Body:
 
 
 async def create_project(call: Call) -> Body:
-    """POST /projects, POST /organizations/{organization}/projects"""
+    """POST /projects, POST /organizations/{organization}/projects: in the caller's organization if none is named"""
     user_id, wish, project_id = _user_id(call), read(CreateProject, call.body), uuid4()
     organization_id = call.id("organization") if "organization" in call.ids else wish.organization_id
     if organization_id is not None and not await organizations(call.db, call.caller, [organization_id]):
@@ -109,12 +110,12 @@ async def _project(call: Call, project_id: UUID) -> Project:
 
 
 async def get_project(call: Call) -> Body:
-    """GET /projects/{project}"""
+    """GET /projects/{project}: a project with what belongs to it"""
     return objects.project(await _project(call, call.id("project")), call.links)
 
 
 async def change_project(call: Call) -> Body:
-    """PUT and PATCH /projects/{project}"""
+    """PUT and PATCH /projects/{project}: name, tags and customdata; what is not sent stays"""
     change = read(ChangeProject, call.body)
     sent = change.model_fields_set
     project_id = await call.project()
@@ -143,24 +144,24 @@ async def delete_project(call: Call) -> None:
 
 
 async def list_user_keys(call: Call) -> Body:
-    """GET /ssh-keys"""
+    """GET /ssh-keys: the caller's own SSH keys"""
     found = await ssh_keys_of(call.db, _user_id(call), call.word("search"))
     return {"ssh_keys": [objects.ssh_key(one, call.links) for one in found]}
 
 
 async def list_project_keys(call: Call) -> Body:
-    """GET /projects/{project}/ssh-keys"""
+    """GET /projects/{project}/ssh-keys: the project's SSH keys"""
     found = await ssh_keys_of(call.db, await call.project(), call.word("search"))
     return {"ssh_keys": [objects.ssh_key(one, call.links) for one in found]}
 
 
 async def create_user_key(call: Call) -> Body:
-    """POST /ssh-keys"""
+    """POST /ssh-keys: an SSH key of the caller, for all devices that he orders from now on"""
     return await _create_key(call, user_id=_user_id(call), project_id=None)
 
 
 async def create_project_key(call: Call) -> Body:
-    """POST /projects/{project}/ssh-keys"""
+    """POST /projects/{project}/ssh-keys: an SSH key of the project, for all its devices that are ordered from now on"""
     return await _create_key(call, user_id=None, project_id=await call.project())
 
 
@@ -205,28 +206,89 @@ async def change_key(call: Call) -> Body:
 
 
 async def delete_key(call: Call) -> None:
-    """DELETE /ssh-keys/{key}"""
+    """DELETE /ssh-keys/{key}: devices keep the keys that they were ordered with"""
     key = await _key(call, call.id("key"))
     if not await call.db.fetchval(Q["delete_ssh_key"], key.id):
         raise not_found()
 
 
+_PROJECTS = (*parameters.PAGES, Parameter("name", "With this name."))
+
 ROUTES = (
-    Route("GET", "/user", get_user, right=Right.SELF),
-    Route("GET", "/organizations", list_organizations, right=Right.VIEW, objects="organizations"),
-    Route("GET", "/organizations/{organization}", get_organization, right=Right.VIEW),
-    Route("GET", "/organizations/{organization}/projects", list_projects, right=Right.VIEW, objects="projects"),
-    Route("POST", "/organizations/{organization}/projects", create_project, right=Right.MANAGE, status=201),
-    Route("GET", "/projects", list_projects, right=Right.VIEW, objects="projects"),
-    Route("POST", "/projects", create_project, right=Right.MANAGE, status=201),
-    Route("GET", "/projects/{project}", get_project, right=Right.VIEW),
-    Route("PUT PATCH", "/projects/{project}", change_project, right=Right.MANAGE),
+    Route("GET", "/user", get_user, right=Right.SELF, answer=schemas.User),
+    Route(
+        "GET",
+        "/organizations",
+        list_organizations,
+        right=Right.VIEW,
+        objects="organizations",
+        query=parameters.PAGES,
+        answer=schemas.Organization,
+    ),
+    Route("GET", "/organizations/{organization}", get_organization, right=Right.VIEW, answer=schemas.Organization),
+    Route(
+        "GET",
+        "/organizations/{organization}/projects",
+        list_projects,
+        right=Right.VIEW,
+        objects="projects",
+        query=_PROJECTS,
+        answer=schemas.Project,
+    ),
+    Route(
+        "POST",
+        "/organizations/{organization}/projects",
+        create_project,
+        right=Right.MANAGE,
+        status=201,
+        body=CreateProject,
+        answer=schemas.Project,
+    ),
+    Route(
+        "GET", "/projects", list_projects, right=Right.VIEW, objects="projects", query=_PROJECTS, answer=schemas.Project
+    ),
+    Route(
+        "POST", "/projects", create_project, right=Right.MANAGE, status=201, body=CreateProject, answer=schemas.Project
+    ),
+    Route("GET", "/projects/{project}", get_project, right=Right.VIEW, answer=schemas.Project),
+    Route(
+        "PUT PATCH",
+        "/projects/{project}",
+        change_project,
+        right=Right.MANAGE,
+        body=ChangeProject,
+        answer=schemas.Project,
+    ),
     Route("DELETE", "/projects/{project}", delete_project, right=Right.MANAGE, status=204),
-    Route("GET", "/ssh-keys", list_user_keys, right=Right.SELF, objects="ssh_keys"),
-    Route("POST", "/ssh-keys", create_user_key, right=Right.SELF, status=201),
-    Route("GET", "/projects/{project}/ssh-keys", list_project_keys, right=Right.VIEW, objects="ssh_keys"),
-    Route("POST", "/projects/{project}/ssh-keys", create_project_key, right=Right.USE, status=201),
-    Route("GET", "/ssh-keys/{seen_key}", get_key, right=Right.VIEW),
-    Route("PUT PATCH", "/ssh-keys/{key}", change_key, right=Right.USE),
+    Route(
+        "GET",
+        "/ssh-keys",
+        list_user_keys,
+        right=Right.SELF,
+        objects="ssh_keys",
+        query=(parameters.SEARCH,),
+        answer=schemas.SshKey,
+    ),
+    Route("POST", "/ssh-keys", create_user_key, right=Right.SELF, status=201, body=CreateSshKey, answer=schemas.SshKey),
+    Route(
+        "GET",
+        "/projects/{project}/ssh-keys",
+        list_project_keys,
+        right=Right.VIEW,
+        objects="ssh_keys",
+        query=(parameters.SEARCH,),
+        answer=schemas.SshKey,
+    ),
+    Route(
+        "POST",
+        "/projects/{project}/ssh-keys",
+        create_project_key,
+        right=Right.USE,
+        status=201,
+        body=CreateSshKey,
+        answer=schemas.SshKey,
+    ),
+    Route("GET", "/ssh-keys/{seen_key}", get_key, right=Right.VIEW, answer=schemas.SshKey),
+    Route("PUT PATCH", "/ssh-keys/{key}", change_key, right=Right.USE, body=ChangeSshKey, answer=schemas.SshKey),
     Route("DELETE", "/ssh-keys/{key}", delete_key, right=Right.USE, status=204),
 )

@@ -77,11 +77,12 @@ from service.api.call import (
     RouteTable,
     split_path,
 )
+from service.api.docs import DOCUMENT, PAGE, Docs
 from service.api.door import enter
 from service.api.expand import exclude, include, paths_of
 from service.api.links import Links
 from service.api.loaders import loaders
-from service.api.problems import Invalid, Refused, refusal_response
+from service.api.problems import Invalid, NotAllowed, Refused, problem_response, refusal_response
 from service.api.storable import why_unstorable
 from service.api.streams import Stream, serve
 from service.console.app import Console
@@ -98,7 +99,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 API = web.AppKey("api", Api)
 CONSOLE, RDAP = "/console", "/rdap"  # these look after themselves
+ADDITIONS = "/v1"  # what the dialect does not have, with errors as problem details
 
+_OPEN = (CONSOLE, RDAP, DOCUMENT, PAGE)
 _DEADLOCKS = 3  # tries again
 _SORRY = "Oh snap, something went wrong! We've logged the error and will take a look."
 ROUTES: tuple[Route, ...] = (
@@ -148,15 +151,19 @@ ROUTES: tuple[Route, ...] = (
 )
 
 
+ALL_ROUTES = (*ROUTES, *(route.below(ADDITIONS) for route in ROUTES if route.addition))
+
+
 def make_api(db: Pool, parts: Parts, hub: Hub) -> web.Application:
     """The customers' and the operators' API. `hub` must be running for long polls to be woken."""
     app = web.Application(client_max_size=LARGEST_BODY, middlewares=[_guard])
     app[API] = Api(db, parts, hub, Committer(db, parts.clock))
-    table = RouteTable(ROUTES)
+    table = RouteTable(ALL_ROUTES)
 
     async def dispatched(request: web.Request) -> web.StreamResponse:
         return await _dispatch(request, table)
 
+    Docs(ALL_ROUTES).add_routes(app)
     app.router.add_get(CONSOLE, _to_console)
     app.add_subapp(CONSOLE, Console(app[API]).application())
     app.add_subapp(RDAP, Rdap(app[API]).application())
@@ -170,23 +177,30 @@ async def _to_console(_request: web.Request) -> web.Response:
 
 @web.middleware
 async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-    if any(request.path == door or request.path.startswith(f"{door}/") for door in (CONSOLE, RDAP)):
+    if any(request.path == door or request.path.startswith(f"{door}/") for door in _OPEN):
         return await handler(request)
     began = perf_counter()
     try:
         request[CALLER] = await _caller(request)
         response = await audited(request, request.app[API].db, lambda: _retried(request, handler))
     except Refused as refused:
-        response = refusal_response(refused.status, refused.errors)
+        response = _refusal(request, refused.status, refused.errors)
+        if isinstance(refused, NotAllowed):
+            response.headers["Allow"] = ", ".join(refused.allowed)
     except web.HTTPException as err:
-        response = refusal_response(err.status, (err.reason,))
+        response = _refusal(request, err.status, (err.reason,))
     except Exception:
         log.exception("api_error", method=request.method, path=request.path)
-        response = refusal_response(500, (_SORRY,))
+        response = _refusal(request, 500, (_SORRY,))
     if response.status >= 500 or request.method not in ("GET", "HEAD"):
         took_ms = round((perf_counter() - began) * 1000, 1)
         log.info("api_request", method=request.method, path=request.path, status=response.status, took_ms=took_ms)
     return response
+
+
+def _refusal(request: web.Request, status: int, errors: tuple[str, ...]) -> web.Response:
+    below = split_path(request.path)[1].startswith(f"{ADDITIONS}/")
+    return problem_response(status, errors) if below else refusal_response(status, errors)
 
 
 async def _caller(request: web.Request) -> Principal:

@@ -13,7 +13,7 @@ from pydantic import AfterValidator
 from ipam.bgp import LOCAL_AS, MAX_PREFIXES, why_not
 from ipam.ledger import held_by
 from service import elastic
-from service.api import objects
+from service.api import objects, schemas
 from service.api.call import Body, Call, Route
 from service.api.idempotency import made_before
 from service.api.links import stamp
@@ -197,7 +197,7 @@ async def _one_session(call: Call, id_: UUID) -> Body:
 
 
 async def list_device_sessions(call: Call) -> Body:
-    """GET /devices/{device}/bgp/sessions"""
+    """GET /devices/{device}/bgp/sessions: a device's BGP sessions"""
     device_id = call.id("device")
     if not await devices(call.db, call.caller, [device_id]):
         raise not_found()
@@ -206,13 +206,13 @@ async def list_device_sessions(call: Call) -> Body:
 
 
 async def list_project_sessions(call: Call) -> Body:
-    """GET /projects/{project}/bgp/sessions"""
+    """GET /projects/{project}/bgp/sessions: the BGP sessions of a project's devices"""
     found = await bgp_sessions(call.db, call.caller, project_id=await call.project())
     return {"bgp_sessions": [objects.bgp_session(one, call.links) for one in found]}
 
 
 async def get_session(call: Call) -> Body:
-    """GET /bgp/sessions/{session}"""
+    """GET /bgp/sessions/{session}: a BGP session"""
     return await _one_session(call, call.id("session"))
 
 
@@ -234,7 +234,7 @@ async def change_session(call: Call) -> Body:
 
 
 async def delete_session(call: Call) -> None:
-    """DELETE /bgp/sessions/{session}"""
+    """DELETE /bgp/sessions/{session}: the leaf ends the session"""
     seen, now = await _session(call, call.id("session")), call.api.clock.now()
     async with call.db.acquire() as conn, conn.transaction():
         if not await conn.fetch(Q["end_bgp_sessions"], seen.id, None, now, call.caller.actor):
@@ -252,14 +252,56 @@ async def list_neighbors(call: Call) -> Body:
 
 
 ROUTES = (
-    Route("POST", "/projects/{project}/bgp-configs", set_config, right=Right.USE, status=204),
-    Route("GET", "/projects/{project}/bgp-config", get_config, right=Right.VIEW),
-    Route("POST", "/admin/v1/projects/{project}/bgp-config/approve", approve_config, right=Right.SUPPORT),
-    Route("GET", "/projects/{project}/bgp/sessions", list_project_sessions, right=Right.VIEW, objects="bgp_sessions"),
-    Route("GET", "/devices/{device}/bgp/sessions", list_device_sessions, right=Right.VIEW, objects="bgp_sessions"),
-    Route("POST", "/devices/{device}/bgp/sessions", add_session, right=Right.USE, status=201),
-    Route("GET", "/devices/{device}/bgp/neighbors", list_neighbors, right=Right.VIEW),
-    Route("GET", "/bgp/sessions/{session}", get_session, right=Right.VIEW),
-    Route("PUT PATCH", "/bgp/sessions/{session}", change_session, right=Right.USE),
+    Route("POST", "/projects/{project}/bgp-configs", set_config, right=Right.USE, status=204, body=SetBgpConfig),
+    Route("GET", "/projects/{project}/bgp-config", get_config, right=Right.VIEW, answer=schemas.BgpConfiguration),
+    Route(
+        "POST",
+        "/admin/v1/projects/{project}/bgp-config/approve",
+        approve_config,
+        right=Right.SUPPORT,
+        answer=schemas.BgpConfiguration,
+    ),
+    Route(
+        "GET",
+        "/projects/{project}/bgp/sessions",
+        list_project_sessions,
+        right=Right.VIEW,
+        objects="bgp_sessions",
+        answer=schemas.BgpSession,
+    ),
+    Route(
+        "GET",
+        "/devices/{device}/bgp/sessions",
+        list_device_sessions,
+        right=Right.VIEW,
+        objects="bgp_sessions",
+        answer=schemas.BgpSession,
+    ),
+    Route(
+        "POST",
+        "/devices/{device}/bgp/sessions",
+        add_session,
+        right=Right.USE,
+        status=201,
+        body=AddBgpSession,
+        answer=schemas.BgpSession,
+    ),
+    Route(
+        "GET",
+        "/devices/{device}/bgp/neighbors",
+        list_neighbors,
+        right=Right.VIEW,
+        objects="bgp_neighbors",
+        answer=schemas.BgpNeighbor,
+    ),
+    Route("GET", "/bgp/sessions/{session}", get_session, right=Right.VIEW, answer=schemas.BgpSession),
+    Route(
+        "PUT PATCH",
+        "/bgp/sessions/{session}",
+        change_session,
+        right=Right.USE,
+        body=ChangeBgpSession,
+        answer=schemas.BgpSession,
+    ),
     Route("DELETE", "/bgp/sessions/{session}", delete_session, right=Right.USE, status=204),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
 from typing import Any
 from uuid import UUID
@@ -17,7 +17,7 @@ from ipam.committer import Committer
 from service.api.door import Place, check
 from service.api.links import PREFIX, Links
 from service.api.parameters import Parameter
-from service.api.problems import Invalid, Refused, not_found, shown
+from service.api.problems import Invalid, NotAllowed, Refused, not_found, shown
 from service.api.storable import parse, why_unstorable
 from service.api.streams import Stream
 from service.clock import Clock
@@ -199,6 +199,10 @@ class Route:
     audited: bool = True  # False: events tell what it does, and it changes no row that is audited
     largest: int = LARGEST_BODY  # bytes of a request's body
 
+    def below(self, prefix: str) -> Route:
+        """The same route at another place."""
+        return replace(self, pattern=prefix + self.pattern)
+
     @property
     def changes(self) -> bool:
         """Whether a read-only token is refused here."""
@@ -228,7 +232,7 @@ class RouteTable:
                 return route, {want[1:-1]: have for want, have in ids if want.startswith("{")}
             others.update(route.methods.split())
         if others:
-            raise Refused(405, f"{method} is not allowed here; allowed are {', '.join(sorted(others))}")
+            raise NotAllowed(method, sorted(others))
         raise not_found()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from uuid import UUID
 
+from service.api import schemas
 from service.api.call import Body, Call, Route
 from service.api.models import CapacityQuestion, CapacityWish, read
 from service.api.problems import Invalid, shown
@@ -37,7 +38,7 @@ def places_of(offers: Offers, facility: str | None, metro: str | None) -> list[F
 
 
 async def capacity(call: Call) -> Body:
-    """GET /capacity, GET /capacity/metros"""
+    """GET /capacity, GET /capacity/metros: how much of each plan is free, by facility or by metro"""
     offers, free = await call.api.offers(), await free_capacity(call.db)
     by_metro = call.path.endswith("/metros")
     counted: dict[str, dict[str, int]] = {}
@@ -77,8 +78,24 @@ def _answer(wish: CapacityWish, offers: Offers, free: dict[tuple[UUID, UUID], in
 
 
 ROUTES = (
-    Route("GET", "/capacity", capacity, right=Right.OPEN),
-    Route("GET", "/capacity/metros", capacity, right=Right.OPEN),
-    Route("POST", "/capacity", check_capacity, right=Right.OPEN, writes=False),
-    Route("POST", "/capacity/metros", check_capacity, right=Right.OPEN, writes=False),
+    Route("GET", "/capacity", capacity, right=Right.OPEN, answer=schemas.Capacity),
+    Route("GET", "/capacity/metros", capacity, right=Right.OPEN, answer=schemas.Capacity),
+    Route(
+        "POST",
+        "/capacity",
+        check_capacity,
+        right=Right.OPEN,
+        writes=False,
+        body=CapacityQuestion,
+        answer=schemas.CapacityAnswer,
+    ),
+    Route(
+        "POST",
+        "/capacity/metros",
+        check_capacity,
+        right=Right.OPEN,
+        writes=False,
+        body=CapacityQuestion,
+        answer=schemas.CapacityAnswer,
+    ),
 )

@@ -7,6 +7,7 @@ from time import monotonic
 from uuid import UUID, uuid4
 
 from service import intents
+from service.api import parameters, schemas
 from service.api.call import Body, Call, Route
 from service.api.device_view import one_device, render_devices
 from service.api.idempotency import made_before
@@ -21,6 +22,7 @@ from service.api.ordering import (
     termination_error,
 )
 from service.api.pages import meta, page_of
+from service.api.parameters import Parameter
 from service.api.problems import Invalid, Refused, not_found, shown
 from service.api.storage import StorageWish
 from service.api.waterfall import get_waterfall
@@ -39,7 +41,7 @@ _LONGEST_WAIT_S = 60.0
 
 
 async def list_devices(call: Call) -> Body:
-    """GET /projects/{project}/devices, GET /organizations/{organization}/devices"""
+    """GET /projects/{project}/devices, GET /organizations/{organization}/devices: narrowed by the filters"""
     project_id = organization_id = None
     if "project" in call.ids:
         project_id = await call.project()
@@ -93,7 +95,7 @@ def _order(call: Call) -> str:
 
 
 async def create_device(call: Call) -> Body:
-    """POST /projects/{project}/devices"""
+    """POST /projects/{project}/devices: order a machine; the answer is a device that is queued"""
     project_id, device_id = await call.project(), uuid4()
     draft = draft_of(read(CreateDevice, call.body), await call.api.offers(), call.api.catalogue)
     async with call.db.acquire() as conn, conn.transaction():
@@ -106,12 +108,12 @@ async def create_device(call: Call) -> Body:
 
 
 async def get_device(call: Call) -> Body:
-    """GET /devices/{device}"""
+    """GET /devices/{device}: a device with its addresses and how far it has come"""
     return await one_device(call, call.id("device"))
 
 
 async def change_device(call: Call) -> Body:
-    """PUT and PATCH /devices/{device}"""
+    """PUT and PATCH /devices/{device}: what can be changed of a device while it lives; what is not sent stays"""
     device_id, change = call.id("device"), read(ChangeDevice, call.body)
     sent = change.model_fields_set
     async with call.db.acquire() as conn, conn.transaction():
@@ -188,7 +190,7 @@ async def delete_device(call: Call) -> None:
 
 
 async def act_on_device(call: Call) -> None:
-    """POST /devices/{device}/actions"""
+    """POST /devices/{device}/actions: power_on, power_off, reboot, reinstall, rescue"""
     device_id, action = call.id("device"), read(Action, call.body)
     if action.type not in intents.ACTIONS:
         raise Invalid(f"Type is not valid: {shown(action.type)} is not one of {', '.join(intents.ACTIONS)}")
@@ -296,14 +298,54 @@ def _seconds(text: str | None) -> float:
     return min(value, _LONGEST_WAIT_S)
 
 
+_WAIT = (
+    parameters.words("state", "The states that are waited for; active and failed where none is named."),
+    Parameter("timeout", "How long to wait, in seconds: 30 where nothing is said, 60 at most.", "number"),
+)
+
 ROUTES = (
-    Route("GET", "/projects/{project}/devices", list_devices, right=Right.VIEW, objects="devices"),
-    Route("GET", "/organizations/{organization}/devices", list_devices, right=Right.VIEW, objects="devices"),
-    Route("POST", "/projects/{project}/devices", create_device, right=Right.USE, status=201, audited=False),
-    Route("GET", "/devices/{device}", get_device, right=Right.VIEW),
-    Route("PUT PATCH", "/devices/{device}", change_device, right=Right.USE),
+    Route(
+        "GET",
+        "/projects/{project}/devices",
+        list_devices,
+        right=Right.VIEW,
+        objects="devices",
+        query=parameters.DEVICES,
+        answer=schemas.Device,
+    ),
+    Route(
+        "GET",
+        "/organizations/{organization}/devices",
+        list_devices,
+        right=Right.VIEW,
+        objects="devices",
+        query=parameters.DEVICES,
+        answer=schemas.Device,
+    ),
+    Route(
+        "POST",
+        "/projects/{project}/devices",
+        create_device,
+        right=Right.USE,
+        status=201,
+        audited=False,
+        body=CreateDevice,
+        answer=schemas.Device,
+    ),
+    Route("GET", "/devices/{device}", get_device, right=Right.VIEW, answer=schemas.Device),
+    Route("PUT PATCH", "/devices/{device}", change_device, right=Right.USE, body=ChangeDevice, answer=schemas.Device),
     Route("DELETE", "/devices/{device}", delete_device, right=Right.USE, status=204),
-    Route("POST", "/devices/{device}/actions", act_on_device, right=Right.USE, status=202),
-    Route("GET", "/devices/{device}/wait", wait_for_device, right=Right.VIEW),
-    Route("GET", "/devices/{device}/waterfall", get_waterfall, right=Right.VIEW),
+    Route("POST", "/devices/{device}/actions", act_on_device, right=Right.USE, status=202, body=Action),
+    Route(
+        "GET",
+        "/devices/{device}/wait",
+        wait_for_device,
+        right=Right.VIEW,
+        query=_WAIT,
+        answer=schemas.Device,
+        addition=True,
+    ),
+    Route(
+        "GET", "/devices/{device}/waterfall", get_waterfall, right=Right.VIEW, answer=schemas.Waterfall, addition=True
+    ),
 )

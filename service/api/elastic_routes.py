@@ -16,6 +16,7 @@ from ipam.ledger import Tenure, Want, give_back_one, tenure_by_id
 from ipam.prefixes import prefix_by_id
 from ipam.space import Network
 from service import elastic
+from service.api import schemas
 from service.api.call import Body, Call, Route
 from service.api.capacity_routes import places_of
 from service.api.device_view import scenery_of
@@ -320,11 +321,35 @@ async def merge(call: Call) -> Body:
 
 
 ROUTES = (
-    Route("POST", "/projects/{project}/ips", reserve, right=Right.USE, status=201),
-    Route("PUT PATCH", "/ips/{ip}", change_ip, right=Right.USE),
+    Route(
+        "POST",
+        "/projects/{project}/ips",
+        reserve,
+        right=Right.USE,
+        status=201,
+        body=Reserve,
+        answer=schemas.Reservation,
+    ),
+    Route(
+        "PUT PATCH", "/ips/{ip}", change_ip, right=Right.USE, body=ChangeLabel, answer=schemas.AssignmentOrReservation
+    ),
     Route("DELETE", "/ips/{ip}", delete_ip, right=Right.USE, status=204),
-    Route("POST", "/ips/{ip}/split", split, right=Right.USE, status=201, objects="ip_addresses"),
-    Route("POST", "/ips/{ip}/move", move, right=Right.USE, status=201),
-    Route("POST", "/ips/merge", merge, right=Right.USE, status=201),
-    Route("POST", "/devices/{device}/ips", assign, right=Right.USE, status=201),
+    Route(
+        "POST",
+        "/ips/{ip}/split",
+        split,
+        right=Right.USE,
+        status=201,
+        objects="ip_addresses",
+        body=Split,
+        answer=schemas.Reservation,
+        addition=True,
+    ),
+    Route(
+        "POST", "/ips/{ip}/move", move, right=Right.USE, status=201, body=Move, answer=schemas.Assignment, addition=True
+    ),
+    Route(
+        "POST", "/ips/merge", merge, right=Right.USE, status=201, body=Merge, answer=schemas.Reservation, addition=True
+    ),
+    Route("POST", "/devices/{device}/ips", assign, right=Right.USE, status=201, body=Assign, answer=schemas.Assignment),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from service.api import parameters, schemas
 from service.api.call import Body, Call, Route
 from service.api.event_log_routes import logged
 from service.api.objects import event
@@ -39,12 +40,12 @@ async def _listed(
 
 
 async def list_events(call: Call) -> Body:
-    """GET /events"""
+    """GET /events: all that the caller may see, newest first"""
     return await _listed(call)
 
 
 async def device_events(call: Call) -> Body:
-    """GET /devices/{device}/events"""
+    """GET /devices/{device}/events: what happened to a device, newest first"""
     device_id = call.id("device")
     if not await devices(call.db, call.caller, [device_id]):
         raise not_found()
@@ -52,12 +53,12 @@ async def device_events(call: Call) -> Body:
 
 
 async def project_events(call: Call) -> Body:
-    """GET /projects/{project}/events"""
+    """GET /projects/{project}/events: what happened in a project, newest first"""
     return await _listed(call, project_id=await call.project())
 
 
 async def organization_events(call: Call) -> Body:
-    """GET /organizations/{organization}/events"""
+    """GET /organizations/{organization}/events: what happened in all projects of an organization, newest first"""
     organization_id = call.id("organization")
     if not await organizations(call.db, call.caller, [organization_id]):
         raise not_found()
@@ -65,7 +66,7 @@ async def organization_events(call: Call) -> Body:
 
 
 async def get_event(call: Call) -> Body:
-    """GET /events/{event}"""
+    """GET /events/{event}: one event"""
     found = await events(call.db, call.caller, [call.id("event")])
     if not found:
         raise not_found()
@@ -73,9 +74,35 @@ async def get_event(call: Call) -> Body:
 
 
 ROUTES = (
-    Route("GET", "/events", list_events, right=Right.VIEW, objects="events"),
-    Route("GET", "/events/{event}", get_event, right=Right.VIEW),
-    Route("GET", "/devices/{device}/events", device_events, right=Right.VIEW, objects="events"),
-    Route("GET", "/projects/{project}/events", project_events, right=Right.VIEW, objects="events"),
-    Route("GET", "/organizations/{organization}/events", organization_events, right=Right.VIEW, objects="events"),
+    Route(
+        "GET", "/events", list_events, right=Right.VIEW, objects="events", query=parameters.EVENTS, answer=schemas.Event
+    ),
+    Route("GET", "/events/{event}", get_event, right=Right.VIEW, answer=schemas.Event),
+    Route(
+        "GET",
+        "/devices/{device}/events",
+        device_events,
+        right=Right.VIEW,
+        objects="events",
+        query=parameters.EVENTS,
+        answer=schemas.Event,
+    ),
+    Route(
+        "GET",
+        "/projects/{project}/events",
+        project_events,
+        right=Right.VIEW,
+        objects="events",
+        query=parameters.EVENTS,
+        answer=schemas.Event,
+    ),
+    Route(
+        "GET",
+        "/organizations/{organization}/events",
+        organization_events,
+        right=Right.VIEW,
+        objects="events",
+        query=parameters.EVENTS,
+        answer=schemas.Event,
+    ),
 )

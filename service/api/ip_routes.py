@@ -7,12 +7,14 @@ from uuid import UUID
 
 from ipam.ledger import Tenure
 from ipam.space import free_within
+from service.api import parameters, schemas
 from service.api.call import Body, Call, Route
 from service.api.device_objects import ip_addresses
 from service.api.device_view import scenery_of
 from service.api.ip_objects import assignment, elastic_assignment, elastic_reservation, reservation
 from service.api.links import reservation_of
 from service.api.pages import meta, page_of
+from service.api.parameters import Parameter
 from service.api.problems import Invalid, not_found, shown
 from service.api.scenery import Scenery
 from service.policy import Right
@@ -28,7 +30,7 @@ Render = Callable[[Tenure, Device, Scenery], Body]
 
 
 async def device_ips(call: Call) -> Body:
-    """GET /devices/{device}/ips"""
+    """GET /devices/{device}/ips: all addresses that lead to a device, those of its own links first"""
     found = await devices(call.db, call.caller, [call.id("device")])
     if not found:
         raise not_found()
@@ -139,9 +141,21 @@ def _length(call: Call, one: Reservation) -> int:
     return int(text)
 
 
+_AVAILABLE = (Parameter("cidr", "The prefix length of the subnets; single addresses where none is named.", "integer"),)
+
 ROUTES = (
-    Route("GET", "/devices/{device}/ips", device_ips, right=Right.VIEW, objects="ip_addresses"),
-    Route("GET", "/projects/{project}/ips", project_ips, right=Right.VIEW, objects="ip_addresses"),
-    Route("GET", "/ips/{ip}", get_ip, right=Right.VIEW),
-    Route("GET", "/ips/{ip}/available", available, right=Right.VIEW),
+    Route(
+        "GET", "/devices/{device}/ips", device_ips, right=Right.VIEW, objects="ip_addresses", answer=schemas.Assignment
+    ),
+    Route(
+        "GET",
+        "/projects/{project}/ips",
+        project_ips,
+        right=Right.VIEW,
+        objects="ip_addresses",
+        query=parameters.IPS,
+        answer=schemas.Reservation,
+    ),
+    Route("GET", "/ips/{ip}", get_ip, right=Right.VIEW, answer=schemas.AssignmentOrReservation),
+    Route("GET", "/ips/{ip}/available", available, right=Right.VIEW, query=_AVAILABLE, answer=schemas.Available),
 )

@@ -7,12 +7,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    StringConstraints,
+    ValidationError,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from service.api.problems import Invalid, reasons, shown
 from service.api.storable import parse, why_unstorable
@@ -81,15 +93,38 @@ def _no_price(value: object) -> object:
     return None if value in ("", [], {}, -1, "-1", 0, "0") else value
 
 
+@dataclass(frozen=True, eq=False)  # typing hashes what annotates a type
+class Also:
+    """Says in a type's JSON Schema what else a validator that comes before the type's own takes."""
+
+    schemas: tuple[dict[str, Any], ...]
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        own = handler(core)
+        return {"anyOf": [*(own["anyOf"] if set(own) == {"anyOf"} else [own]), *self.schemas]}
+
+
+def _empty(*values: object) -> dict[str, Any]:
+    return {"enum": list(values)}
+
+
+_WORDS = Also(({"type": "string", "description": "With commas."}, _empty(None, {})))
 Text = Annotated[str, StringConstraints(max_length=1000)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=255, strip_whitespace=True)]
 Hostname = Annotated[str, AfterValidator(_hostname)]
 Tags = Annotated[
-    list[Annotated[str, StringConstraints(max_length=255)]], BeforeValidator(_list_of_text), Field(max_length=200)
+    list[Annotated[str, StringConstraints(max_length=255)]],
+    BeforeValidator(_list_of_text),
+    Field(max_length=200),
+    _WORDS,
 ]
-Words = Annotated[list[str], BeforeValidator(_list_of_text)]
-Ids = Annotated[list[UUID], BeforeValidator(_list_of_text)]
-Custom = Annotated[dict[str, Any], BeforeValidator(_object)]
+Words = Annotated[list[str], BeforeValidator(_list_of_text), _WORDS]
+Ids = Annotated[list[UUID], BeforeValidator(_list_of_text), _WORDS]
+Custom = Annotated[
+    dict[str, Any],
+    BeforeValidator(_object),
+    Also(({"type": "string", "description": "The object as JSON."}, _empty(None, []))),
+]
 Key = Annotated[str, AfterValidator(_key)]
 Url = Annotated[str, AfterValidator(_url)]
 Moment = Annotated[datetime, AfterValidator(_moment)]
@@ -97,7 +132,7 @@ Price = Annotated[Decimal, Field(gt=0, lt=1_000_000, max_digits=10, decimal_plac
 Billing = Literal["hourly", "daily", "monthly", "yearly"]
 
 T = TypeVar("T")
-Maybe = Annotated[T | None, BeforeValidator(_empty_is_none)]
+Maybe = Annotated[T | None, BeforeValidator(_empty_is_none), Also((_empty("", [], {}),))]
 
 
 class Request(BaseModel):
@@ -124,6 +159,8 @@ class AddressWish(Request):
 
 class CreateDevice(Request):
     """A device order."""
+
+    model_config = ConfigDict(json_schema_extra={"required": ["plan", "operating_system"]})
 
     hostname: Maybe[Hostname] = None
     plan: Maybe[Text] = None

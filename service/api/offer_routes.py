@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from service.api import objects
+from service.api import objects, parameters, schemas
 from service.api.call import Body, Call, Route
+from service.api.parameters import Parameter
 from service.api.problems import not_found
 from service.policy import Right
 
 
 async def list_facilities(call: Call) -> Body:
-    """GET /facilities"""
+    """GET /facilities: the places where machines are"""
     offers = await call.api.offers()
     return {"facilities": [objects.facility(one, call.links) for one in offers.facilities]}
 
 
 async def list_metros(call: Call) -> Body:
-    """GET /locations/metros"""
+    """GET /locations/metros: the cities with facilities, by code"""
     offers = await call.api.offers()
     by_id = {one.metro_id: objects.metro(one, call.links) for one in offers.facilities}
     return {"metros": sorted(by_id.values(), key=lambda metro: str(metro["code"]))}
 
 
 async def get_metro(call: Call) -> Body:
-    """GET /locations/metros/{metro}"""
+    """GET /locations/metros/{metro}: a metro, by code or id"""
     places = (await call.api.offers()).in_metro(call.ids["metro"])
     if not places:
         raise not_found()
@@ -44,17 +45,38 @@ async def list_plans(call: Call) -> Body:
 
 
 async def list_operating_systems(call: Call) -> Body:
-    """GET /operating-systems"""
+    """GET /operating-systems: what can be installed, with the plans that it runs on"""
     offers = await call.api.offers()
     found = [objects.operating_system(call.api.catalogue.get(slug), offers, call.links) for slug in offers.system_ids]
     return {"operating_systems": found}
 
 
+_PLANS = (
+    Parameter("slug", "With this slug, also an older one."),
+    Parameter("type", "Of this type: `standard`."),
+    parameters.words("categories", "In one of these categories: `compute`."),
+)
+
 ROUTES = (
-    Route("GET", "/facilities", list_facilities, right=Right.OPEN, objects="facilities"),
-    Route("GET", "/locations/metros", list_metros, right=Right.OPEN, objects="metros"),
-    Route("GET", "/locations/metros/{metro}", get_metro, right=Right.OPEN),
-    Route("GET", "/plans", list_plans, right=Right.OPEN, objects="plans"),
-    Route("GET", "/projects/{project}/plans", list_plans, right=Right.VIEW, objects="plans"),
-    Route("GET", "/operating-systems", list_operating_systems, right=Right.OPEN, objects="operating_systems"),
+    Route("GET", "/facilities", list_facilities, right=Right.OPEN, objects="facilities", answer=schemas.Facility),
+    Route("GET", "/locations/metros", list_metros, right=Right.OPEN, objects="metros", answer=schemas.Metro),
+    Route("GET", "/locations/metros/{metro}", get_metro, right=Right.OPEN, answer=schemas.Metro),
+    Route("GET", "/plans", list_plans, right=Right.OPEN, objects="plans", query=_PLANS, answer=schemas.Plan),
+    Route(
+        "GET",
+        "/projects/{project}/plans",
+        list_plans,
+        right=Right.VIEW,
+        objects="plans",
+        query=_PLANS,
+        answer=schemas.Plan,
+    ),
+    Route(
+        "GET",
+        "/operating-systems",
+        list_operating_systems,
+        right=Right.OPEN,
+        objects="operating_systems",
+        answer=schemas.OperatingSystem,
+    ),
 )

@@ -20,12 +20,14 @@ class Parameter:
     @property
     def schema(self) -> dict[str, Any]:
         """Its JSON Schema."""
-        found: dict[str, Any] = {"type": self.type}
         if self.allowed:
-            found["enum"] = list(self.allowed)
+            return {"type": "string", "enum": [*self.allowed, ""]}
+        found: dict[str, Any] = {"type": self.type}
         if self.format is not None:
             found["format"] = self.format
-        return {"type": "array", "items": found} if self.many else found
+        if self.many:
+            return {"type": "array", "items": found}
+        return found if found == {"type": "string"} else {"anyOf": [found, {"const": ""}]}
 
 
 def choice(name: str, meaning: str, *allowed: str) -> Parameter:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from http import HTTPStatus
 
 from aiohttp import web
 from pydantic import ValidationError
@@ -22,6 +24,14 @@ class Invalid(Refused):
 
     def __init__(self, *errors: str) -> None:
         super().__init__(422, *errors)
+
+
+class NotAllowed(Refused):
+    """The path is there for other methods (RFC 9110 §15.5.6)."""
+
+    def __init__(self, method: str, allowed: Sequence[str]) -> None:
+        super().__init__(405, f"{method} is not allowed here; allowed are {', '.join(allowed)}")
+        self.allowed = allowed
 
 
 def not_found() -> Refused:
@@ -54,6 +64,19 @@ def _reason(place: tuple[int | str, ...], kind: str, message: str, value: object
     if kind == "value_error":
         return f"{field} is not valid: {message.removeprefix('Value error, ')}"
     return f"{field} is not valid: {shown(value)}: {message[:1].lower()}{message[1:]}"
+
+
+def problem_response(status: int, errors: tuple[str, ...]) -> web.Response:
+    """The same as problem details (RFC 9457); their type says no more than the title does."""
+    title = HTTPStatus(status).phrase
+    body = {
+        "type": "about:blank",
+        "title": title,
+        "status": status,
+        "detail": "; ".join(errors),
+        "errors": list(errors),
+    }
+    return web.Response(status=status, text=json.dumps(body), content_type="application/problem+json")
 
 
 def refusal_response(status: int, errors: tuple[str, ...]) -> web.Response:

@@ -104,7 +104,7 @@ def _pending(run: Body, settings: Settings) -> list[Body]:
 
 
 async def get_waterfall(call: Call) -> Body:
-    """GET /devices/{device}/waterfall"""
+    """GET /devices/{device}/waterfall: how the order went, stage by stage, with budgets"""
     device_id = call.id("device")
     found = await devices(call.db, call.caller, [device_id])
     if not found:

@@ -89,6 +89,7 @@ LOCAL: dict[tuple[str, ...], tuple[str, str]] = {
     ("lab", "up"): ("service.cli.lab", "Run the service with a virtual rack."),
     ("lab", "demo"): ("service.cli.lab", "Order a machine of a virtual rack and show it become active."),
     ("completion",): ("service.cli.completion", "Print what makes a shell complete commands, options and names."),
+    ("api", "spec"): ("service.cli.api_spec", "Print the API's OpenAPI document."),
     ("migrate",): ("service.cli.migrate", "Bring the database to this program's schema."),
     ("boot-node", "nginx"): ("service.cli.nginx", "Print a configuration for nginx in front of a boot node."),
     ("image", "keygen"): ("service.cli.image_store", "Make a key that releases are signed with."),
@@ -107,6 +108,7 @@ LOCAL: dict[tuple[str, ...], tuple[str, str]] = {
 }
 
 _NOUNS = {
+    "api": "the HTTP API itself",
     "device": "servers that were ordered",
     "project": "what devices belong to",
     "key": "SSH keys",

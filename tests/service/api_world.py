@@ -22,6 +22,7 @@ from service.settings import Settings
 from service.store.accounts import token_digest
 from service.store.notify import Hub
 from service.store.rows import Pool
+from tests.service.documented import check_answer
 from tests.service.parts import make_parts
 
 TOKEN = "staff-token"
@@ -70,6 +71,7 @@ class World:
             method, self.url + path, headers=headers, data=content, json=body if content is None else None
         ) as response:
             text = await response.read()
+            check_answer(method, path, response.status, response.content_type, text)
             is_json = response.content_type == "application/json" and text
             return Answer(response.status, await response.json() if is_json else text, response.headers)
 
