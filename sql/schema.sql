@@ -470,6 +470,14 @@ CREATE TABLE public.device_batch (
     deleted_at timestamp with time zone
 );
 
+CREATE TABLE public.device_tally (
+    project_id uuid NOT NULL,
+    facility_id uuid NOT NULL,
+    plan_id uuid NOT NULL,
+    devices bigint NOT NULL
+)
+WITH (fillfactor='50');
+
 CREATE TABLE public.discovery (
     port_id uuid NOT NULL,
     mac macaddr NOT NULL,
@@ -543,6 +551,13 @@ CREATE TABLE public.event_tail (
     "position" bigint NOT NULL,
     CONSTRAINT event_tail_one_check CHECK (one)
 );
+
+CREATE TABLE public.event_tally (
+    project_id uuid,
+    private boolean NOT NULL,
+    events bigint NOT NULL
+)
+WITH (fillfactor='50');
 
 CREATE TABLE public.facility_event (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -1425,13 +1440,27 @@ CREATE UNIQUE INDEX console_session_writer ON public.console_session USING btree
 
 CREATE INDEX device_batch_of_project ON public.device_batch USING btree (project_id, created_at DESC) WHERE (deleted_at IS NULL);
 
-CREATE INDEX device_by_project ON public.device USING btree (project_id, created_at DESC) WHERE (deleted_at IS NULL);
+CREATE INDEX device_by_age ON public.device USING btree (created_at DESC, id) INCLUDE (project_id, facility_id, plan_id, state) WHERE (deleted_at IS NULL);
+
+CREATE INDEX device_by_change ON public.device USING btree (project_id, updated_at DESC, created_at DESC, id) WHERE (deleted_at IS NULL);
+
+CREATE INDEX device_by_name ON public.device USING btree (project_id, hostname, created_at DESC, id) WHERE (deleted_at IS NULL);
+
+CREATE INDEX device_by_project ON public.device USING btree (project_id, created_at DESC, id) INCLUDE (facility_id, plan_id, state) WHERE (deleted_at IS NULL);
+
+CREATE INDEX device_by_state ON public.device USING btree (project_id, state, created_at DESC, id) WHERE (deleted_at IS NULL);
+
+CREATE INDEX device_named ON public.device USING btree (hostname) WHERE (deleted_at IS NULL);
 
 CREATE UNIQUE INDEX device_of_reservation ON public.device USING btree (reservation_id) WHERE ((reservation_id IS NOT NULL) AND (deleted_at IS NULL));
 
 CREATE INDEX device_of_spot_request ON public.device USING btree (spot_request_id) WHERE (spot_request_id IS NOT NULL);
 
 CREATE INDEX device_on_spot ON public.device USING btree (facility_id, plan_id) WHERE ((spot_price_max IS NOT NULL) AND (deleted_at IS NULL));
+
+CREATE INDEX device_tagged ON public.device USING gin (tags) WHERE ((deleted_at IS NULL) AND (tags <> '{}'::text[]));
+
+CREATE INDEX device_tally_by_project ON public.device_tally USING btree (project_id);
 
 CREATE INDEX device_to_terminate ON public.device USING btree (termination_time) WHERE ((termination_time IS NOT NULL) AND (deleted_at IS NULL));
 
@@ -1452,6 +1481,8 @@ CREATE INDEX event_device_position ON public.event USING btree (device_id, "posi
 CREATE UNIQUE INDEX event_position ON public.event USING btree ("position");
 
 CREATE INDEX event_project_position ON public.event USING btree (project_id, "position");
+
+CREATE INDEX event_tally_by_project ON public.event_tally USING btree (project_id);
 
 CREATE INDEX event_unnumbered ON public.event USING btree (seq) WHERE ("position" IS NULL);
 

@@ -30,13 +30,13 @@ from service.lifecycle import DeviceState, IllegalMove
 from service.policy import Right
 from service.secrets import open_sealed, seal
 from service.store.accounts import organizations
-from service.store.orders import DeviceFilter, Order, devices_page
+from service.store.device_lists import SORTABLE, DeviceFilter, devices_page
+from service.store.orders import Order
 from service.store.orders import devices as read_devices
 from service.store.rows import Connection
 from service.workflows.install import engine_for
 from sql.loader import Q
 
-_SORTABLE = ("created_at", "updated_at", "hostname", "state")
 _LONGEST_WAIT_S = 60.0
 
 
@@ -87,8 +87,8 @@ def _address(text: str | None) -> str | None:
 
 def _order(call: Call) -> str:
     by, direction = call.word("sort_by") or "created_at", call.word("sort_direction") or "desc"
-    if by not in _SORTABLE:
-        raise Invalid(f"sort_by is not valid: {shown(by)} is not one of {', '.join(_SORTABLE)}")
+    if by not in SORTABLE:
+        raise Invalid(f"sort_by is not valid: {shown(by)} is not one of {', '.join(SORTABLE)}")
     if direction not in ("asc", "desc"):
         raise Invalid(f"sort_direction is not valid: {shown(direction)} is neither asc nor desc")
     return by if direction == "asc" else f"-{by}"

@@ -12,7 +12,8 @@ from service.api.pages import meta, page_of
 from service.api.problems import not_found
 from service.policy import Right
 from service.store.accounts import organizations
-from service.store.orders import devices, events, events_page
+from service.store.event_lists import events_page
+from service.store.orders import devices, events
 
 
 async def _listed(

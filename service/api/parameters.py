@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from service.store.device_lists import SORTABLE
+
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
@@ -67,7 +69,7 @@ DEVICES = (
     Parameter("mac_address", "On the machine with this MAC address."),
     flag("reserved", "On reserved hardware."),
     flag("has_termination_time", "Given back by themselves at a time that is set."),
-    choice("sort_by", "What they are sorted by.", "created_at", "updated_at", "hostname", "state"),
+    choice("sort_by", "What they are sorted by.", *SORTABLE),
     choice("sort_direction", "Which comes first.", "asc", "desc"),
 )
 EVENTS = (

@@ -17,7 +17,9 @@ from service.console.image_views import images
 from service.console.leaf_views import leaf, leaf_list, plan
 from service.console.look import Look, Page, View
 from service.lifecycle import DeviceState, MachineState
-from service.store.orders import DeviceFilter, devices, devices_page, events_page
+from service.store.device_lists import DeviceFilter, devices_page
+from service.store.event_lists import events_page
+from service.store.orders import devices
 from service.store.racks import (
     MachineSeen,
     RunSeen,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -107,55 +107,6 @@ class Event:
     created_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceFilter:
-    """What a list of devices is narrowed down to; None means any."""
-
-    project_id: UUID | None = None
-    organization_id: UUID | None = None
-    hostname: str | None = None
-    facilities: list[str] | None = None
-    metros: list[str] | None = None
-    tag: str | None = None
-    states: list[str] | None = None
-    plans: list[str] | None = None
-    mac: str | None = None
-    search: str | None = None
-    search_systems: list[str] = field(default_factory=list)  # the slugs of those whose name the search word is part of
-    search_address: str | None = None
-    order: str = "-created_at"
-    reserved: bool | None = None  # on reserved hardware
-    ends: bool | None = None  # has a termination time
-
-
-async def devices_page(
-    db: Connection, principal: Principal, wanted: DeviceFilter, limit: int, offset: int
-) -> tuple[int, list[UUID]]:
-    """How many devices match, and the ids of one page."""
-    row = await db.fetchrow(
-        Q["devices_matching"],
-        *principal.scope,
-        wanted.project_id,
-        wanted.organization_id,
-        wanted.hostname,
-        wanted.facilities,
-        wanted.metros,
-        wanted.tag,
-        wanted.states,
-        wanted.plans,
-        wanted.mac,
-        wanted.search,
-        wanted.search_systems,
-        wanted.search_address,
-        wanted.order,
-        limit,
-        offset,
-        wanted.reserved,
-        wanted.ends,
-    )
-    return row["total"], row["ids"]
-
-
 async def devices(
     db: Connection, principal: Principal, ids: Sequence[UUID], *, deleted_too: bool = False
 ) -> list[Device]:
@@ -179,24 +130,6 @@ def _ranked(held: list[Tenure]) -> list[Tenure]:
     """A device's own links. Public IPv4, IPv6, private IPv4: clients take the first for the address to log in to."""
     rank = {"public": 0, "ipv6": 1, "private": 2}
     return sorted((one for one in held if one.slot in rank), key=lambda tenure: rank[tenure.slot])
-
-
-async def events_page(
-    db: Connection,
-    principal: Principal,
-    limit: int,
-    offset: int,
-    *,
-    device_id: UUID | None = None,
-    project_id: UUID | None = None,
-    organization_id: UUID | None = None,
-    type_: str | None = None,
-) -> tuple[int, list[Event]]:
-    """How many events match, and one page of them, newest first. Customers never see private ones."""
-    row = await db.fetchrow(
-        Q["events_matching"], *principal.scope, device_id, project_id, organization_id, type_, limit, offset
-    )
-    return row["total"], await events(db, principal, row["ids"])
 
 
 async def events(db: Connection, principal: Principal, ids: Sequence[UUID]) -> list[Event]:

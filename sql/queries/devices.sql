@@ -1,41 +1,3 @@
--- name: devices_matching
-WITH matching AS (
-    SELECT d.id, d.hostname, d.created_at, d.updated_at, d.state
-    FROM device AS d
-    JOIN project AS p ON p.id = d.project_id
-    JOIN facility AS f ON f.id = d.facility_id
-    JOIN metro AS m ON m.id = f.metro_id
-    JOIN plan AS o ON o.id = d.plan_id
-    WHERE d.deleted_at IS NULL AND ($1::bool OR p.organization_id = ANY($2::uuid[]) OR p.id = ANY($3::uuid[]))
-      AND ($4::uuid IS NULL OR p.id = $4)
-      AND ($5::uuid IS NULL OR p.organization_id = $5)
-      AND ($6::text IS NULL OR d.hostname = $6)
-      AND ($7::text[] IS NULL OR f.code = ANY($7) OR f.id::text = ANY($7))
-      AND ($8::text[] IS NULL OR m.code = ANY($8) OR m.id::text = ANY($8))
-      AND ($9::text IS NULL OR $9 = ANY(d.tags))
-      AND ($10::text[] IS NULL OR d.state = ANY($10))
-      AND ($11::text[] IS NULL OR o.slug = ANY($11) OR o.aliases && $11)
-      AND ($12::text IS NULL OR EXISTS (SELECT FROM machine AS x WHERE x.device_id = d.id AND x.mac::text = lower($12)))
-      AND ($13::text IS NULL
-           OR position(lower($13) IN lower(d.hostname || ' ' || coalesce(d.description, '') || ' ' || o.slug || ' '
-                                           || o.name || ' ' || f.code || ' ' || f.name || ' ' || d.operating_system)) > 0
-           OR starts_with(d.id::text, lower($13))
-           OR lower($13) = ANY(SELECT lower(unnest(d.tags)))
-           OR d.operating_system = ANY($14::text[])
-           OR EXISTS (SELECT FROM tenure AS t WHERE t.owner = d.id AND upper_inf(t.during) AND t.corrected_at IS NULL
-                     AND t.block >>= $15::inet))
-      AND ($19::bool IS NULL OR (d.reservation_id IS NOT NULL) = $19)
-      AND ($20::bool IS NULL OR (d.termination_time IS NOT NULL) = $20)
-)
-SELECT (SELECT count(*) FROM matching) AS total,
-       array(SELECT id FROM matching
-             ORDER BY CASE $16::text WHEN 'hostname' THEN hostname WHEN 'state' THEN state END,
-                      CASE $16 WHEN '-hostname' THEN hostname WHEN '-state' THEN state END DESC,
-                      CASE $16 WHEN 'created_at' THEN created_at WHEN 'updated_at' THEN updated_at END,
-                      CASE $16 WHEN '-updated_at' THEN updated_at END DESC,
-                      created_at DESC, id
-             LIMIT $17 OFFSET $18) AS ids
-
 -- name: devices_by_ids
 SELECT d.id, d.project_id, d.facility_id, d.plan_id, d.operating_system, d.hostname, d.description, d.tags,
        d.customdata, d.userdata, d.ipxe_script_url, d.always_pxe, d.locked, d.billing_cycle, d.ssh_key_ids,
@@ -93,17 +55,6 @@ UPDATE device SET engine = $2, storage = $3, storage_passphrase = $4, updated_at
 SELECT id, device_id, type, body, created_at FROM event
 WHERE device_id = ANY($1::uuid[]) AND type = ANY($2::text[]) AND NOT private
 ORDER BY seq
-
--- name: events_matching
-WITH matching AS (
-    SELECT e.id, e.seq
-    FROM event AS e LEFT JOIN project AS p ON p.id = e.project_id
-    WHERE ($1::bool OR ((p.organization_id = ANY($2::uuid[]) OR p.id = ANY($3::uuid[])) AND NOT e.private))
-      AND ($4::uuid IS NULL OR e.device_id = $4) AND ($5::uuid IS NULL OR e.project_id = $5)
-      AND ($6::uuid IS NULL OR p.organization_id = $6) AND ($7::text IS NULL OR e.type = $7)
-)
-SELECT (SELECT count(*) FROM matching) AS total,
-       array(SELECT id FROM matching ORDER BY seq DESC LIMIT $8 OFFSET $9) AS ids
 
 -- name: events_by_ids
 SELECT e.id, e.seq, e.project_id, e.device_id, e.machine_id, e.type, e.state, e.body, e.private, e.data, e.created_at

@@ -9,13 +9,14 @@ from pathlib import Path
 import structlog
 
 from service.log import configure_log
-from tests.bench import boot, dhcp, firmware, http, installer, ipam, leaves, netconf, tftp, write
+from tests.bench import boot, dhcp, firmware, http, installer, ipam, leaves, lists, netconf, tftp, write
 from tests.bench.result import Result, keep, shown
 
 PARTS = {
     **ipam.PARTS,
     **netconf.PARTS,
     **leaves.PARTS,
+    **lists.PARTS,
     **dhcp.PARTS,
     **http.PARTS,
     **tftp.PARTS,
