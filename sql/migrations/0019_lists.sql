@@ -38,19 +38,29 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION device_counted() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION devices_added() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF TG_OP <> 'INSERT' AND OLD.deleted_at IS NULL THEN
+    PERFORM count_device(project_id, facility_id, plan_id, count(*)::integer)
+    FROM added WHERE deleted_at IS NULL GROUP BY project_id, facility_id, plan_id;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER devices_added AFTER INSERT ON device REFERENCING NEW TABLE AS added
+    FOR EACH STATEMENT EXECUTE FUNCTION devices_added();
+
+CREATE FUNCTION device_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF OLD.deleted_at IS NULL THEN
         PERFORM count_device(OLD.project_id, OLD.facility_id, OLD.plan_id, -1);
     END IF;
-    IF TG_OP <> 'DELETE' AND NEW.deleted_at IS NULL THEN
+    IF TG_OP = 'UPDATE' AND NEW.deleted_at IS NULL THEN
         PERFORM count_device(NEW.project_id, NEW.facility_id, NEW.plan_id, 1);
     END IF;
     RETURN NULL;
 END
 $$;
-CREATE TRIGGER device_counted AFTER INSERT OR DELETE OR UPDATE OF project_id, facility_id, plan_id, deleted_at ON device
-    FOR EACH ROW EXECUTE FUNCTION device_counted();
+CREATE TRIGGER device_changed AFTER DELETE OR UPDATE OF project_id, facility_id, plan_id, deleted_at ON device
+    FOR EACH ROW EXECUTE FUNCTION device_changed();
 
 INSERT INTO device_tally
 SELECT project_id, facility_id, plan_id, count(*) FROM device WHERE deleted_at IS NULL GROUP BY 1, 2, 3;
@@ -63,25 +73,33 @@ CREATE TABLE event_tally (
 ) WITH (fillfactor = 50);
 CREATE INDEX event_tally_by_project ON event_tally (project_id);
 
-CREATE FUNCTION event_counted() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION count_events(in_project uuid, are_private boolean, more bigint) RETURNS void
+LANGUAGE plpgsql AS $$
 DECLARE
     place tid;
 BEGIN
-    IF NEW.project_id IS NULL THEN
+    IF in_project IS NULL THEN
         SELECT ctid INTO place FROM event_tally
-        WHERE project_id IS NULL AND private = NEW.private LIMIT 1 FOR UPDATE SKIP LOCKED;
+        WHERE project_id IS NULL AND private = are_private LIMIT 1 FOR UPDATE SKIP LOCKED;
     ELSE
         SELECT ctid INTO place FROM event_tally
-        WHERE project_id = NEW.project_id AND private = NEW.private LIMIT 1 FOR UPDATE SKIP LOCKED;
+        WHERE project_id = in_project AND private = are_private LIMIT 1 FOR UPDATE SKIP LOCKED;
     END IF;
     IF FOUND THEN
-        UPDATE event_tally SET events = events + 1 WHERE ctid = place;
+        UPDATE event_tally SET events = events + more WHERE ctid = place;
     ELSE
-        INSERT INTO event_tally VALUES (NEW.project_id, NEW.private, 1);
+        INSERT INTO event_tally VALUES (in_project, are_private, more);
     END IF;
+END
+$$;
+
+CREATE FUNCTION events_added() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM count_events(project_id, private, count(*)) FROM added GROUP BY project_id, private;
     RETURN NULL;
 END
 $$;
-CREATE TRIGGER event_counted AFTER INSERT ON event FOR EACH ROW EXECUTE FUNCTION event_counted();
+CREATE TRIGGER events_added AFTER INSERT ON event REFERENCING NEW TABLE AS added
+    FOR EACH STATEMENT EXECUTE FUNCTION events_added();
 
 INSERT INTO event_tally SELECT project_id, private, count(*) FROM event GROUP BY 1, 2;

@@ -27,7 +27,7 @@ from tests.bench.result import Result
 from tests.service.api_world import TOKEN, World, open_world
 
 _SIZES = (10_000, 100_000)
-_REQUESTS = 200
+_REQUESTS = 100
 _WITH_ADDRESSES = 25  # of the devices at either end of the list
 _DEVICES = """
     INSERT INTO device (project_id, facility_id, plan_id, operating_system, hostname, tags, root_password,

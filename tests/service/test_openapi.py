@@ -1,0 +1,119 @@
+"""The OpenAPI document and its page, problem details, and methods that are not there.
+
+Whether answers are as the document says is asked of each that a test of the API gets (`tests.service.documented`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import jsonschema  # type: ignore[import-untyped]
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from service.api.app import ALL_ROUTES
+from service.api.models import CreateDevice, read
+from service.api.openapi import document
+from service.cli.main import main
+from tests.service.api_world import World
+from tests.service.documented import check_answer
+
+
+@pytest.fixture(scope="module")
+def spec() -> dict[str, Any]:
+    """The document."""
+    return document(ALL_ROUTES)
+
+
+def test_the_document_is_valid(spec: dict[str, Any]) -> None:
+    assert [str(error) for error in OpenAPIV31SpecValidator(spec).iter_errors()] == []
+
+
+def test_every_operation_is_told_in_words(spec: dict[str, Any]) -> None:
+    for path, operations in spec["paths"].items():
+        for method, operation in operations.items():
+            assert re.match(r"[A-Z0-9`].{3,}", operation["summary"]), (method, path)
+            assert "/" + path.split("/")[1] not in operation["summary"], (method, path)
+            assert all(one["description"] for one in operation["parameters"]), (method, path)
+
+
+def test_operations_have_names_of_their_own(spec: dict[str, Any]) -> None:
+    names = [operation["operationId"] for operations in spec["paths"].values() for operation in operations.values()]
+    assert len(names) == len(set(names))
+
+
+async def test_it_is_served_without_a_token(world: World, spec: dict[str, Any]) -> None:
+    answer = await world.call("GET", "/openapi.json", token=None)
+    assert (answer.status, answer.body) == (200, json.loads(json.dumps(spec)))
+
+
+async def test_the_page_shows_every_path_and_nothing_from_elsewhere(world: World, spec: dict[str, Any]) -> None:
+    answer = await world.call("GET", "/docs", token=None)
+    text = answer.body.decode()
+    assert answer.status == 200 and answer.headers["Content-Type"].startswith("text/html")
+    assert all(f"{path}</span>" in text for path in spec["paths"])
+    assert not re.search(r"<script|<link|src=|url\(|href=\"(?![#/])", text)
+
+
+def test_the_command_prints_it(spec: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["api", "spec"]) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(spec))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {
+            "features": {},
+            "tags": {},
+            "locked": False,
+            "user_ssh_keys": [],
+            "userdata": "",
+            "public_ipv4_subnet_size": 31,
+        },
+        {"tags": None, "spot_price_max": "0.1", "customdata": '{"a": 1}', "facility": ["any"], "locked": "false"},
+        {"customdata": "", "storage": None, "ip_addresses": [], "hostname": "", "facility": "ewr1", "always_pxe": 0},
+        {"ip_addresses": [{"address_family": 4, "public": False, "cidr": "31", "ip_reservations": None}]},
+    ],
+    ids=["packet-python", "packngo", "empty values", "addresses"],
+)
+def test_what_clients_send_is_as_documented(spec: dict[str, Any], fields: dict[str, Any]) -> None:
+    body = {"plan": "c1.small.x86", "operating_system": "debian_12", **fields}
+    schema = {"$ref": "#/components/schemas/CreateDevice", "components": spec["components"]}
+    jsonschema.Draft202012Validator(schema).validate(body)
+    read(CreateDevice, body)
+
+
+def test_another_answer_than_the_documented_one_is_noticed() -> None:
+    with pytest.raises(AssertionError, match="level"):
+        capacity = {"capacity": {"ewr1": {"c1.small.x86": {"level": "plenty"}}}}
+        check_answer("GET", "/capacity", 200, "application/json", json.dumps(capacity).encode())
+    with pytest.raises(AssertionError, match="not documented"):
+        check_answer("GET", "/capacity", 206, "application/json", b"{}")
+
+
+async def test_a_method_that_is_not_there_names_those_that_are(world: World) -> None:
+    answer = await world.call("DELETE", "/projects")
+    assert (answer.status, answer.headers["Allow"]) == (405, "GET, POST")
+
+
+async def test_additions_answer_problem_details_below_v1(world: World) -> None:
+    await world.add_machines(1)
+    device = (await world.order()).body["id"]
+    good = await world.call("GET", f"/v1/devices/{device}/wait?timeout=0")
+    assert (good.status, good.body["id"]) == (200, device)
+    for path, token, status in (
+        (f"/v1/devices/{device}/wait?timeout=soon", "staff-token", 422),
+        (f"/v1/devices/{world.project}/wait", "staff-token", 404),
+        (f"/v1/devices/{device}/wait", "nobody's", 401),
+        ("/v1/devices", "staff-token", 404),
+    ):
+        refused = await world.call("GET", path, token=token)
+        problem = json.loads(refused.body)
+        assert refused.headers["Content-Type"].startswith("application/problem+json")
+        assert (refused.status, problem["status"], problem["type"]) == (status, status, "about:blank")
+        assert problem["title"] and problem["detail"] == "; ".join(problem["errors"])
+    dialects = await world.call("GET", f"/devices/{device}/wait?timeout=soon")
+    assert dialects.headers["Content-Type"].startswith("application/json") and set(dialects.body) == {"errors"}
