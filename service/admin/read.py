@@ -12,6 +12,7 @@ from service.api.links import stamp
 from service.api.objects import event
 from service.api.parameters import Parameter
 from service.api.problems import not_found
+from service.api.schemas import Device
 from service.api.waterfall import stages_of
 from service.policy import Right
 from service.store.hooks import questions_seen
