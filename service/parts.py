@@ -13,6 +13,7 @@ from aiohttp import BaseConnector, TCPConnector
 from images.catalogue import Catalogue
 from service.artefacts import Artefacts
 from service.clock import Clock, Jitter
+from service.power.console import SshConsole
 from service.secrets import KeyRing
 from service.settings import Settings
 
@@ -31,6 +32,9 @@ class Bmc(Protocol):
 
     async def power_cycle(self) -> None:
         """Off and on again, or on if it was off."""
+
+    async def serial_console(self) -> SshConsole | None:
+        """Where the machine's serial console is; None where the BMC offers none by SSH."""
 
 
 OpenBmc = Callable[[str, str, str], AbstractAsyncContextManager[Bmc]]  # url, username, password

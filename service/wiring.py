@@ -32,6 +32,7 @@ from service.releases.rollouts import run_rollouts
 from service.releases.upkeep import run_upkeep
 from service.secrets import load_keys
 from service.settings import Settings, image_keys_of, images_of
+from service.sos.server import serve_consoles
 from service.store.notify import Hub
 from service.store.rows import Pool, open_pool
 from service.worker import Worker
@@ -108,13 +109,16 @@ async def service(
     database_url: str,
     *,
     api_sockets: Sequence[socket.socket] = (),
+    console_sockets: Sequence[socket.socket] = (),
     workflows: Mapping[str, Workflow] = WORKFLOWS,
     roles: Collection[str] = ROLES,
     upstream: OpenUpstream = aiohttp.TCPConnector,
 ) -> AsyncIterator[Service]:
     """Run these roles while the block runs; an essential task that dies ends the block with its error."""
     try:
-        async with _service(settings, database_url, api_sockets, workflows, roles, upstream) as running:
+        async with _service(
+            settings, database_url, api_sockets, console_sockets, workflows, roles, upstream
+        ) as running:
             yield running
     except BaseExceptionGroup as group:
         if len(group.exceptions) == 1:
@@ -138,6 +142,7 @@ async def _service(
     settings: Settings,
     database_url: str,
     api_sockets: Sequence[socket.socket],
+    console_sockets: Sequence[socket.socket],
     workflows: Mapping[str, Workflow],
     roles: Collection[str],
     upstream: OpenUpstream,
@@ -145,7 +150,9 @@ async def _service(
     async with AsyncExitStack() as stack:
         if "api" in roles and not api_sockets:
             api_sockets = [listening(settings.api_host, settings.api_port)]
-        for sock in api_sockets:
+        if "api" in roles and settings.sos_port and not console_sockets:
+            console_sockets = [listening(settings.sos_host, settings.sos_port)]
+        for sock in (*api_sockets, *console_sockets):
             stack.callback(sock.close)
         boot_sockets = _boot_sockets(settings, stack) if "boot" in roles else []
         boot_port = boot_sockets[0].getsockname()[1] if boot_sockets else settings.boot_port
@@ -165,6 +172,8 @@ async def _service(
             background.append(tasks.create_task(run_upkeep(db, parts), name="image store"))
         if "api" in roles:
             await _serve_app(stack, make_api(db, parts, hub), api_sockets)
+            if console_sockets:
+                await stack.enter_async_context(serve_consoles(db, parts, hub, tasks, console_sockets))
         if "boot" in roles:
             await stack.enter_async_context(boot_node(db, database_url, parts, hub, tasks, boot_sockets))
         log.info("service_ready", roles=sorted(roles), api_port=running.api_port, boot_port=running.boot_port)

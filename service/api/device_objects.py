@@ -143,7 +143,7 @@ def device_object(device: Device, scenery: Scenery, *, now: datetime, password: 
         "spot_instance": order.spot_price_max is not None,
         "spot_price_max": None if order.spot_price_max is None else float(order.spot_price_max),
         "termination_time": None if order.termination_time is None else stamp(order.termination_time),
-        "sos": None,
+        "sos": None if (host := scenery.console_host(place["code"])) is None else f"{order.id}@{host}",
         "actions": [{"type": type_, "name": name} for type_, name in _ACTIONS.get(order.state, ())],
         "host_keys": order.host_keys,
         "failure": order.failure,

@@ -29,7 +29,9 @@ async def render_devices(call: Call, found: Sequence[Device], db: Connection | N
 
 async def scenery_of(call: Call, db: Connection | None = None) -> Scenery:
     """What the devices of this answer share."""
-    return Scenery(await call.api.offers(db), call.links, call.api.catalogue)
+    settings = call.api.settings
+    consoles = (settings.sos_name or settings.sos_host) if settings.sos_port else ""
+    return Scenery(await call.api.offers(db), call.links, call.api.catalogue, consoles)
 
 
 def _password(call: Call, device: Device) -> str | None:

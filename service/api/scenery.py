@@ -18,9 +18,14 @@ class Scenery:
     offers: Offers
     links: Links
     catalogue: Catalogue
+    consoles: str = ""  # the name under which serial consoles are reached, {facility} in it; empty: none are served
     facilities: dict[UUID, Object] = field(default_factory=dict)
     plans: dict[UUID, Object] = field(default_factory=dict)
     systems: dict[str, Object] = field(default_factory=dict)
+
+    def console_host(self, facility: str) -> str | None:
+        """Where the consoles of a facility are; None where none are served."""
+        return self.consoles.replace("{facility}", facility) or None
 
     def facility(self, id_: UUID) -> Object:
         """The facility's object."""

@@ -20,6 +20,7 @@ from service.cli import (
     audit,
     bgp,
     bulk,
+    consoles,
     devices,
     elastic,
     exchange,
@@ -53,6 +54,7 @@ from service.cli.words import EXAMPLES, MEANINGS
 
 COMMANDS: tuple[Command, ...] = (
     *devices.COMMANDS,
+    *consoles.COMMANDS,
     *accounts.COMMANDS,
     *racks.COMMANDS,
     *handover.COMMANDS,

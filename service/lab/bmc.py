@@ -14,6 +14,8 @@ from typing import Any
 import structlog
 from aiohttp import web
 
+from service.lab.bmc_console import BmcConsole, entry_command
+from service.lab.console import SerialLine
 from service.lab.parts import BootSource, PowerTarget
 
 log = structlog.get_logger()
@@ -42,6 +44,7 @@ class BmcFaults:
     shows_power: str | None = None  # a PowerState that is shown whatever the truth
     answer_s: float = 0.0  # before each answer
     power_s: float = 0.0  # from a reset's answer to its effect
+    no_console: bool = False  # it offers none
 
 
 @dataclass(slots=True)
@@ -62,6 +65,7 @@ class VirtualBmc:
         self._host, self._port = host, port
         self._credentials = credentials
         self._runner: web.AppRunner | None = None
+        self.console = BmcConsole(host, credentials.username, credentials.password, self._line)
 
     async def __aenter__(self) -> VirtualBmc:
         """Raises OSError where the port cannot be had."""
@@ -82,6 +86,7 @@ class VirtualBmc:
         await self._runner.setup()
         await web.TCPSite(self._runner, self._host, self._port).start()
         self._port = self._runner.addresses[0][1]
+        await self.console.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -89,6 +94,7 @@ class VirtualBmc:
         for task in moving:
             task.cancel()
         await asyncio.gather(*moving, return_exceptions=True)
+        await self.console.__aexit__(*_)
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -108,6 +114,10 @@ class VirtualBmc:
     def add(self, target: PowerTarget) -> None:
         """Put another machine behind this service."""
         self._bmcs[target.name] = _Bmc(target)
+
+    def _line(self, name: str) -> SerialLine | None:
+        bmc = self._bmcs.get(name)
+        return None if bmc is None or bmc.faults.no_console else bmc.target.console
 
     @web.middleware
     async def _guarded(self, request: web.Request, handler: Any) -> web.StreamResponse:
@@ -157,7 +167,10 @@ class VirtualBmc:
         if bmc is None:
             return _error(404, "Base.1.0.ResourceMissingAtURI")
         body = _shown(bmc)
-        return web.json_response(body, headers={"ETag": _etag(body)})
+        etag = _etag(body)
+        if not bmc.faults.no_console:
+            body["SerialConsole"] = _serial_console(bmc.target.name, self.console.port)
+        return web.json_response(body, headers={"ETag": etag})
 
     async def _cards(self, request: web.Request) -> web.Response:
         path = f"{_SYSTEMS}/{request.match_info['name']}/EthernetInterfaces"
@@ -254,6 +267,19 @@ def _shown(bmc: _Bmc) -> dict[str, Any]:
                 "target": f"{path}/Actions/ComputerSystem.Reset",
                 "ResetType@Redfish.AllowableValues": list(_RESETS),
             }
+        },
+    }
+
+
+def _serial_console(name: str, port: int) -> dict[str, Any]:
+    """As ComputerSystem.v1_13_0 (DSP0268) has it: by SSH to the BMC's own shell, and a command there."""
+    return {
+        "MaxConcurrentSessions": 1,
+        "SSH": {
+            "ServiceEnabled": True,
+            "Port": port,
+            "SharedWithManagerCLI": True,
+            "ConsoleEntryCommand": entry_command(name),
         },
     }
 

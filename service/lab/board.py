@@ -15,6 +15,7 @@ from aiohttp import ClientResponse, ClientSession, ClientTimeout, TCPConnector
 from images.protocol import Handover, InstallSpec
 from pxe.decide import Arch
 from service.clock import Clock
+from service.lab.console import SerialLine
 from service.lab.parts import Nic
 
 log = structlog.get_logger()
@@ -122,6 +123,7 @@ class Board:
         self.random = random
         self.disks = disks
         self.stage: Stage = "off"
+        self.console = SerialLine()
         self.faults = Faults(self)
         self._version = 0
         self._waiters: set[asyncio.Future[None]] = set()
@@ -142,6 +144,8 @@ class Board:
     async def enter(self, stage: Stage) -> None:
         """Go on to `stage`; never returns where the machine is to hang there."""
         self.stage = stage
+        self.console.typed = None
+        self.console.print(f"{self.name}: {stage}\r\n")
         log.debug("light_stage", machine=self.name, stage=stage)
         if self.faults.hang_at == stage:
             await asyncio.Event().wait()

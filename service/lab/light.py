@@ -16,6 +16,7 @@ import structlog
 from images.agent.cmdline import parse
 from service.clock import Clock, WallClock
 from service.lab.board import Board, Faults, Installed, LightSettings, NoBoot, Stage, VirtualDisk
+from service.lab.console import SerialLine
 from service.lab.firmware import network_boot
 from service.lab.ipxe_script import BootKernel, Foreign, LocalDisk, NextDevice, Reboot
 from service.lab.light_agent import run_agent
@@ -57,6 +58,11 @@ class LightMachine:
         return self._life is not None
 
     @property
+    def console(self) -> SerialLine:
+        """Its serial line: the stages of its life, and a login prompt when its system runs."""
+        return self._board.console
+
+    @property
     def stage(self) -> Stage:
         """Where it is in its life."""
         return self._board.stage
@@ -87,6 +93,7 @@ class LightMachine:
             life.cancel()
             await asyncio.gather(life, return_exceptions=True)
         self._board.stage = "off"
+        self._board.console.typed = None
 
     async def _live(self, boot: BootSource) -> None:
         try:

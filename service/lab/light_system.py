@@ -11,6 +11,7 @@ from aiohttp import ClientError
 
 from images.protocol import InstallSpec
 from service.lab.board import Board, Installed
+from service.lab.console import Login
 
 log = structlog.get_logger()
 
@@ -19,6 +20,7 @@ async def run_system(board: Board, installed: Installed) -> None:
     """Run until cancelled, which is how the power goes."""
     await board.enter("system")
     await board.clock.sleep(board.settings.system_s)
+    Login(board.console, installed.spec["hostname"]).begin("Light system")
     addresses = own_addresses(installed.spec)
     listens = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
@@ -33,7 +35,7 @@ def own_addresses(spec: InstallSpec) -> list[IPv4Address]:
     given = spec["network"]["addresses"]
     of_four = [(address["public"], ip_interface(address["address"])) for address in given]
     found = {public: address.ip for public, address in of_four if isinstance(address, IPv4Interface)}
-    return [found.get(True, found[False])] if found else []
+    return [found[True in found]] if found else []
 
 
 def _image(spec: InstallSpec) -> str:

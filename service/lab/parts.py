@@ -8,6 +8,7 @@ from ipaddress import IPv4Address
 from typing import Literal, Protocol
 
 from netconf.desired import Link
+from service.lab.console import SerialLine
 
 BootSource = Literal["none", "pxe", "disk"]
 
@@ -20,6 +21,10 @@ class PowerTarget(Protocol):
     @property
     def mac(self) -> str:
         """The address of its network card, which its BMC tells, too."""
+
+    @property
+    def console(self) -> SerialLine:
+        """Its serial line."""
 
     @property
     def powered(self) -> bool:

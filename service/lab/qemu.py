@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import json
 import shutil
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import structlog
 
+from service.lab.console import SerialLine
 from service.lab.parts import BootSource, Nic
 
 log = structlog.get_logger()
@@ -20,6 +22,7 @@ DiskKind = Literal["virtio", "nvme", "scsi", "sata"]
 Firmware = Literal["bios", "uefi", "uefi-http", "uefi-secure", "uefi-arm64", "uefi-arm64-http"]
 
 _TAIL_BYTES = 4000
+_UNTAKEN_BYTES = 4096  # typed at a serial line
 _DISK_DEVICES: dict[
     DiskKind, str
 ] = {  # {} is the disk's number; the sockets of q35's own controller are ide.0 to ide.5
@@ -145,6 +148,7 @@ class QemuMachine:
         self.name = name
         self.nic = nic
         self.console_log = disk_path.with_suffix(".console.log")
+        self.console = SerialLine()
         self._tap = tap
         self._disk = disk_path
         self._disks = disks
@@ -196,8 +200,8 @@ class QemuMachine:
             return ""
         return data.decode("utf-8", "replace").replace("\r", "")
 
-    def arguments(self, boot: BootSource) -> list[str]:
-        """QEMU's command line for one start."""
+    def arguments(self, boot: BootSource, line: int) -> list[str]:
+        """QEMU's command line for one start; `line` is the open file that its serial line ends in."""
         disk_index, nic_index = (1, len(self._disks) + 1) if boot == "disk" else (2, 1)
         firmware: list[str] = []
         if self._platform.code is not None:
@@ -210,7 +214,7 @@ class QemuMachine:
             *(self._platform.program, "-accel", "tcg,thread=multi", *self._platform.arguments),
             *("-smp", "2", "-m", str(self._memory_mb)),
             *("-nodefaults", "-no-user-config", "-display", "none", "-name", self.name, "-no-reboot"),
-            *("-qmp", "stdio", "-chardev", f"file,id=console,path={self.console_log},append=on"),
+            *("-qmp", "stdio", "-chardev", self._console(line)),
             *("-serial", "chardev:console"),
             *firmware,
             *("-netdev", f"tap,id=net0,ifname={self._tap},script=no,downscript=no"),
@@ -218,6 +222,9 @@ class QemuMachine:
             *self._disk_arguments(disk_index),
             *("-object", "rng-random,id=rng0,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng0"),
         ]
+
+    def _console(self, line: int) -> str:
+        return f"socket,id=console,fd={line},logfile={self.console_log},logappend=on"
 
     def disk_path(self, number: int) -> Path:
         """The file of the disk of that number; the first one's is 0."""
@@ -254,13 +261,17 @@ class QemuMachine:
                     file.truncate(disk.bytes)
         if self._platform.variables is not None and not self._variables.exists():
             shutil.copyfile(self._platform.variables, self._variables)
-        # setpriv sets the parent-death signal without running Python between fork and exec.
-        process = await asyncio.create_subprocess_exec(
-            *("setpriv", "--pdeathsig", "KILL", *self.arguments(boot)),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
+        ours, theirs = socket.socketpair()
+        with theirs:
+            # setpriv sets the parent-death signal without running Python between fork and exec.
+            process = await asyncio.create_subprocess_exec(
+                *("setpriv", "--pdeathsig", "KILL", *self.arguments(boot, theirs.fileno())),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                pass_fds=(theirs.fileno(),),
+            )
+        await asyncio.get_running_loop().create_connection(lambda: _Line(self.console), sock=ours)
         assert process.stdin is not None and process.stdout is not None and process.stderr is not None
         greeting = await process.stdout.readline()
         if b'"QMP"' not in greeting:
@@ -281,6 +292,31 @@ class QemuMachine:
             if reason != "guest-reset":
                 return
             process = await self._start("none")
+
+
+class _Line(asyncio.Protocol):
+    """Our end of a QEMU's serial line; it ends with that QEMU."""
+
+    def __init__(self, line: SerialLine) -> None:
+        self._line = line
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._line.typed = self._typed
+
+    def data_received(self, data: bytes) -> None:
+        self._line.print(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._line.typed == self._typed:
+            self._line.typed = None
+
+    def _typed(self, data: bytes) -> None:
+        # A machine that takes nothing in loses what does not fit, as its real line would.
+        if self._transport is not None and self._transport.get_write_buffer_size() < _UNTAKEN_BYTES:
+            self._transport.write(data)
 
 
 async def _shutdown_reason(process: asyncio.subprocess.Process) -> str:

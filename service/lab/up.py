@@ -137,6 +137,7 @@ def lab_settings(state: Path, *, api_port: int, database_url: str | None, log_le
         dhcp_relay_port=free_port(socket.SOCK_DGRAM),
         tftp_port=free_port(socket.SOCK_DGRAM),
         ssh_port=free_port(socket.SOCK_STREAM),
+        sos_port=free_port(socket.SOCK_STREAM),
         cool_down_s=5,
         log_level=log_level,
     )

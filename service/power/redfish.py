@@ -15,6 +15,7 @@ from urllib.parse import urljoin, urlsplit
 import structlog
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
+from service.power.console import SshConsole, ssh_console
 from service.power.errors import BmcLied, BmcRefused, BmcUnreachable
 
 log = structlog.get_logger()
@@ -122,6 +123,10 @@ class Redfish:
             return all(boot.get(name) == value for name, value in wanted.items())
 
         await self._until(shown, f"boot source {target}")
+
+    async def serial_console(self) -> SshConsole | None:
+        """Where the serial console is; None where the BMC offers none by SSH. Raises PowerError's children."""
+        return ssh_console((await self._read(await self._system_url())).body)
 
     async def _switch(self, kind: ResetType, wanted: PowerState) -> None:
         if await self.power_state() == wanted:

@@ -9,6 +9,7 @@ import pytest
 from aiohttp import ClientSession
 
 from service.lab.bmc import Credentials, VirtualBmc
+from service.lab.console import SerialLine
 from service.lab.parts import BootSource, PowerTarget
 from service.power.errors import BmcLied, BmcRefused, BmcUnreachable
 from service.power.redfish import Redfish
@@ -21,6 +22,11 @@ class Machine:
         self.name = name
         self.starts: list[BootSource] = []
         self._powered = False
+        self._console = SerialLine()
+
+    @property
+    def console(self) -> SerialLine:
+        return self._console
 
     @property
     def mac(self) -> str:
