@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from lxml import etree
 
 from netconf.connection import Connection, Database, Ended, LeafAddress
+from netconf.counters import PortCounters, counters_in
 from netconf.errors import LockedByOther, OutcomeUnknown, Refused, Unreachable
 from netconf.lldp import LldpNeighbor, neighbors_in
 from netconf.owned import NETCONF, tag_of
@@ -190,6 +191,12 @@ class LeafSession:
     async def lldp_neighbors(self) -> tuple[LldpNeighbor, ...]:
         """What the leaf's ports see at the other end of their cables. Takes no lock; raises what `rpc` raises."""
         return neighbors_in(await self.rpc(_operation("get-lldp-neighbors-information"), must_say_ok=False))
+
+    async def port_counters(self) -> tuple[PortCounters, ...]:
+        """How many octets the leaf's ports have counted. Takes no lock; raises what `rpc` raises."""
+        operation = _operation("get-interface-information")
+        _sub(operation, "detail")
+        return counters_in(await self.rpc(operation, must_say_ok=False))
 
     async def lock(self, target: str = "candidate") -> None:
         """Lock a datastore. Raises LockedByOther when somebody holds it or has left uncommitted changes in it."""

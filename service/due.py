@@ -7,6 +7,7 @@ processes may do this, and be killed at it.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
 import structlog
 
@@ -20,6 +21,7 @@ from sql.loader import Q
 log = structlog.get_logger()
 
 _LOOK_S = 1.0
+_RARE_LOOKS = 3600
 _MARKET_LOOKS = 5  # the market is looked at each so many looks: all devices are counted for it
 
 
@@ -51,8 +53,15 @@ async def place_batches(db: Pool, ground: Ground) -> None:
     await batches.place_waiting(db, ground)
 
 
+async def forget_traffic(db: Pool, ground: Ground) -> None:
+    """Remove what was sampled of counters long ago."""
+    keep = timedelta(days=ground.settings.traffic_keep_days)
+    await db.execute(Q["forget_traffic"], ground.clock.now() - keep)
+
+
 Duty = Callable[[Pool, Ground], Awaitable[None]]
 _EACH_LOOK: tuple[Duty, ...] = (end_devices, end_reservations, place_batches)
+_RARELY: tuple[Duty, ...] = (forget_traffic,)
 _MARKET: tuple[Duty, ...] = (market.write_prices, market.take_back, market.fill_requests)
 
 
@@ -63,6 +72,7 @@ async def run_due(db: Pool, ground: Ground, hub: Hub) -> None:
         while True:
             told = await watch.changed(_LOOK_S)
             duties = _EACH_LOOK + (_MARKET if told or looks % _MARKET_LOOKS == 0 else ())
+            duties += _RARELY if looks % _RARE_LOOKS == 0 else ()
             for duty in duties:
                 try:
                     await duty(db, ground)

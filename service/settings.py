@@ -62,6 +62,8 @@ class Settings:
     workers: int = 32  # runs carried out at once by one process
     lease_s: float = 10.0  # a run whose worker was not heard of for so long goes to another
     leaf_read_s: int = 600  # a leaf is read so often, for drift and cabling
+    traffic_sample_s: int = 300  # the octet counters of devices' ports are read so often; 0: never
+    traffic_keep_days: int = 62  # and kept for so long
     leaf_confirm_s: int = 120  # a leaf takes a change back by itself when nobody confirms it for so long
     order_limit_s: int = 300  # the promise
     place_limit_s: int = 240  # for a machine to become free

@@ -62,6 +62,7 @@ from service.api import (
     offer_routes,
     reservation_routes,
     spot_routes,
+    traffic_routes,
     usage_routes,
     webhook_routes,
 )
@@ -122,6 +123,7 @@ ROUTES: tuple[Route, ...] = (
     *batch_routes.ROUTES,
     *spot_routes.ROUTES,
     *usage_routes.ROUTES,
+    *traffic_routes.ROUTES,
     *prefix_routes.ROUTES,
     *ledger_routes.ROUTES,
     *grant_routes.ROUTES,

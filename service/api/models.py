@@ -32,6 +32,7 @@ from service.api.storage import Storage
 from service.ssh_keys import BadKey, parse_public_key
 
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+_FIRST_YEAR, _LAST_YEAR = 1970, 9000  # what any time zone can still tell
 _NAME_LENGTH = 253  # RFC 1035 §2.3.4, less the length bytes at both ends
 
 
@@ -85,6 +86,8 @@ def _key(value: str) -> str:
 
 def _moment(value: datetime) -> datetime:
     """Without an offset it is UTC."""
+    if not _FIRST_YEAR <= value.year <= _LAST_YEAR:
+        raise ValueError(f"{shown(value.isoformat())} is not in the years {_FIRST_YEAR} to {_LAST_YEAR}")
     return value if value.tzinfo is not None else value.replace(tzinfo=UTC)
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID, uuid4
 
 from pydantic import Field
 
 from service import intents
-from service.addresses.asked import time_asked, time_of
+from service.addresses.asked import time_of
 from service.api.call import Body, Call, Route
 from service.api.idempotency import made_before
 from service.api.links import stamp
@@ -96,7 +96,7 @@ async def price_history(call: Call) -> Body:
         Q["spot_price_history"],
         [one.id for one in places],
         plan.id,
-        since or datetime.fromtimestamp(0, call.api.clock.now().tzinfo),
+        since or datetime.fromtimestamp(0, UTC),
         until or call.api.clock.now(),
     )
     points = [[float(row["price"]), int(row["since"].timestamp())] for row in rows]
@@ -105,10 +105,14 @@ async def price_history(call: Call) -> Body:
 
 def moment_asked(call: Call, name: str) -> datetime | None:
     """A time of the query, ISO 8601 or unix seconds; None when it is missing. Raises Refused (422)."""
-    value = call.word(name)
-    if value is not None and value.isascii() and value.isdecimal() and len(value) < 12:
-        return datetime.fromtimestamp(int(value), call.api.clock.now().tzinfo)
-    return time_asked(call, name) if value is None else time_of(name.capitalize(), value)
+    if (value := call.word(name)) is None:
+        return None
+    if value.isascii() and value.isdecimal() and len(value) < 12:
+        return datetime.fromtimestamp(int(value), UTC)
+    found = time_of(name.capitalize(), value)
+    if not 1970 <= found.year <= 9000:
+        raise Invalid(f"{name.capitalize()} is not valid: {shown(value)} is not in the years 1970 to 9000")
+    return found
 
 
 def _object(row: Mapping[str, Any], call: Call, offers: Offers) -> Body:

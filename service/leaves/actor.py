@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from ipaddress import IPv4Interface
+from math import inf
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -45,6 +46,7 @@ log = structlog.get_logger()
 
 _LOOK_S = 5.0  # between looks at the database without a hint
 _QUIET_S = 1.0  # without a hint, after which what was seen last is written down
+_FIRST_SAMPLE_S = 30.0  # between two readings of the counters because of devices that are new
 _REFUSED_S = 30.0  # before the leaf is asked again for what it refused, unless something changes
 _RETRY_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 _LEASE = timedelta(seconds=15)
@@ -79,6 +81,15 @@ class _View:
         """The ports that were not seen as they should be."""
         return [port for port in self.ports if port["applied"] < port["generation"]]
 
+    @property
+    def in_use(self) -> frozenset[tuple[UUID, UUID]]:
+        """The ports that lead to a device, with the device."""
+        return frozenset(
+            (port["id"], port["device_id"])
+            for port in self.ports
+            if port["device_id"] is not None and port["profile"] == "active" and port["applied"] >= port["generation"]
+        )
+
 
 class LeafActor:
     """The one writer of one leaf, as long as it holds the leaf's lease."""
@@ -99,6 +110,8 @@ class LeafActor:
         # How the leaf was seen after a change; written down when it has become quiet.
         self._unseen: tuple[_View, Element, datetime] | None = None
         self._quiet = False
+        self._sampled: frozenset[tuple[UUID, UUID]] = frozenset()  # ports and devices whose counters were read
+        self._sampled_at = -inf
         self._has_read = False  # in this process, which may have been started with other settings
 
     async def run(self) -> None:
@@ -165,6 +178,8 @@ class LeafActor:
             await self._change(view, news, epoch, whole=False)
         elif self._read_due(row):
             await self._read(view, epoch)
+        elif self._sample_due(view):
+            await self._sample(view, epoch)
         else:
             if self._unseen is not None and self._quiet:
                 await self._write_down(*self._unseen, epoch)
@@ -185,6 +200,29 @@ class LeafActor:
         if row.read_asked_at is not None and row.read_asked_at > row.running_at:
             return True
         return self._parts.clock.now() - row.running_at > timedelta(seconds=self._parts.settings.leaf_read_s)
+
+    def _sample_due(self, view: _View) -> bool:
+        every, now = self._parts.settings.traffic_sample_s, asyncio.get_running_loop().time()
+        if not every or not view.in_use:
+            return False
+        # A device's traffic is counted from its first sample on: that one comes soon.
+        return now >= self._sampled_at + (min(every, _FIRST_SAMPLE_S) if view.in_use - self._sampled else every)
+
+    async def _sample(self, view: _View, epoch: int) -> None:
+        """Write down what the ports of devices have counted. What the leaf sends is inbound for the device."""
+        self._sampled_at, self._sampled = asyncio.get_running_loop().time(), view.in_use
+        session = await self._connected(view.row, epoch)
+        if not session.junos:
+            return
+        counters = {one.port: one for one in await session.port_counters()}
+        rows = [
+            (port["device_id"], port["id"], counters[port["name"]].sent, counters[port["name"]].received)
+            for port in view.ports
+            if (port["id"], port["device_id"]) in view.in_use and port["name"] in counters
+        ]
+        columns = [[row[place] for row in rows] for place in range(4)]
+        now = self._parts.clock.now()
+        await self._db.execute(Q["sample_traffic"], self._leaf_id, epoch, now, *columns)
 
     async def _keep_lease(self) -> None:
         while True:

@@ -66,8 +66,8 @@ async def test_a_device_ends_when_its_time_has_come(world: World, parts: Parts) 
     await end_devices(world.db, parts)
     assert (await world.call("GET", f"/devices/{device['id']}")).status == 404
     assert (await world.call("GET", f"/devices/{stays}")).status == 200
-    types = await world.db.fetch("SELECT type FROM event WHERE device_id = $1 ORDER BY seq", UUID(device["id"]))
-    assert [row["type"] for row in types][-2:] == ["instance.terminated", "instance.deleted"]
+    types = await world.db.fetch("SELECT type FROM event WHERE device_id = $1", UUID(device["id"]))
+    assert {"instance.terminated", "instance.deleted"} <= {row["type"] for row in types}
 
 
 async def test_prices_go_by_what_is_ordered_at_the_plans_own_price(world: World, parts: Parts) -> None:

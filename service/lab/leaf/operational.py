@@ -7,7 +7,7 @@ left out or called otherwise, as on real leaves.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from ipaddress import ip_network
@@ -33,6 +33,7 @@ class Condition:
     speakers: dict[str, Speaker]
     routes: list[Route]
     age_s: int  # since the configuration that runs was committed
+    counted: Callable[[str], tuple[int, int]]  # octets that a port has received and sent
 
 
 def options_of(operation: Element) -> dict[str, str]:
@@ -41,7 +42,8 @@ def options_of(operation: Element) -> dict[str, str]:
 
 
 def interface_information(operation: Element, condition: Condition) -> Element:
-    """`get-interface-information`, with `<terse/>`, `<descriptions/>` and `<interface-name>` (or a pattern)."""
+    """`get-interface-information`, with `<terse/>`, `<descriptions/>`, `<detail/>`, `<extensive/>` and
+    `<interface-name>` (or a pattern)."""
     options = options_of(operation)
     terse, wanted = "terse" in options, options.get("interface-name", "")
     made = information("interface-information", "interface")
@@ -51,7 +53,9 @@ def interface_information(operation: Element, condition: Condition) -> Element:
             continue
         if not wanted or fnmatchcase(interface.name, wanted):
             found = True
-            _physical(made, interface, terse=terse)
+            shown = _physical(made, interface, terse=terse)
+            if {"detail", "extensive"} & options.keys():
+                _statistics(shown, *condition.counted(interface.name))
         else:
             # Asked for by its own name, a logical interface is told without the port around it.
             for unit in interface.units:
@@ -67,7 +71,17 @@ def _status(up: bool) -> str:
     return "up" if up else "down"
 
 
-def _physical(parent: Element, interface: Interface, *, terse: bool) -> None:
+def _statistics(physical: Element, received: int, sent: int) -> None:
+    made = said(physical, "traffic-statistics", style="brief")
+    for tag, value in (("input-bytes", received), ("output-bytes", sent)):
+        said(made, tag, value)
+        said(made, tag.replace("bytes", "bps"), 0)
+    for tag, value in (("input-packets", received), ("output-packets", sent)):
+        said(made, tag, value // 512)
+        said(made, tag.replace("packets", "pps"), 0)
+
+
+def _physical(parent: Element, interface: Interface, *, terse: bool) -> Element:
     made = said(parent, "physical-interface")
     said(made, "name", interface.name)
     if terse:
@@ -85,6 +99,7 @@ def _physical(parent: Element, interface: Interface, *, terse: bool) -> None:
         said(flags, "ifdf-running" if interface.up else "ifdf-down")
     for unit in interface.units:
         _logical(made, interface, unit, terse=terse)
+    return made
 
 
 def _logical(parent: Element, interface: Interface, unit: Unit, *, terse: bool) -> None:

@@ -22,6 +22,7 @@ from service.lab.leaf.operational import Condition
 from service.lab.leaf.rfc import MONITORING
 from service.lab.leaf.routes import routes_of
 from service.lab.leaf.session import BASE_1_1, NetconfSession
+from service.lab.leaf.traffic import Traffic
 from service.lab.leaf.view import PortView, update_views
 
 NAMED_TRIALS = "urn:ietf:params:netconf:capability:confirmed-commit:1.1"
@@ -47,6 +48,7 @@ class VirtualLeaf(Databases):
         # What the ports' cables end in; None: each in something that is silent.
         self.plugs: Callable[[], Iterable[Plug]] | None = None
         self.speakers: dict[str, Speaker] = {}  # who speaks BGP, by address
+        self.traffic = Traffic()
         self.calls: Counter[str] = Counter()  # that were made so far, by operation
         self.sessions: dict[int, NetconfSession] = {}
         self.numbers = count(1)
@@ -88,6 +90,7 @@ class VirtualLeaf(Databases):
 
     async def _reboot(self) -> None:
         self.boots += 1
+        self.traffic.restart()
         await self._listener.down()
         self.boot()
         await asyncio.sleep(self.faults.reboot_seconds)
@@ -162,7 +165,8 @@ class VirtualLeaf(Databases):
         neighbors = neighbors_of(configuration, Connected(interfaces), self.speakers)
         lost = self.struck.lost_routes & self.faults.lost_routes
         routes = routes_of(configuration, interfaces, neighbors, self.speakers, lost)
-        return Condition(interfaces, neighbors, self.speakers, routes, int(time.monotonic() - self._ran_since))
+        age_s = int(time.monotonic() - self._ran_since)
+        return Condition(interfaces, neighbors, self.speakers, routes, age_s, self.traffic.counted)
 
     def _ran(self) -> None:
         self._ran_since = time.monotonic()
