@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from itertools import groupby
 
 from service.cli.client import CallFailed, Client, Object, escaped
 from service.cli.command import Command
@@ -10,6 +11,7 @@ from service.cli.leaf_plans import acting, plan_and_apply
 from service.cli.output import Column, Output, table
 
 _PROFILES = ("quarantine", "provisioning", "active", "rescue", "maintenance")
+_FOLDED = 4  # free units in a row, before they are one line
 _SHOWING = ("pending", "faulty", "free", "used")
 
 RACKS: list[Column] = [
@@ -61,7 +63,13 @@ def elevation(rack: Object) -> str:
     by_unit: dict[int | None, list[Object]] = {}
     for one in rack["contents"]:
         by_unit.setdefault(one["unit"], []).append(one)
-    rows = [[f"{unit:>2}", *_occupant(by_unit.get(unit, []))] for unit in range(rack["units"], 0, -1)]
+    rows = []
+    for free, group in groupby(range(rack["units"], 0, -1), key=lambda unit: unit not in by_unit):
+        units = list(group)
+        if free and len(units) >= _FOLDED:
+            rows.append([f"{units[-1]}-{units[0]}", "free", "", "", "", ""])
+        else:
+            rows += [[f"{unit:>2}", *_occupant(by_unit.get(unit, []))] for unit in units]
     rows += [["--", *_occupant([one])] for one in by_unit.get(None, [])]
     return f"{rack['name']} at {rack['facility']}, {rack['units']} units\n" + table(
         [["UNIT", "WHAT", "NAME", "STATE", "PLAN", "DEVICE"], *rows]

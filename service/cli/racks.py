@@ -49,7 +49,7 @@ MACHINE: list[Column] = [
     ("STEP", "run.step"),
     ("PORT FAULT", "port_fault"),
     ("RACK", lambda one: None if one["rack"] is None else f"{one['rack']} unit {one['rack_unit'] or '-'}"),
-    ("SEEN AT PORT", lambda one: one["port_seen"]["seen_name"] or one["port_seen"]["seen_mac"]),
+    ("SEEN AT PORT", lambda one: (one["port_seen"] or {}).get("seen_name") or (one["port_seen"] or {}).get("seen_mac")),
     ("BOOTED AT PORT", "port_seen.booted_mac"),
 ]
 CERTIFIED: list[Column] = [
@@ -176,7 +176,8 @@ def show_machine(args: Namespace, client: Client, out: Output) -> int:
     """Show one machine with all that is known of it: place, port, hardware, certificate, events, latest run."""
     path = f"/admin/v1/machines/{escaped(args.machine)}"
     found = client.get(path)
-    found["port_seen"] = client.get("/admin/v1/ports", leaf=found["leaf"], port=found["port"])["ports"][0]
+    at = client.get("/admin/v1/ports", leaf=found["leaf"], port=found["port"])["ports"] if found["port"] else []
+    found["port_seen"] = at[0] if at else None
     found["certificates"] = client.get(f"{path}/certificates")["certificates"][:1]
     found["events"] = client.get(f"{path}/events")["events"]
     found["work"] = client.get(f"{path}/work")["work"][:3]

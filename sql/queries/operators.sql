@@ -13,7 +13,6 @@ LEFT JOIN leaf AS l ON l.id = o.leaf_id
 LEFT JOIN device AS d ON d.id = m.device_id
 LEFT JOIN run AS r ON r.finished_at IS NULL AND r.subject = m.id
 LEFT JOIN rack AS k ON k.id = m.rack_id
-WHERE ($1::text IS NULL OR m.state = $1) AND ($2::text IS NULL OR f.code = $2) AND ($3::text IS NULL OR p.slug = $3)
 -- One that was retired is shown to whoever asks for it.
 WHERE CASE WHEN $1::text IS NOT NULL THEN m.state = $1 ELSE m.state <> 'retired' OR $4::text IS NOT NULL END AND ($2::text IS NULL OR f.code = $2) AND ($3::text IS NULL OR p.slug = $3)
   AND ($4::text IS NULL OR m.id::text = $4 OR m.name = $4) AND ($5::text IS NULL OR l.name = $5)
