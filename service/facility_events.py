@@ -24,6 +24,7 @@ from service.store.leaves import leaf_row
 from service.store.rows import Connection
 from service.store.runs import supersede
 from service.workflows.burn_in import PARTS, start_burn_in
+from service.workflows.leaving import maintain, retire
 from sql.loader import Q
 
 Kind = Literal["racked", "cabled", "moved", "failed", "part_replaced", "retired"]
@@ -125,10 +126,11 @@ async def _failed(conn: Connection, machine: Machine, told: Told, now: datetime,
         await set_port(conn, machine.port_id, "quarantine", None, now=now)
         return Outcome("applied", f"{machine.name} is in quarantine")
     if machine.state is _M.ENROLLED:
-        await move_machine(conn, machine, MachineEvent.MAINTAIN, now=now, reason=reason)
+        await maintain(conn, machine.id, reason, now=now)
         return Outcome("applied", f"{machine.name} is in maintenance")
     if machine.state in (_M.IN_USE, _M.INSTALLING):
-        return await _flag(conn, machine, told, "its device is to be moved to another machine")
+        await maintain(conn, machine.id, reason, now=now)
+        return await _flag(conn, machine, told, "it leaves for maintenance when its device is gone")
     return Outcome("applied", f"{machine.name} is in {machine.state} already")
 
 
@@ -162,10 +164,17 @@ async def _racked(conn: Connection, machine: Machine, told: Told, _now: datetime
     return Outcome("applied", f"{machine.name} stands in {where}")
 
 
-async def _retired(conn: Connection, machine: Machine, told: Told, _now: datetime, _settings: Settings) -> Outcome:
+async def _retired(conn: Connection, machine: Machine, told: Told, now: datetime, settings: Settings) -> Outcome:
     if machine.state is _M.RETIRED:
         return Outcome("applied", f"{machine.name} is retired already")
-    return await _flag(conn, machine, told, "it is to be retired by an operator, which erases it first")
+    reason = f"retired, as the facility tells: {told.reason or 'no reason was given'}"
+    if machine.state in (_M.IN_USE, _M.INSTALLING, _M.PREPARING):
+        await maintain(conn, machine.id, reason, now=now)
+        return await _flag(
+            conn, machine, told, "it leaves for maintenance as soon as it can, and is to be retired then"
+        )
+    await retire(conn, machine.id, reason, disks_gone=False, now=now, settings=settings)
+    return Outcome("applied", f"{machine.name} is retired as soon as it is erased")
 
 
 async def plan_cable(shared: Shared, told: Told, *, by: str) -> tuple[UUID | None, Outcome]:

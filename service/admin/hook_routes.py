@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -14,16 +13,14 @@ from service.api.pages import meta, page_of
 from service.api.parameters import PAGES, Parameter, choice
 from service.api.problems import Invalid, Refused, not_found, shown
 from service.hooks import changes
-from service.hooks.asking import ask_again, decide
+from service.hooks.asking import decide
 from service.hooks.senders import senders
 from service.hooks.sending import BadProgram, program_in
 from service.hooks.targets import BadTarget, check_url
 from service.hooks.telling import deliver_again, test_hook
 from service.hooks.wishes import ChangeHook, CreateHook, GiveVerdict, Replay, Rotate, not_askable
-from service.lifecycle import IllegalMove, MachineEvent, MachineState
 from service.policy import Right
 from service.secrets import open_sealed
-from service.store.hardware import machine_by_id
 from service.store.hooks import (
     Hook,
     Owner,
@@ -36,7 +33,7 @@ from service.store.hooks import (
     questions_seen,
 )
 from service.store.rows import Connection
-from service.workflows.prepare import start_prepare
+from service.workflows.ask_again import NothingToAsk, ask_question_again
 from sql.loader import Q
 
 _OPERATOR = Owner()
@@ -228,26 +225,11 @@ async def replay_question(call: Call) -> Body:
     About a machine that is held back the hooks are asked at once; one in quarantine is prepared again, which asks.
     """
     found = await _question(call, call.id("question"))
-    now = call.api.clock.now()
-    machine = await machine_by_id(call.db, found.machine_id)
-    match found.transition.removeprefix("machine."):
-        case MachineEvent.PLACE:
-            if await call.db.fetchval(Q["held_of_machine"], machine.id) is None:
-                raise Invalid(f"machine {machine.name} is not held back: there is nothing to ask again")
-            await ask_again(call.db, machine.id, now=now)
-        case MachineEvent.PREPARE | MachineEvent.PREPARED:
-            if machine.state is not MachineState.QUARANTINED:
-                raise Invalid(f"machine {machine.name} is {machine.state} by now; asked again is what is in quarantine")
-            async with call.db.acquire() as conn, conn.transaction():
-                try:
-                    limit = timedelta(seconds=call.api.settings.erase_limit_s)
-                    await start_prepare(conn, machine.id, None, "a hook is asked again", now=now, limit=limit)
-                except IllegalMove as err:
-                    raise Invalid(str(err)) from None
-        case other:
-            raise Invalid(f"{other} of machine {machine.name} is asked again when it is asked for again")
-    latest = await questions_seen(call.db, machine_id=machine.id, limit=1)
-    return question(latest[0])
+    try:
+        await ask_question_again(call.db, found, now=call.api.clock.now(), settings=call.api.settings)
+    except NothingToAsk as err:
+        raise Invalid(str(err)) from None
+    return question((await questions_seen(call.db, machine_id=found.machine_id, limit=1))[0])
 
 
 _LOOK, _WORK, _FACILITY = Right.LOOK, Right.OPERATE, Right.FACILITY

@@ -14,11 +14,12 @@ from pydantic import ConfigDict, Field
 from service.api.call import Body, Call, Route
 from service.api.links import stamp
 from service.api.models import Request, read
-from service.api.problems import Invalid, not_found, shown
+from service.api.problems import Invalid, Refused, not_found, shown
 from service.api.waterfall import stages_of
 from service.certificates import certificates_of
+from service.hooks.asking import Vetoed, permitted
 from service.inventories import changes
-from service.lifecycle import IllegalMove, MachineState
+from service.lifecycle import IllegalMove, MachineEvent, MachineState
 from service.policy import Right
 from service.rma import evidence_text, public_key, sign, signer
 from service.store.hardware import Machine, StateMoved, machine_by_id
@@ -61,6 +62,12 @@ async def maintain_machine(call: Call) -> Body:
 
     async def start(conn: Connection, machine_id: UUID, now: datetime) -> None:
         await maintain(conn, machine_id, wish.reason, now=now)
+
+    machine_id = await _machine_id(call.db, call)
+    try:
+        await permitted(call.db, call.api.hub, call.api.clock, MachineEvent.MAINTAIN, machine_id)
+    except Vetoed as err:
+        raise Refused(409, str(err)) from None
 
     return await _started(call, start)
 

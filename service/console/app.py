@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
+from urllib.parse import urlencode
 
 import jinja2
 import structlog
 from aiohttp import web
 
-from service.api.call import Api
+from service.api.audited import audited
+from service.api.call import CALLER, Api
+from service.console.acts import ACTS, ActRefused, from_our_page
 from service.console.look import Look, View
 from service.console.session import sign_in, sign_out, staff_by, staff_of
 from service.console.views import VIEWS
@@ -32,6 +36,7 @@ _POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
+_BACK = re.compile(r"hooks(/[A-Za-z0-9._-]{1,80})?")  # pages that have forms
 _FRAGMENT = "X-Fragment"  # the page's own script asks for the page's inside only
 
 
@@ -55,6 +60,7 @@ class Console:
         app.router.add_get("/login", self._login_page)
         app.router.add_post("/login", self._login)
         app.router.add_post("/logout", self._logout)
+        app.router.add_post("/acts", self._act)
         for name in _ASSETS:
             app.router.add_get(f"/{name}", self._asset)
         for path, (template, view) in VIEWS.items():
@@ -74,6 +80,33 @@ class Console:
             return self._render(template, request, **page)
 
         return handler
+
+    async def _act(self, request: web.Request) -> web.StreamResponse:
+        """Do what a form of a page asks for, and lead back to the page with what came of it."""
+        staff = await staff_of(request, self._api.db, self._api.key, self._api.clock.now())
+        if staff is None:
+            raise web.HTTPSeeOther("/console/login")
+        form = {name: str(value).replace("\0", "") for name, value in (await request.post()).items()}
+        if not from_our_page(request, form.get("token", "")):
+            log.warning("console_form_refused", peer=request.remote, origin=request.headers.get("Origin"))
+            raise web.HTTPForbidden(text="This form was not sent by a page of this console.")
+        right, act = ACTS.get(form.get("act", ""), (None, None))
+        back = form.get("back", "")
+        if right is None or act is None or not _BACK.fullmatch(back):
+            raise web.HTTPBadRequest(text="The form is not whole.")
+        if right not in staff.rights:
+            raise web.HTTPForbidden(text=f"You are not authorized: your role does not let you {right}.")
+        request[CALLER] = staff
+        look = Look(self._api, staff, request)
+
+        async def done() -> web.StreamResponse:
+            try:
+                said = await act(look, form)
+            except ActRefused as refused:
+                said = str(refused)
+            return web.Response(status=303, headers={"Location": f"/console/{back}?{urlencode({'said': said})}"})
+
+        return await audited(request, self._api.db, done)
 
     def _render(self, template: str, request: web.Request, *, status: int = 200, **page: object) -> web.Response:
         now = self._api.clock.now()

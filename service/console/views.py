@@ -13,6 +13,7 @@ from service.certificates import certificates_of
 from service.console.address_views import address, prefix, prefix_list
 from service.console.audit_views import audit
 from service.console.boot_views import boot
+from service.console.hook_views import hook, hook_list
 from service.console.image_views import images
 from service.console.leaf_views import leaf, leaf_list, plan
 from service.console.look import Look, Page, View
@@ -172,6 +173,8 @@ VIEWS: Mapping[str, tuple[str, View]] = {
     "/leaves/{leaf}": ("leaf.html", leaf),
     "/leaves/{leaf}/plans/{plan}": ("plan.html", plan),
     "/boot": ("boot.html", boot),
+    "/hooks": ("hooks.html", hook_list),
+    "/hooks/{hook}": ("hook.html", hook),
     "/images": ("images.html", images),
     "/prefixes": ("prefixes.html", prefix_list),
     "/prefixes/{prefix}": ("prefix.html", prefix),

@@ -7,6 +7,7 @@ secret forgotten, and its row stays for what is told of it.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from service.store.hardware import Machine, machine_by_id, move_machine, set_por
 from service.store.rows import Connection
 from service.store.runs import start_run, supersede
 from service.workflow import Done, Job, Outcome, Step, Workflow
+from service.workflows.asking import asked
 from service.workflows.common import await_port, machine_in
 from service.workflows.prepare import PREPARE, start_prepare
 from sql.loader import Q
@@ -89,18 +91,18 @@ async def retire(
     if machine.state is MachineState.READY:
         await move_machine(conn, machine, MachineEvent.MAINTAIN, now=now, reason=reason)
         machine = await machine_by_id(conn, machine_id)
-    limit, asked = timedelta(seconds=settings.erase_limit_s), {"retire": {"reason": reason, "disks_gone": disks_gone}}
+    limit, wish = timedelta(seconds=settings.erase_limit_s), {"retire": {"reason": reason, "disks_gone": disks_gone}}
     erased = await conn.fetchval(Q["erased_since_used"], machine_id)
     if disks_gone or erased:
         await supersede(conn, machine_id, now=now, reason=reason)
         await conn.execute(Q["withdraw_work"], machine_id, now)
-        first, data = RETIRE_AT_ONCE.steps[0].name, {**asked, "erased": bool(erased)}
+        first, data = RETIRE_AT_ONCE.steps[0].name, {**wish, "erased": bool(erased)}
         await start_run(conn, RETIRE_AT_ONCE.name, machine_id, first, now=now, deadline=now + limit, data=data)
         return
     if machine.state is MachineState.MAINTENANCE:
         await move_machine(conn, machine, MachineEvent.GIVE_BACK, now=now, reason=reason)
-    asked["erased"] = True  # type: ignore[assignment]  # it will be by then, or this run has ended in quarantine
-    await start_prepare(conn, machine_id, None, reason, now=now, limit=limit, workflow=RETIRE, asked=asked)
+    wish["erased"] = True  # type: ignore[assignment]  # it will be by then, or this run has ended in quarantine
+    await start_prepare(conn, machine_id, None, reason, now=now, limit=limit, workflow=RETIRE, asked=wish)
 
 
 async def _begin(job: Job) -> Outcome:
@@ -133,21 +135,21 @@ async def _power_off(job: Job) -> Outcome:
 
 
 async def _retire(job: Job) -> Outcome:
-    asked, now = job.data["retire"], job.parts.clock.now()
+    wish, now = job.data["retire"], job.parts.clock.now()
     async with job.transaction() as conn:
         if (machine := await _still(conn, job)) is None:
             return Done()
-        disks = "its disks are gone" if asked["disks_gone"] else "its disks were erased with a certificate"
-        await move_machine(conn, machine, MachineEvent.RETIRE, now=now, reason=asked["reason"])
+        disks = "its disks are gone" if wish["disks_gone"] else "its disks were erased with a certificate"
+        await move_machine(conn, machine, MachineEvent.RETIRE, now=now, reason=wish["reason"])
         for link in await held_by(conn, machine.port_id):
             if link.slot in ("boot", "boot6"):
                 note = {"machine": "", "mac": "", "leaf": machine.leaf, "port": machine.port}
                 await correct(conn, link.id, f"{machine.name} was retired", by=f"run:{job.run_id}", note=note)
         await conn.execute(Q["end_agent_sessions"], machine.id, now)
         await conn.execute(Q["retire_machine"], machine.id, now)
-        body = f"{machine.name} was retired: {asked['reason']}; {disks}, {job.data['power']}, "
+        body = f"{machine.name} was retired: {wish['reason']}; {disks}, {job.data['power']}, "
         body += f"{machine.leaf} {machine.port} is free"
-        where = {"leaf": machine.leaf, "port": machine.port, "disks_gone": asked["disks_gone"]}
+        where = {"leaf": machine.leaf, "port": machine.port, "disks_gone": wish["disks_gone"]}
         await add_event(conn, "machine.retired", body, machine_id=machine.id, private=True, data=where)
     return Done()
 
@@ -163,12 +165,14 @@ async def _still(conn: Connection, job: Job) -> Machine | None:
 
 _CERTIFIED = next(place for place, step in enumerate(PREPARE.steps) if step.name == "certify") + 1
 _LAST = (Step("power_off", _power_off, "netboot_limit_s"), Step("retire", _retire, "leaf_limit_s"))
+_ASK = Step("ask_to_retire", asked(MachineEvent.RETIRE), "hook_wait_s")
 
-RETIRE = Workflow("retire", (*PREPARE.steps[:_CERTIFIED], *_LAST))
+RETIRE = Workflow("retire", (*PREPARE.steps[:_CERTIFIED], _ASK, *_LAST))
 RETIRE_AT_ONCE = Workflow(
     "retire_at_once",
     (
-        Step("begin", _begin, "leaf_limit_s", undo=_not_retired),
+        replace(_ASK, undo=_not_retired),
+        Step("begin", _begin, "leaf_limit_s"),
         Step("await_port", await_port, "leaf_limit_s"),
         *_LAST,
     ),

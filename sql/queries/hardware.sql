@@ -40,7 +40,8 @@ WHERE facility_id = $1 AND plan_id = $2 AND reservation_id IS NOT DISTINCT FROM 
 GROUP BY state ORDER BY state
 
 -- name: move_machine
-UPDATE machine SET state = $3, reason = $4, state_since = $5, held = NULL WHERE id = $1 AND state = $2 RETURNING true
+UPDATE machine SET state = $3, reason = $4, state_since = $5, held = NULL,
+                   flag = CASE WHEN $3 IN ('ready', 'retired') THEN NULL ELSE flag END WHERE id = $1 AND state = $2 RETURNING true
 
 -- name: give_machine
 UPDATE machine SET device_id = $2, installed = false, rescue = false WHERE id = $1

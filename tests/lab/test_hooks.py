@@ -238,3 +238,27 @@ async def test_what_is_not_allowed_is_refused(
         status, answer = await operator.call("POST", "/admin/v1/hooks", right | body)
         assert status == 422 and said in "; ".join(answer["errors"])
         assert (await operator.call("GET", "/admin/v1/hooks"))[1] == {"hooks": []}
+
+
+async def test_a_veto_of_maintenance_and_of_retirement(database_url: str, tmp_path: Path) -> None:
+    async with hooked_lab(database_url, tmp_path, machines=1) as (running, operator):
+        path = program(tmp_path, "change", "echo 'no change window'; exit 1")
+        await add(operator, "change", "executable", path, "machine.maintain", "machine.retire", mode="ask")
+        asked = "/admin/v1/machines/m0001"
+        status, answer = await operator.call("POST", f"{asked}/maintain", {"reason": "its fan is loud"})
+        assert (status, answer["errors"]) == (409, ["hook change vetoed it: no change window"])
+        await machine(operator, "m0001", state="ready")
+        status, answer = await operator.call("POST", f"{asked}/retire", {"reason": "it is old", "disks_gone": True})
+        assert status == 202, answer
+        async with asyncio.timeout(40):
+            while not (told := await events(operator, "machine.not_retired")):
+                await asyncio.sleep(0.05)
+        assert "hook change vetoed it: no change window" in told[0]
+        await machine(operator, "m0001", state="maintenance")
+        assert (await operator.call("PATCH", "/admin/v1/hooks/change", {"enabled": False}))[0] == 200
+        assert (await operator.call("POST", f"{asked}/retire", {"reason": "it is old", "disks_gone": True}))[0] == 202
+        async with asyncio.timeout(40):
+            while not await running.service.db.fetchval(
+                "SELECT EXISTS (SELECT FROM event WHERE type='machine.retired')"
+            ):
+                await asyncio.sleep(0.05)
