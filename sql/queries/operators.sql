@@ -1,8 +1,8 @@
 -- name: machines_seen
-SELECT m.id, m.name, f.code AS facility, p.slug AS plan, m.arch, m.mac::text AS mac, m.state, m.reason, m.state_since, m.leaving,
-       l.id AS leaf_id, coalesce(l.name, '') AS leaf, o.id AS port_id, coalesce(o.name, '') AS port,
-       coalesce(o.profile, '') AS profile, coalesce(o.generation, 0) AS generation, coalesce(o.applied, 0) AS applied, o.fault,
-       d.id AS device_id, d.hostname, d.state AS device_state, m.inventory,
+SELECT m.id, m.name, f.code AS facility, p.slug AS plan, m.arch, m.mac::text AS mac, m.state, m.reason, m.state_since,
+       m.leaving, l.id AS leaf_id, coalesce(l.name, '') AS leaf, o.id AS port_id, coalesce(o.name, '') AS port,
+       coalesce(o.profile, '') AS profile, coalesce(o.generation, 0) AS generation, coalesce(o.applied, 0) AS applied,
+       o.fault, d.id AS device_id, d.hostname, d.state AS device_state, m.inventory,
        (SELECT max(s.seen_at) FROM agent_session AS s WHERE s.machine_id = m.id AND s.ended_at IS NULL) AS agent_seen_at,
        r.workflow, r.step, r.reason AS waits_for, r.step_since, k.name AS rack, m.rack_unit, m.held, m.flag
 FROM machine AS m
@@ -14,7 +14,8 @@ LEFT JOIN device AS d ON d.id = m.device_id
 LEFT JOIN run AS r ON r.finished_at IS NULL AND r.subject = m.id
 LEFT JOIN rack AS k ON k.id = m.rack_id
 -- One that was retired is shown to whoever asks for it.
-WHERE CASE WHEN $1::text IS NOT NULL THEN m.state = $1 ELSE m.state <> 'retired' OR $4::text IS NOT NULL END AND ($2::text IS NULL OR f.code = $2) AND ($3::text IS NULL OR p.slug = $3)
+WHERE CASE WHEN $1::text IS NOT NULL THEN m.state = $1 ELSE m.state <> 'retired' OR $4::text IS NOT NULL END
+  AND ($2::text IS NULL OR f.code = $2) AND ($3::text IS NULL OR p.slug = $3)
   AND ($4::text IS NULL OR m.id::text = $4 OR m.name = $4) AND ($5::text IS NULL OR l.name = $5)
 ORDER BY m.state = 'retired', f.code, l.name, length(o.name), o.name
 
