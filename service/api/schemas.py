@@ -182,7 +182,7 @@ class Organization(Whole):
 
 
 class Project(Whole):
-    """What devices and addresses belong to."""
+    """What devices and addresses belong to. Of its devices, the newest 250; the list of its devices has all."""
 
     name: str
     created_at: datetime

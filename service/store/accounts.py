@@ -118,7 +118,7 @@ class Project:
     customdata: dict[str, Any]
     created_at: datetime
     updated_at: datetime
-    device_ids: list[UUID]
+    device_ids: list[UUID]  # the newest 250: clients look through the list of devices, which has pages
     ssh_key_ids: list[UUID]
     member_ids: list[UUID]
     membership_ids: list[UUID]

@@ -53,7 +53,7 @@ SELECT (SELECT count(*) FROM matching) AS total,
 -- name: projects_by_ids
 SELECT p.id, p.organization_id, p.name, p.tags, p.customdata, p.created_at, p.updated_at,
        array(SELECT d.id FROM device AS d WHERE d.project_id = p.id AND d.deleted_at IS NULL
-             ORDER BY d.created_at DESC) AS device_ids,
+             ORDER BY d.created_at DESC, d.id LIMIT 250) AS device_ids,
        array(SELECT k.id FROM ssh_key AS k WHERE coalesce(k.user_id, k.project_id) = p.id
              ORDER BY k.created_at) AS ssh_key_ids,
        array(SELECT m.user_id FROM membership AS m WHERE m.organization_id = p.organization_id OR m.project_id = p.id
