@@ -101,7 +101,7 @@ def configuration(ids: Mapping[str, Sequence[str | int]]) -> str:
         "[[operations]]",
         'include-path-regex = "/(wait|stream|drift)$"',
         "generation = { max-examples = 1 }",
-        "checks = { max_response_time = { enabled = false } }",
+        "checks = { max_response_time = 90 }",
     ]
     return "\n".join(lines) + "\n"
 
