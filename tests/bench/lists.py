@@ -20,6 +20,7 @@ from uuid import UUID
 from ipam.ledger import Want, take_all
 from ipam.prefixes import prefixes_for
 from service.clock import WallClock
+from service.secrets import load_keys, seal
 from service.store.embedded import embedded_postgres
 from service.store.rows import open_pool
 from service.wiring import migrate_database
@@ -84,10 +85,11 @@ async def _lists(folder: Path, url: str) -> list[Result]:
     state.mkdir()
     await migrate_database(url)
     results: list[Result] = []
+    password = seal(load_keys(state), "a password")
     async with await open_pool(url) as db, open_world(db, url, state) as world:
         have = 0
         for size in _SIZES:
-            await _fill(world, have, size)
+            await _fill(world, password, have, size)
             have = size
             places = {"project": world.project, "organization": world.organization}
             pages = {"middle": size // 20, "last": size // 10}
@@ -96,9 +98,9 @@ async def _lists(folder: Path, url: str) -> list[Result]:
     return results
 
 
-async def _fill(world: World, have: int, size: int) -> None:
+async def _fill(world: World, password: bytes, have: int, size: int) -> None:
     """More devices of the same project; those at both ends have addresses and events."""
-    await world.db.execute(_DEVICES, world.project, have + 1, size, b"", timeout=600)
+    await world.db.execute(_DEVICES, world.project, have + 1, size, password, timeout=600)
     ends = [*range(have + 1, have + 1 + _WITH_ADDRESSES), *range(size - _WITH_ADDRESSES, size)]
     now = WallClock().now()
     for number in ends:
