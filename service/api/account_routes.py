@@ -10,6 +10,7 @@ from service import elastic
 from service.addresses.policy import answered
 from service.api import objects, parameters, schemas
 from service.api.call import Body, Call, Route
+from service.api.door import Place, check
 from service.api.idempotency import made_before
 from service.api.models import ChangeProject, ChangeSshKey, CreateProject, CreateSshKey, read
 from service.api.pages import meta, page_of
@@ -28,6 +29,7 @@ from service.store.accounts import (
     ssh_keys_of,
     users,
 )
+from service.store.quotas import OverQuota, Use, keep_within
 from service.store.rows import Connection
 from sql.loader import Q
 
@@ -82,17 +84,24 @@ async def list_projects(call: Call) -> Body:
 async def create_project(call: Call) -> Body:
     """POST /projects, POST /organizations/{organization}/projects: in the caller's organization if none is named"""
     user_id, wish, project_id = _user_id(call), read(CreateProject, call.body), uuid4()
-    organization_id = call.id("organization") if "organization" in call.ids else wish.organization_id
-    if organization_id is not None and not await organizations(call.db, call.caller, [organization_id]):
-        if "organization" in call.ids:
-            raise not_found()
+    organization_id = wish.organization_id or call.caller.organization_id
+    if "organization" in call.ids:
+        organization_id = call.id("organization")
+    elif not await organizations(call.db, call.caller, [organization_id]):
         raise Invalid(f"Organization is not valid: {shown(str(organization_id))} is none of yours")
+    check(call.caller, Right.MANAGE, Place(organization_id, None, None))
     async with call.db.acquire() as conn, conn.transaction():
         if (earlier := await made_before(conn, call, project_id, 201)) is None:
+            try:
+                await keep_within(conn, organization_id, None, Use(projects=1))
+            except OverQuota as err:
+                raise Invalid(f"Projects are not valid: {err}") from None
+            if await conn.fetchval(Q["hold_organization"], organization_id) is None:
+                raise not_found()
             await conn.execute(
                 Q["add_project"],
                 project_id,
-                organization_id or call.caller.organization_id,
+                organization_id,
                 wish.name,
                 wish.tags,
                 wish.customdata,
@@ -134,6 +143,9 @@ async def delete_project(call: Call) -> None:
             raise not_found()
         if await conn.fetchval(Q["project_has_devices"], project_id):
             raise Invalid("Cannot delete a project that has devices: delete its devices first")
+        await conn.execute(Q["end_memberships"], None, project_id)
+        await conn.execute(Q["end_invitations"], None, project_id)
+        await conn.execute(Q["end_project_tokens"], project_id)
         if await conn.fetch(Q["lock_holdings"], project_id):
             raise Invalid("Cannot delete a project that has reserved hardware: move its reservations first")
         left = [row["id"] for row in await conn.fetch(Q["reservations_left"], project_id)]

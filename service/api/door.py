@@ -124,4 +124,6 @@ def check(caller: Principal, right: Right, place: Place | None) -> None:
 
 def refusal(right: Right) -> Refused:
     """That the caller sees something, and has not the right to do this with it."""
+    if right is Right.SELF:
+        return forbidden("You are not authorized: this is another user's")
     return forbidden(f"You are not authorized: your role does not let you {right} here")

@@ -12,8 +12,8 @@ from uuid import UUID, uuid4
 from pydantic import AfterValidator, Field
 
 from ipam.errors import IpamError, NoTenure, PrefixClosed, PrefixExhausted
-from ipam.ledger import Tenure, Want, give_back_one, tenure_by_id
-from ipam.prefixes import prefix_by_id
+from ipam.ledger import Tenure, Want, give_back_one, no_block, take_all, tenure_by_id
+from ipam.prefixes import Prefix, prefix_by_id
 from ipam.space import Network
 from service import elastic
 from service.api import schemas
@@ -30,6 +30,7 @@ from service.bgp import bgp_changed
 from service.policy import Right
 from service.store.elastic import Reservation, reservations, set_label
 from service.store.offers import Offers
+from service.store.quotas import OverQuota, Use, keep_within, limited
 from sql.loader import Q
 
 _LENGTHS = {4: (24, 32), 6: (48, 128)}  # of the blocks that can be reserved
@@ -180,11 +181,36 @@ async def _take(
         want = Want(project["id"], slot, call.caller.actor, project["id"], note)
         prefixes = [await prefix_by_id(call.db, id_) for id_ in ids]
         try:
+            if await limited(call.db, project["organization_id"], project["id"]):
+                return await _take_within(call, project, prefixes, want, cool_down, length)
             return await call.api.committer.take(prefixes, want, cool_down=cool_down, length=length)
         except (PrefixExhausted, PrefixClosed) as err:
             reasons.append(str(err))
     where = "metro" if wish.metro and not wish.facility else "facility"
     raise Invalid(f"There aren't available addresses in that {where}: {'; '.join(reasons)}")
+
+
+async def _take_within(
+    call: Call,
+    project: Mapping[str, Any],
+    prefixes: Sequence[Prefix],
+    want: Want,
+    cool_down: timedelta,
+    length: int,
+) -> Tenure:
+    """The block, committed, where a quota is kept: in a transaction of its own, which keeps others out."""
+    version = prefixes[0].cidr.version
+    more = Use(elastic_ipv4=2 ** (32 - length)) if version == 4 else Use(elastic_ipv6=2 ** max(0, 64 - length))
+    async with call.db.acquire() as conn, conn.transaction():
+        try:
+            await keep_within(conn, project["organization_id"], project["id"], more)
+        except OverQuota as err:
+            raise Invalid(f"Quantity is not valid: {err}") from None
+        now = call.api.clock.now()
+        (held,) = await take_all(conn, prefixes, [want], now=now, cool_down=cool_down, length=length)
+        if held is None:
+            raise await no_block(conn, prefixes, want.slot, now=now, cool_down=cool_down, length=length)
+        return held
 
 
 async def _labelled(call: Call, wish: Reserve, project_id: UUID, tenure: Tenure) -> UUID:

@@ -28,6 +28,7 @@ from service.secrets import KeyRing, seal
 from service.settings import Settings
 from service.ssh_keys import parse_public_key
 from service.store.offers import Facility, Offers, Plan, free_capacity
+from service.store.quotas import OverQuota, Use, keep_within
 from service.store.reservations import Usable, usable_reservations
 from service.store.rows import Connection
 from service.store.spot import record_price, spot_prices
@@ -231,6 +232,10 @@ async def place_order(
     wish, now = draft.wish, ground.clock.now()
     if errors := termination_error(wish.termination_time, now):
         raise Invalid(*errors)
+    try:
+        await keep_within(conn, project["organization_id"], project["id"], Use(devices=1))
+    except OverQuota as err:
+        raise Invalid(f"Device is not valid: {err}") from None
     key_ids, keys = await _ssh_keys(conn, project, wish)
     reserved = bid = None
     if wish.hardware_reservation_id is not None:

@@ -152,7 +152,11 @@ def token_digest(token: str) -> bytes:
 
 async def principal_of(db: Pool, token: str) -> Principal | None:
     """Who the token speaks for; None when nobody knows it."""
-    rows = await db.fetch(Q["principal_by_token"], token_digest(token))
+    return await _principal(db, token_digest(token))
+
+
+async def _principal(db: Pool, digest: bytes) -> Principal | None:
+    rows = await db.fetch(Q["principal_by_token"], digest)
     if not rows:
         return None
     first = rows[0]
@@ -170,6 +174,15 @@ async def principal_of(db: Pool, token: str) -> Principal | None:
             row["of_organization"]: rights_of(row["roles"]) for row in rows if row["of_organization"] is not None
         },
         in_projects=in_projects,
+    )
+
+
+async def principal_again(db: Pool, principal: Principal) -> Principal | None:
+    """The same caller as he is now; None when his token is good for nothing any more."""
+    return (
+        None
+        if (digest := await db.fetchval(Q["digest_of_token"], principal.token_id)) is None
+        else await _principal(db, digest)
     )
 
 

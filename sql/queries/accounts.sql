@@ -9,6 +9,9 @@ LEFT JOIN project AS p ON p.id = t.project_id
 LEFT JOIN membership AS m ON m.user_id = t.user_id
 WHERE t.digest = $1 AND p.deleted_at IS NULL AND u.disabled_at IS NULL
 
+-- name: digest_of_token
+SELECT digest FROM api_token WHERE id = $1
+
 -- name: users_by_ids
 SELECT u.id, u.organization_id, u.email, u.first_name, u.last_name, u.staff_role, u.created_at, u.updated_at,
        u.disabled_at, home.id AS default_project_id, q.projects AS max_projects
@@ -58,7 +61,7 @@ SELECT p.id, p.organization_id, p.name, p.tags, p.customdata, p.created_at, p.up
              ORDER BY k.created_at) AS ssh_key_ids,
        array(SELECT m.user_id FROM membership AS m WHERE m.organization_id = p.organization_id OR m.project_id = p.id
              GROUP BY m.user_id ORDER BY min(m.created_at), m.user_id) AS member_ids,
-       array(SELECT m.id FROM membership AS m WHERE m.organization_id = p.organization_id OR m.project_id = p.id
+       array(SELECT m.id FROM membership AS m WHERE m.project_id = p.id
              ORDER BY m.created_at, m.id) AS membership_ids,
        array(SELECT i.id FROM invitation AS i WHERE i.project_id = p.id ORDER BY i.created_at, i.id) AS invitation_ids,
        (SELECT q.devices FROM quota AS q WHERE q.project_id = p.id) AS max_devices,
