@@ -160,8 +160,8 @@ class GrantSubject(Answer):
     """Who is asked about."""
 
     user: UUID | None
-    project: UUID | None
-    organization: UUID | None
+    projects: list[UUID]
+    organizations: list[UUID]
     staff: bool
 
 

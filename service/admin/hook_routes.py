@@ -175,7 +175,7 @@ async def list_questions(call: Call) -> Body:
 
     Narrowed by hook, machine (each by id or name) and state.
     """
-    hook_id = machine_id = None
+    hook_id, machine_id, state = None, None, _state(call, _QUESTION_STATES)
     if (name := call.word("hook")) is not None:
         asked = await hook_of(call.db, _OPERATOR, name)
         if asked is None:
@@ -185,7 +185,7 @@ async def list_questions(call: Call) -> Body:
         machine_id = await call.db.fetchval(Q["machine_named"], machine)
         if machine_id is None:
             return {"questions": []}
-    rows = await questions_seen(call.db, hook_id=hook_id, machine_id=machine_id, state=_state(call, _QUESTION_STATES))
+    rows = await questions_seen(call.db, hook_id=hook_id, machine_id=machine_id, state=state)
     return {"questions": [question(one) for one in rows]}
 
 

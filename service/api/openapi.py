@@ -34,6 +34,11 @@ _PLACES: Mapping[str, tuple[Object, str]] = {
     "address": (_ADDRESS, "The address."),
     "metro": (_NAME, "The metro's code or id."),
     "machine": (_NAME, "The machine's id or name."),
+    "facility": (_NAME, "The facility's code or id."),
+    "rack": (_NAME, "The rack's name or id."),
+    "order": (_NAME, "The device's id, its beginning, or the hostname."),
+    "run": (_NAME, "The run's id, or its beginning."),
+    "hook": (_NAME, "The hook's id or name."),
     "leaf": (_NAME, "The leaf's id or name."),
     "pool": (_NAME, "The pool's name."),
     "zone": (_NAME, "The zone's name: `113.0.203.in-addr.arpa`."),
@@ -248,10 +253,12 @@ def _idempotency_key() -> Object:
 
 
 def _responses(route: Route, places: Mapping[Model, Object]) -> Object:
-    content: Object = {media: {"schema": {"type": "string"}} for media in route.documents}
+    content: Object = {
+        media: {"schema": {} if media.endswith("json") else {"type": "string"}} for media in route.documents
+    }
     if route.answer is not None:
         content = {"application/json": {"schema": _answer(route, places[route.answer])}, **content}
-    if not content and route.status != 204 and not _answers_nothing(route):
+    elif route.status != 204 and _answers_objects(route):
         content["application/json"] = {"schema": {"type": "object"}}
     good: Object = {"description": _GOOD.get(route.status, "The answer.")}
     if content:
@@ -263,8 +270,8 @@ def _responses(route: Route, places: Mapping[Model, Object]) -> Object:
     return found
 
 
-def _answers_nothing(route: Route) -> bool:
-    return inspect.signature(route.handler, eval_str=False).return_annotation in (None, "None")
+def _answers_objects(route: Route) -> bool:
+    return "Body" in str(inspect.signature(route.handler).return_annotation)
 
 
 def _answer(route: Route, one: Object) -> Object:

@@ -113,6 +113,8 @@ async def fuzz(world: World, ids: Mapping[str, Sequence[str | int]], kind: str, 
     command = [
         *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(file), "run", f"{world.url}/openapi.json"),
         *("--header", f"X-Auth-Token: {TOKENS[kind]}", "--checks", "all", "--request-timeout", "60", "--no-color"),
+        # A stream of events has no end, and schemathesis 4.32 reads none with Python 3.11's HTTP client.
+        *("--exclude-path-regex", "/stream$"),
         *("--suppress-health-check", "all", "--warnings", "off", "--generation-database", "none", *options),
     ]
     process = await asyncio.create_subprocess_exec(
