@@ -3,41 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
-from typing import Literal, Protocol
 
 from aiohttp import BaseConnector, TCPConnector
 
 from images.catalogue import Catalogue
 from service.artefacts import Artefacts
 from service.clock import Clock, Jitter
-from service.power.console import SshConsole
 from service.secrets import KeyRing
 from service.settings import Settings
 
-
-class Bmc(Protocol):
-    """A machine's power and boot order. Every set is read back before a call returns."""
-
-    async def set_boot_once(self, target: Literal["pxe", "disk"]) -> None:
-        """Where the next start leads."""
-
-    async def power_on(self) -> None:
-        """On, seen on."""
-
-    async def power_off(self) -> None:
-        """Off, seen off."""
-
-    async def power_cycle(self) -> None:
-        """Off and on again, or on if it was off."""
-
-    async def serial_console(self) -> SshConsole | None:
-        """Where the machine's serial console is; None where the BMC offers none by SSH."""
-
-
-OpenBmc = Callable[[str, str, str], AbstractAsyncContextManager[Bmc]]  # url, username, password
 OpenUpstream = Callable[[], BaseConnector]  # connections to package mirrors
 SeeHostKey = Callable[[str, int], Awaitable[str | None]]  # address and port → the ed25519 key shown, or None
 
@@ -54,7 +30,6 @@ class Parts:
     boot_url: str  # where machines find boot files, images, metadata and the agent's calls
     boot_url6: str | None  # the same over IPv6, where that is served
     key: KeyRing  # seals BMC and switch secrets, signs boot tokens and erase certificates
-    open_bmc: OpenBmc
     see_host_key: SeeHostKey
     upstream: OpenUpstream = TCPConnector
 

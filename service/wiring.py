@@ -26,7 +26,6 @@ from service.hooks.running import run_hooks
 from service.key_rotation import run_rotation
 from service.leaves.actor import run_leaf_actors
 from service.parts import OpenUpstream, Parts
-from service.power.redfish import Redfish
 from service.prove import see_host_key
 from service.releases.rollouts import run_rollouts
 from service.releases.upkeep import run_upkeep
@@ -79,7 +78,6 @@ def make_parts(settings: Settings, *, boot_port: int, upstream: OpenUpstream = a
         boot_url=settings.boot_url.rstrip("/") or f"http://{settings.boot_host}:{boot_port}",
         boot_url6=f"http://[{settings.boot_host6}]:{boot_port}" if settings.boot_host6 else None,
         key=load_keys(settings.state_dir),
-        open_bmc=Redfish,
         see_host_key=see_host_key,
         upstream=upstream,
     )

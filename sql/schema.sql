@@ -286,6 +286,13 @@ CREATE TABLE public.bmc_access (
     changed_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
+CREATE TABLE public.bmc_password (
+    service text NOT NULL,
+    username text NOT NULL,
+    secret bytea NOT NULL,
+    since timestamp with time zone DEFAULT now() NOT NULL
+);
+
 CREATE TABLE public.boot_node (
     id uuid NOT NULL,
     host text NOT NULL,
@@ -339,6 +346,8 @@ CREATE TABLE public.device (
     left_spot_at timestamp with time zone,
     network_frozen boolean DEFAULT false NOT NULL,
     failed_at timestamp with time zone,
+    wanted_by timestamp with time zone,
+    placed_at timestamp with time zone,
     allow_pxe boolean DEFAULT false NOT NULL,
     links text[] DEFAULT '{public,private,ipv6}'::text[] NOT NULL,
     CONSTRAINT device_engine_check CHECK ((engine = ANY (ARRAY['image'::text, 'native'::text]))),
@@ -434,7 +443,6 @@ CREATE TABLE public.machine (
     rack_unit integer,
     reservation_id uuid,
     bmc_fingerprint text,
-    bmc_secret_next bytea,
     held text,
     flag text,
     bmc_host_key text,
@@ -842,6 +850,29 @@ CREATE TABLE public.plan_price (
     CONSTRAINT plan_price_price_hourly_check CHECK ((price_hourly >= (0)::numeric))
 );
 
+CREATE TABLE public.run (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    workflow text NOT NULL,
+    subject uuid NOT NULL,
+    state text DEFAULT 'running'::text NOT NULL,
+    step text NOT NULL,
+    data jsonb DEFAULT '{}'::jsonb NOT NULL,
+    reason text,
+    failure text,
+    attempt integer DEFAULT 0 NOT NULL,
+    signals bigint DEFAULT 0 NOT NULL,
+    wake_at timestamp with time zone DEFAULT now() NOT NULL,
+    step_since timestamp with time zone DEFAULT now() NOT NULL,
+    deadline timestamp with time zone NOT NULL,
+    epoch bigint DEFAULT 0 NOT NULL,
+    worker uuid,
+    leased_until timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    finished_at timestamp with time zone,
+    CONSTRAINT run_finished CHECK (((finished_at IS NOT NULL) = (state = ANY (ARRAY['done'::text, 'failed'::text, 'superseded'::text])))),
+    CONSTRAINT run_state_check CHECK ((state = ANY (ARRAY['running'::text, 'undoing'::text, 'done'::text, 'failed'::text, 'superseded'::text])))
+);
+
 ALTER TABLE public.prefix ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME public.prefix_id_seq
     START WITH 1
@@ -959,29 +990,6 @@ CREATE TABLE public.route_withdrawal (
     vrf_id integer NOT NULL,
     block cidr NOT NULL,
     generation bigint NOT NULL
-);
-
-CREATE TABLE public.run (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    workflow text NOT NULL,
-    subject uuid NOT NULL,
-    state text DEFAULT 'running'::text NOT NULL,
-    step text NOT NULL,
-    data jsonb DEFAULT '{}'::jsonb NOT NULL,
-    reason text,
-    failure text,
-    attempt integer DEFAULT 0 NOT NULL,
-    signals bigint DEFAULT 0 NOT NULL,
-    wake_at timestamp with time zone DEFAULT now() NOT NULL,
-    step_since timestamp with time zone DEFAULT now() NOT NULL,
-    deadline timestamp with time zone NOT NULL,
-    epoch bigint DEFAULT 0 NOT NULL,
-    worker uuid,
-    leased_until timestamp with time zone,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    finished_at timestamp with time zone,
-    CONSTRAINT run_finished CHECK (((finished_at IS NOT NULL) = (state = ANY (ARRAY['done'::text, 'failed'::text, 'superseded'::text])))),
-    CONSTRAINT run_state_check CHECK ((state = ANY (ARRAY['running'::text, 'undoing'::text, 'done'::text, 'failed'::text, 'superseded'::text])))
 );
 
 CREATE TABLE public.run_step (
@@ -1151,6 +1159,9 @@ ALTER TABLE ONLY public.bmc_access
 
 ALTER TABLE ONLY public.bmc_access
     ADD CONSTRAINT bmc_access_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.bmc_password
+    ADD CONSTRAINT bmc_password_pkey PRIMARY KEY (service, username);
 
 ALTER TABLE ONLY public.boot_node
     ADD CONSTRAINT boot_node_pkey PRIMARY KEY (id);
@@ -1458,6 +1469,8 @@ CREATE INDEX device_of_spot_request ON public.device USING btree (spot_request_i
 
 CREATE INDEX device_on_spot ON public.device USING btree (facility_id, plan_id) WHERE ((spot_price_max IS NOT NULL) AND (deleted_at IS NULL));
 
+CREATE INDEX device_placed ON public.device USING btree (facility_id, plan_id, project_id, placed_at) WHERE (placed_at IS NOT NULL);
+
 CREATE INDEX device_tagged ON public.device USING gin (tags) WHERE ((deleted_at IS NULL) AND (tags <> '{}'::text[]));
 
 CREATE INDEX device_tally_by_project ON public.device_tally USING btree (project_id);
@@ -1575,6 +1588,8 @@ CREATE UNIQUE INDEX rma_open ON public.rma USING btree (machine_id) WHERE (close
 CREATE UNIQUE INDEX rollout_one_per_slug ON public.rollout USING btree (slug) WHERE (state = 'running'::text);
 
 CREATE INDEX run_by_subject ON public.run USING btree (subject, created_at DESC);
+
+CREATE INDEX run_done ON public.run USING btree (workflow, finished_at DESC) WHERE (state = 'done'::text);
 
 CREATE INDEX run_due ON public.run USING btree (wake_at) WHERE (finished_at IS NULL);
 

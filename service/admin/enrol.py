@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated, Literal, Protocol
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from pgqueuer.queries import Queries
@@ -18,6 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from ipam.errors import NoPrefix
 from ipam.ledger import Want, no_block, take_all
 from ipam.prefixes import ROLES, add_prefix, add_vrf, prefixes_for
+from service.bmcs import SCHEMES
 from service.clock import Clock
 from service.leaves.fabric import FabricEntry
 from service.secrets import KeyRing, seal
@@ -41,6 +43,14 @@ def _role(value: str) -> str:
     allowed = [role for role in ROLES if role != "container"]
     if value not in allowed:
         raise ValueError(f"{value!r} is no role of a prefix that hands out; allowed are {', '.join(allowed)}")
+    return value
+
+
+def _bmc(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in SCHEMES or not parts.hostname or parts.username is not None:
+        allowed = ", ".join(f"{scheme}://HOST" for scheme in SCHEMES)
+        raise ValueError(f"{value!r} is no BMC's address; allowed are {allowed}, with a port and a path where needed")
     return value
 
 
@@ -96,9 +106,11 @@ class MachineEntry(Placed):
     secure_boot: bool = False
     leaf: str
     port: Annotated[str, Field(pattern=_PORT)]
-    bmc_url: str
+    bmc_url: Annotated[str, AfterValidator(_bmc)]
     bmc_username: str
     bmc_password: str | None = None
+    # SHA-256 of its certificate; none: the one that is seen first is kept.
+    bmc_fingerprint: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     burn_in_minutes: Annotated[int, Field(ge=0, le=1200)] = 0  # before it comes to the pool for the first time; 0: not
 
 
@@ -107,7 +119,7 @@ class PortEntry(Placed):
 
     leaf: str
     port: Annotated[str, Field(pattern=_PORT)]
-    bmc_url: str | None = None
+    bmc_url: Annotated[str, AfterValidator(_bmc)] | None = None
     bmc_username: str = ""
     bmc_password: str | None = None
 
@@ -292,6 +304,7 @@ async def _enrol_machines(
         [one.secure_boot for one in machines],
         [None if one.rack is None else racks[one.rack] for one in machines],
         [one.unit for one in machines],
+        [one.bmc_fingerprint for one in machines],
     )
     if not rows:
         raise EnrolmentRefused(f"facility {facility!r} does not exist")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -16,16 +17,21 @@ from service.api.links import stamp
 from service.api.models import Request, read
 from service.api.problems import Invalid, Refused, not_found, shown
 from service.api.waterfall import stages_of
+from service.bmcs import bmc_of
 from service.certificates import certificates_of
 from service.hooks.asking import Vetoed, permitted
 from service.inventories import changes
 from service.lifecycle import IllegalMove, MachineEvent, MachineState
 from service.policy import Right
+from service.power.errors import PowerError
 from service.rma import evidence_text, public_key, sign, signer
+from service.secrets import SecretUnreadable
 from service.store.hardware import Machine, StateMoved, machine_by_id
 from service.store.rows import Connection
 from service.workflows.leaving import give_back, maintain, retire
 from sql.loader import Q
+
+_BMC_S = 30.0  # that its BMC is listened to
 
 _Reason = Annotated[str, Field(min_length=3, max_length=500)]
 
@@ -117,6 +123,7 @@ async def open_rma(call: Call) -> Body:
     """POST /admin/v1/machines/{machine}/rma: gather and sign what is known of it, and take it out of the pool"""
     wish = read(Maintain, call.body)
     now, ring = call.api.clock.now(), call.api.key
+    told = await _told_by_bmc(call)
     async with call.db.acquire() as conn, conn.transaction():
         machine_id = await _machine_id(conn, call)
         machine = await machine_by_id(conn, machine_id)
@@ -126,7 +133,7 @@ async def open_rma(call: Call) -> Body:
             raise Invalid(f"{machine.name} has an open RMA; give it back, or retire it")
         if machine.state is MachineState.PREPARING:
             raise Invalid(f"{machine.name} is being prepared; ask again when that has ended")
-        evidence = await _evidence(call, conn, machine, wish.reason, now)
+        evidence = await _evidence(call, conn, machine, wish.reason, now) | {"bmc": told}
         if machine.state is not MachineState.MAINTENANCE:
             try:
                 await maintain(conn, machine_id, f"RMA: {wish.reason}", now=now)
@@ -136,6 +143,17 @@ async def open_rma(call: Call) -> Body:
         row = (rma_id, machine_id, wish.reason, now, call.caller.actor, text, sign(ring, text), evidence["inventory"])
         await conn.execute(Q["open_rma"], *row)
     return {"id": str(rma_id), "machine": machine.name, "reason": wish.reason, "bytes": len(text.encode())}
+
+
+async def _told_by_bmc(call: Call) -> dict[str, Any]:
+    """Health, sensors and logs; why there are none where the BMC is what is broken, or asleep."""
+    async with call.db.acquire() as conn:
+        machine = await machine_by_id(conn, await _machine_id(conn, call))
+    try:
+        async with asyncio.timeout(_BMC_S), bmc_of(call.db, call.api.key, machine) as bmc:
+            return await bmc.evidence()
+    except (PowerError, SecretUnreadable, TimeoutError) as err:
+        return {"unknown": f"{type(err).__name__}: {err}"}
 
 
 async def _evidence(call: Call, conn: Connection, machine: Machine, reason: str, now: datetime) -> dict[str, Any]:

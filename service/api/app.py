@@ -24,6 +24,7 @@ from service.addresses import (
 from service.addresses.rdap import Rdap
 from service.admin import (
     audit_routes,
+    bmc_routes,
     boot_routes,
     certificate_routes,
     facility_routes,
@@ -160,6 +161,7 @@ ROUTES: tuple[Route, ...] = (
     *racks_routes.ROUTES,
     *admin_usage_routes.ROUTES,
     *routes.ROUTES,
+    *bmc_routes.ROUTES,
 )
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from uuid import UUID
 
 from service.api import schemas
 from service.api.call import Body, Call, Route
+from service.api.links import stamp
 from service.api.models import CapacityQuestion, CapacityWish, read
+from service.api.parameters import Parameter
 from service.api.problems import Invalid, shown
+from service.forecast import pools, times_of, usual
 from service.policy import Right
 from service.store.offers import Facility, Offers, free_capacity
 
@@ -77,6 +81,44 @@ def _answer(wish: CapacityWish, offers: Offers, free: dict[tuple[UUID, UUID], in
     return {**wish.model_dump(exclude_none=True), "available": available}
 
 
+async def capacity_eta(call: Call) -> Body:
+    """GET /capacity/eta: when an order placed now would be active, at each place that is meant
+
+    `eta` is null where no machine is expected; `seconds` is what it takes from the machine on, as it was measured
+    lately, and `ahead` how many orders get a machine before it.
+    """
+    offers, now = await call.api.offers(), call.api.clock.now()
+    named, slug = call.word("plan"), call.word("operating_system")
+    plan = offers.plan(named) if named else None
+    if plan is None:
+        slugs = ", ".join(one.slug for one in offers.plans)
+        raise Invalid(f"Plan is not valid: {shown(named)} is not one of {slugs}" if named else "Plan can't be blank")
+    system = offers.system(slug) if slug else None
+    if slug and system is None:
+        raise Invalid(f"Operating system is not valid: {shown(slug)} is not one of {', '.join(offers.system_ids)}")
+    places = places_of(offers, call.word("facility"), call.word("metro"))
+    async with call.db.acquire() as conn:
+        found = await pools(conn, [place.id for place in places], plan.id, None, now=now)
+        took = usual(await times_of(conn, "provision"), plan.id, system, call.api.settings.order_limit_s)
+    rows = []
+    for place in places:
+        pool = found[place.id]
+        start = pool.start(now)
+        rows.append(
+            {
+                "facility": place.code,
+                "plan": plan.slug,
+                "operating_system": system,
+                "free": pool.ready,
+                "ahead": pool.ahead,
+                "eta": None if start is None else stamp(start + timedelta(seconds=took.p50_s)),
+                "seconds": {"p50": round(took.p50_s, 1), "p95": round(took.p95_s, 1)},
+                "measured": took.measured,
+            }
+        )
+    return {"etas": rows}
+
+
 ROUTES = (
     Route("GET", "/capacity", capacity, right=Right.OPEN, answer=schemas.Capacity),
     Route("GET", "/capacity/metros", capacity, right=Right.OPEN, answer=schemas.Capacity),
@@ -97,5 +139,18 @@ ROUTES = (
         writes=False,
         body=CapacityQuestion,
         answer=schemas.CapacityAnswer,
+    ),
+    Route(
+        "GET",
+        "/capacity/eta",
+        capacity_eta,
+        right=Right.OPEN,
+        query=(
+            Parameter("plan", "Its slug or id."),
+            Parameter("facility", "Its code or id, or any."),
+            Parameter("metro", "Its code or id, or any."),
+            Parameter("operating_system", "Its slug or id."),
+        ),
+        addition=True,
     ),
 )

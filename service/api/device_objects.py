@@ -89,7 +89,9 @@ def ip_addresses(device: Device, scenery: Scenery) -> list[Object]:
     ]
 
 
-def device_object(device: Device, scenery: Scenery, *, now: datetime, password: str | None) -> Object:
+def device_object(
+    device: Device, scenery: Scenery, *, now: datetime, password: str | None, eta: datetime | None = None
+) -> Object:
     """A device. Its password is shown until a day after activation."""
     order, links = device.order, scenery.links
     place = scenery.facility(order.facility_id)
@@ -148,5 +150,6 @@ def device_object(device: Device, scenery: Scenery, *, now: datetime, password: 
         "host_keys": order.host_keys,
         "failure": order.failure,
         "deadline": stamp(order.deadline),
+        "eta": None if eta is None else stamp(eta),
         "href": links.href("devices", order.id),
     }

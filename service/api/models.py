@@ -84,6 +84,14 @@ def _key(value: str) -> str:
     return value
 
 
+def _number_or_moment(value: object) -> object:
+    if isinstance(value, str) and re.fullmatch(r"\d+(\.\d+)?", value):
+        return float(value)
+    if isinstance(value, bool):
+        raise ValueError(f"{shown(value)} is neither a number of seconds nor a time")
+    return float(value) if isinstance(value, int) else value
+
+
 def _moment(value: datetime) -> datetime:
     """Without an offset it is UTC."""
     if not _FIRST_YEAR <= value.year <= _LAST_YEAR:
@@ -133,6 +141,9 @@ Url = Annotated[str, AfterValidator(_url)]
 Moment = Annotated[datetime, AfterValidator(_moment)]
 Price = Annotated[Decimal, Field(gt=0, lt=1_000_000, max_digits=10, decimal_places=4)]  # an hour
 Billing = Literal["hourly", "daily", "monthly", "yearly"]
+
+# Seconds from now, or a time; a number in a query is text.
+Deadline = Annotated[float | Moment, BeforeValidator(_number_or_moment)]
 
 T = TypeVar("T")
 Maybe = Annotated[T | None, BeforeValidator(_empty_is_none), Also((_empty("", [], {}),))]
@@ -189,6 +200,7 @@ class CreateDevice(Request):
     spot_instance: Maybe[bool] = None
     spot_price_max: Annotated[Price | None, BeforeValidator(_no_price)] = None
     termination_time: Maybe[Moment] = None
+    deadline: Maybe[Deadline] = None
     engine: Maybe[Text] = None
     storage: Maybe[Storage] = None
 

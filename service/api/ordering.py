@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Protocol
 from uuid import UUID
@@ -20,6 +20,7 @@ from service.api.objects import runs_on
 from service.api.problems import Invalid, Refused, shown
 from service.api.storage import StorageWish
 from service.clock import Clock
+from service.forecast import Took, pools, times_of, usual
 from service.intents import order_limit
 from service.native.rendering import try_out
 from service.passwords import new_password, new_salt, sha512_crypt
@@ -38,6 +39,7 @@ from sql.loader import Q
 NEXT = "next-available"  # whichever of the project's reservations fits
 
 _IPXE = "#!ipxe"
+_LONGEST_DEADLINE_S = 30 * 86400
 _HOST_LINK = 31  # the mask length of the IPv4 links that every device gets
 _HOST_LINK6 = 127
 _LINKS = {(4, True): "public", (4, False): "private", (6, True): "ipv6"}  # by address family and whether it is public
@@ -106,6 +108,7 @@ def draft_of(wish: CreateDevice, offers: Offers, catalogue: Catalogue) -> Draft:
         errors += install_errors(catalogue, system, wish.engine, wanted, wish.hostname, wish.userdata or "")
     errors += _not_here(wish)
     errors += _spot_errors(wish)
+    errors += _deadline_errors(wish)
     if errors or plan is None or system is None:
         raise Invalid(*errors)
     named = [name for name in wish.facility if name != "any"]
@@ -202,6 +205,15 @@ def _spot_errors(wish: CreateDevice) -> list[str]:
     return errors
 
 
+def _deadline_errors(wish: CreateDevice) -> list[str]:
+    deadline = wish.deadline
+    if deadline is None:
+        return []
+    if isinstance(deadline, float) and not 0 < deadline <= _LONGEST_DEADLINE_S:
+        return [f"Deadline is not valid: {deadline:g}; allowed are up to {_LONGEST_DEADLINE_S} seconds, or a time"]
+    return []
+
+
 def termination_error(moment: datetime | None, now: datetime) -> list[str]:
     """What is wrong with the time at which a device is to end by itself."""
     if moment is None or moment > now:
@@ -243,9 +255,9 @@ async def place_order(
         place = next(one for one in draft.places if one.id == reserved.facility_id)
     elif wish.spot_instance and wish.spot_price_max is not None:
         bid = wish.spot_price_max
-        place = await _free_place(conn, await _affordable(conn, draft, bid, now))
+        place = await _admitted(conn, ground, await _affordable(conn, draft, bid, now), project["id"], now)
     else:
-        place = await _free_place(conn, draft)
+        place = await _admitted(conn, ground, draft, project["id"], now)
     password = new_password()
     storage = wish.storage or StorageWish()
     native = engine_for(ground.catalogue, draft.system, wish.engine) == "native"
@@ -271,7 +283,7 @@ async def place_order(
         sha512_crypt(password, new_salt()),
         created_by,
         now,
-        now + order_limit(ground.settings, native=native),
+        until(wish.deadline, now) or now + order_limit(ground.settings, native=native),
         wish.engine,
         storage.kept(),
         seal(ground.key, storage.passphrase) if storage.passphrase else None,
@@ -280,6 +292,7 @@ async def place_order(
         bid,
         spot_request,
         links_of(wish),
+        until(wish.deadline, now),
     )
     try:
         await intents.order_device(conn, device_id, settings=ground.settings, clock=ground.clock)
@@ -319,9 +332,54 @@ async def _affordable(conn: Connection, draft: Draft, bid: Decimal, now: datetim
     return replace(draft, places=places)
 
 
-async def _free_place(conn: Connection, draft: Draft) -> Facility:
+def until(deadline: float | datetime | None, now: datetime) -> datetime | None:
+    """A deadline as a moment, whichever way it was told."""
+    return now + timedelta(seconds=deadline) if isinstance(deadline, float) else deadline
+
+
+async def _admitted(conn: Connection, ground: Ground, draft: Draft, project_id: UUID, now: datetime) -> Facility:
+    """The place that the order goes to. Raises Refused (422) where none has a machine now, or in the order's time."""
     # One order of a plan at a time: so many orders are taken as there are machines, however many come at once.
     await conn.execute(Q["lock_capacity"], str(draft.plan.id))
+    deadline = until(draft.wish.deadline, now)
+    try:
+        place, start = await _free_place(conn, draft), now
+    except Invalid as refused:
+        place, start = await _earliest(conn, draft, project_id, now, *refused.errors)
+        if deadline is None:
+            eta = start + timedelta(seconds=(await _usual(conn, ground, draft)).p50_s)
+            raise Invalid(f"{refused.errors[0]}, not before {eta:%H:%M} UTC: a later deadline waits for it") from None
+    if deadline is None:
+        return place
+    took = await _usual(conn, ground, draft)
+    # A machine is there, and nobody knows how long it takes: that is no reason to refuse it.
+    eta = start + timedelta(seconds=took.p50_s if took.measured or start > now else 0)
+    if eta > deadline:
+        allowed = f"allowed is not before {eta:%Y-%m-%d %H:%M:%S} UTC, for {draft.plan.slug} with {draft.system}"
+        raise Invalid(f"Deadline is not valid: {deadline:%Y-%m-%d %H:%M:%S} UTC; {allowed}")
+    return place
+
+
+async def _earliest(
+    conn: Connection, draft: Draft, project_id: UUID, now: datetime, *why: str
+) -> tuple[Facility, datetime]:
+    """Where a machine is expected first, and when. Raises Refused (422) with `why` where none is."""
+    found = await pools(conn, [place.id for place in draft.places], draft.plan.id, project_id, now=now)
+    starts = [(start, place) for place in draft.places if (start := found[place.id].start(now)) is not None]
+    if not starts:
+        raise Invalid(*why)
+    start, place = min(starts, key=lambda one: one[0])
+    return place, start
+
+
+async def _usual(conn: Connection, ground: Ground, draft: Draft) -> Took:
+    """How long it takes from a machine to an active device."""
+    native = engine_for(ground.catalogue, draft.system, draft.wish.engine) == "native"
+    limit_s = order_limit(ground.settings, native=native).total_seconds()
+    return usual(await times_of(conn, "provision"), draft.plan.id, draft.system, limit_s)
+
+
+async def _free_place(conn: Connection, draft: Draft) -> Facility:
     counts = await free_capacity(conn)
     free = {place.id: counts.get((place.id, draft.plan.id), 0) for place in draft.places}
     ranked = draft.places if draft.in_order else sorted(draft.places, key=lambda place: -free[place.id])

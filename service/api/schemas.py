@@ -385,6 +385,7 @@ class Device(Whole):
     host_keys: list[str]
     failure: str | None
     deadline: datetime
+    eta: datetime | None  # when it is expected to be active, while it is not
 
 
 class Stage(Answer):

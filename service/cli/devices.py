@@ -107,6 +107,7 @@ def create(args: Namespace, client: Client, out: Output) -> int:
         "tags": args.tag,
         "description": args.description,
         "ipxe_script_url": args.ipxe_script_url,
+        "deadline": args.deadline,
         **_installation(args),
     }
     if args.userdata:
@@ -263,6 +264,12 @@ def _creating(parser: ArgumentParser) -> None:
     parser.add_argument("--tag", action="append")
     parser.add_argument("--userdata", metavar="FILE")
     parser.add_argument("--ipxe-script-url", metavar="URL")
+    parser.add_argument(
+        "--deadline",
+        metavar="SECONDS|TIME",
+        help="when it must be active at the latest, in seconds from now or as 2026-05-01T14:00:00Z: refused at once "
+        "where that cannot be, and waited for where no machine is free yet",
+    )
     _installing(parser)
     parser.add_argument(
         "--idempotency-key", metavar="KEY", help="the same key orders the same device; default: a new one"

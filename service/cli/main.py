@@ -19,6 +19,7 @@ from service.cli import (
     accounts,
     audit,
     bgp,
+    bmc,
     bulk,
     consoles,
     devices,
@@ -81,6 +82,7 @@ COMMANDS: tuple[Command, ...] = (
     *secrets.COMMANDS,
     *reservations.COMMANDS,
     *usage.COMMANDS,
+    *bmc.COMMANDS,
 )
 DEFAULT_API = "http://127.0.0.1:8080"
 

@@ -80,6 +80,7 @@ EXAMPLES: dict[tuple[str, ...], tuple[str, ...]] = {
     ),
     ("completion",): ("roundhouse completion bash > ~/.local/share/bash-completion/completions/roundhouse",),
     ("device", "create"): (
+        "roundhouse device create --plan c3.small.x86 --os debian_12 --facility ewr1 --deadline 1800",
         "roundhouse device create --plan c3.small.x86 --os debian_12 --facility ewr1 --facility any --wait",
         "roundhouse device create --plan s1.large.x86 --os ubuntu_24_04 --metro ny --storage raid1.json",
     ),

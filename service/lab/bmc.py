@@ -7,6 +7,7 @@ import base64
 import hashlib
 import hmac
 import json
+import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 
+from service.lab.bmc_care import BmcCare, links, opens_without_login
 from service.lab.bmc_console import BmcConsole, entry_command
 from service.lab.console import SerialLine
 from service.lab.parts import BootSource, PowerTarget
@@ -53,17 +55,26 @@ class _Bmc:
     faults: BmcFaults = field(default_factory=BmcFaults)
     enabled: str = "Disabled"
     source: str = "None"
+    led: str = "Off"
     moving: asyncio.Task[None] | None = None  # the reset under way
 
 
 class VirtualBmc:
     """Many machines' BMCs behind one port: /redfish/v1/Systems/NAME for each."""
 
-    def __init__(self, targets: Iterable[PowerTarget], host: str, port: int, credentials: Credentials) -> None:
+    def __init__(
+        self,
+        targets: Iterable[PowerTarget],
+        host: str,
+        port: int,
+        credentials: Credentials,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         """Port 0 takes a free one; `url` tells which."""
         self._bmcs = {target.name: _Bmc(target) for target in targets}
         self._host, self._port = host, port
-        self._credentials = credentials
+        self._tls = tls
+        self.care = BmcCare(credentials.username, credentials.password)
         self._runner: web.AppRunner | None = None
         self.console = BmcConsole(host, credentials.username, credentials.password, self._line)
 
@@ -82,9 +93,10 @@ class VirtualBmc:
                 web.post(_SYSTEMS + "/{name}/Actions/ComputerSystem.Reset", self._reset),
             ]
         )
+        app.add_routes(self.care.routes(_error))
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
-        await web.TCPSite(self._runner, self._host, self._port).start()
+        await web.TCPSite(self._runner, self._host, self._port, ssl_context=self._tls).start()
         self._port = self._runner.addresses[0][1]
         await self.console.__aenter__()
         return self
@@ -101,7 +113,7 @@ class VirtualBmc:
     @property
     def url(self) -> str:
         """The service's base URL."""
-        return f"http://{self._host}:{self._port}"
+        return f"{'http' if self._tls is None else 'https'}://{self._host}:{self._port}"
 
     def system_url(self, name: str) -> str:
         """Where one machine's BMC is."""
@@ -128,16 +140,21 @@ class VirtualBmc:
                     request.transport.abort()
                 return web.Response(status=503)
             await asyncio.sleep(bmc.faults.answer_s)
-        # DSP0266 §13.2.3: only the service root is readable without credentials.
-        if request.path.rstrip("/") != "/redfish/v1" and not self._allowed(request.headers.get("Authorization")):
+        if not opens_without_login(request.method, request.path) and not self._allowed(request):
             return _error(401, "Base.1.0.NoValidSession", {"WWW-Authenticate": 'Basic realm="BMC"'})
         answer: web.StreamResponse = await handler(request)
         return answer
 
-    def _allowed(self, header: str | None) -> bool:
-        wanted = f"{self._credentials.username}:{self._credentials.password}".encode()
-        scheme, _, given = (header or "").partition(" ")
-        return scheme.lower() == "basic" and hmac.compare_digest(base64.b64encode(wanted), given.strip().encode())
+    def _allowed(self, request: web.Request) -> bool:
+        if request.headers.get("X-Auth-Token", "") in self.care.tokens:
+            return True
+        wanted = f"{self.care.username}:{self.care.password}".encode()
+        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        return (
+            self.care.basic
+            and scheme.lower() == "basic"
+            and hmac.compare_digest(base64.b64encode(wanted), given.strip().encode())
+        )
 
     async def _root(self, _: web.Request) -> web.Response:
         return web.json_response(
@@ -206,7 +223,11 @@ class VirtualBmc:
         if request.headers.get("If-Match", _etag(_shown(bmc))) not in (_etag(_shown(bmc)), "*"):
             return _error(412, "Base.1.0.PreconditionFailed")
         try:
-            boot = (await request.json())["Boot"]
+            body = await request.json()
+            if "IndicatorLED" in body:
+                bmc.led = str(body["IndicatorLED"])
+                return web.Response(status=204)
+            boot = body["Boot"]
             enabled = boot.get("BootSourceOverrideEnabled", bmc.enabled)
             source = boot.get("BootSourceOverrideTarget", bmc.source)
         except (ValueError, KeyError, TypeError, AttributeError):
@@ -257,6 +278,8 @@ def _shown(bmc: _Bmc) -> dict[str, Any]:
         "Name": bmc.target.name,
         "EthernetInterfaces": {"@odata.id": f"{path}/EthernetInterfaces"},
         "PowerState": bmc.faults.shows_power or ("On" if bmc.target.powered else "Off"),
+        "IndicatorLED": bmc.led,
+        "Links": links(),
         "Boot": {
             "BootSourceOverrideEnabled": bmc.enabled,
             "BootSourceOverrideTarget": bmc.source,

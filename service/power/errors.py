@@ -13,5 +13,13 @@ class BmcRefused(PowerError):
     """The BMC answers, and says no."""
 
 
+class BmcLoginRefused(BmcRefused):
+    """The BMC knows no such user, or another password."""
+
+
 class BmcLied(PowerError):
     """The BMC said yes, and what it shows says no."""
+
+
+class BmcChanged(PowerError):
+    """Another certificate than the one that was seen first is shown at the BMC's address."""

@@ -11,9 +11,11 @@ from uuid import UUID
 
 import asyncssh
 
+from service.bmcs import bmc_of
 from service.parts import Parts
 from service.power.errors import PowerError
 from service.secrets import SecretUnreadable, open_sealed
+from service.store.hardware import machine_by_id
 from service.store.rows import Pool
 from sql.loader import Q
 
@@ -56,7 +58,7 @@ async def open_console(db: Pool, parts: Parts, machine_id: UUID) -> AsyncIterato
         raise NoConsole("there is no such machine any more")
     try:
         secret = open_sealed(parts.key, row["bmc_secret"])
-        async with parts.open_bmc(row["bmc_url"], row["bmc_username"], secret) as bmc:
+        async with bmc_of(db, parts.key, await machine_by_id(db, machine_id)) as bmc:
             found = await bmc.serial_console()
         if found is None:
             raise NoConsole("its BMC offers no serial console by SSH")

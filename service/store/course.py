@@ -41,6 +41,7 @@ class Device:
     phoned_home_at: datetime | None
     deadline: datetime
     deleted_at: datetime | None
+    wanted_by: datetime | None  # until when its customer waits for a machine, where that was said
     tags: list[str]
     customdata: dict[str, Any]
     reservation_id: UUID | None  # its machine is that one's, and no other

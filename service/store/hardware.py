@@ -38,6 +38,7 @@ class Machine:
     bmc_url: str
     bmc_username: str
     bmc_secret: bytes
+    bmc_fingerprint: str | None  # SHA-256 of the certificate that was seen first
     device_id: UUID | None
     installed: bool
     reason: str | None

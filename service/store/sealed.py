@@ -34,7 +34,7 @@ class Place:
 
 SEALED = (
     Place("machine", "bmc_secret"),
-    Place("machine", "bmc_secret_next"),
+    Place("bmc_password", "secret"),
     Place("leaf", "secret"),
     Place("leaf", "private_key"),
     Place("leaf", "running"),

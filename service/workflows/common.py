@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from service.secrets import open_sealed
+from service.bmcs import bmc_of
 from service.store.hardware import Machine, agent_alive, machine_by_id, offer_work
 from service.workflow import Back, Done, Failed, Job, Outcome, Wait
 from sql.loader import Q
@@ -19,8 +19,7 @@ async def netboot(job: Job, machine: Machine) -> None:
     """End the machine's agent sessions and power-cycle it into the network."""
     async with job.transaction() as conn:
         await conn.execute(Q["end_agent_sessions"], machine.id, job.parts.clock.now())
-    secret = open_sealed(job.parts.key, machine.bmc_secret)
-    async with job.parts.open_bmc(machine.bmc_url, machine.bmc_username, secret) as bmc:
+    async with bmc_of(job.db, job.parts.key, machine) as bmc:
         await bmc.set_boot_once("pxe")
         await bmc.power_cycle()
 

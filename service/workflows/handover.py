@@ -5,8 +5,8 @@ from __future__ import annotations
 import structlog
 
 from images.protocol import Handover
+from service.bmcs import bmc_of
 from service.power.errors import PowerError
-from service.secrets import open_sealed
 from service.store.course import device_by_id
 from service.store.events import add_event
 from service.store.handover import ways_of
@@ -48,9 +48,8 @@ async def another_way(job: Job, machine: Machine) -> Outcome | None:
     if used != "reboot" and not job.data.get("from_disk"):
         reason = f"{told}: power cycle, to boot from its disk"
         await _tell(job, machine, reason)
-        secret = open_sealed(job.parts.key, machine.bmc_secret)
         try:
-            async with job.parts.open_bmc(machine.bmc_url, machine.bmc_username, secret) as bmc:
+            async with bmc_of(job.db, job.parts.key, machine) as bmc:
                 await bmc.power_cycle()
         except PowerError as err:
             log.warning("power_cycle_failed", machine=machine.name, reason=str(err))

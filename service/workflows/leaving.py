@@ -13,9 +13,10 @@ from uuid import UUID
 
 from ipam.history import correct
 from ipam.ledger import held_by
+from service.bmcs import bmc_of
 from service.lifecycle import IllegalMove, MachineEvent, MachineState
 from service.power.errors import PowerError
-from service.secrets import SecretUnreadable, open_sealed
+from service.secrets import SecretUnreadable
 from service.settings import Settings
 from service.store.events import add_event
 from service.store.hardware import Machine, machine_by_id, move_machine, set_port
@@ -126,8 +127,7 @@ async def _power_off(job: Job) -> Outcome:
     """Its power is cut, if its BMC can still do that: what is broken may be just this."""
     machine = await machine_in(job)
     try:
-        secret = open_sealed(job.parts.key, machine.bmc_secret)
-        async with job.parts.open_bmc(machine.bmc_url, machine.bmc_username, secret) as bmc:
+        async with bmc_of(job.db, job.parts.key, machine) as bmc:
             await bmc.power_off()
     except (PowerError, SecretUnreadable) as err:
         return Done({"power": f"its power could not be cut: {err}"})

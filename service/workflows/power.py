@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from service.bmcs import bmc_of
 from service.lifecycle import DeviceEvent, DeviceState
-from service.secrets import open_sealed
 from service.store.course import device_by_id, move_device
 from service.store.events import add_event
 from service.store.hardware import machine_of_device
@@ -16,8 +16,7 @@ async def _switch(job: Job) -> Outcome:
     machine = await machine_of_device(job.db, job.subject)
     if machine is None:
         return Failed("the device has no machine")
-    secret = open_sealed(job.parts.key, machine.bmc_secret)
-    async with job.parts.open_bmc(machine.bmc_url, machine.bmc_username, secret) as bmc:
+    async with bmc_of(job.db, job.parts.key, machine) as bmc:
         match job.data["action"]:
             case "power_off":
                 await bmc.power_off()

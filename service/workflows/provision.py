@@ -88,6 +88,11 @@ async def _place(job: Job) -> Outcome:
     try:
         async with job.transaction() as conn:
             if not asked:
+                if device.reservation_id is None:
+                    # Each order in its turn: many of one customer keep nobody else from a machine.
+                    turn = await conn.fetchrow(Q["turn_in_pool"], device.id, device.facility_id, device.plan_id)
+                    if turn is not None and not turn["mine"]:
+                        return await _no_machine(conn, device, ahead=turn["ahead"])
                 machine = await pick_machine(
                     conn,
                     device.facility_id,
@@ -104,6 +109,7 @@ async def _place(job: Job) -> Outcome:
                 return await _no_machine(conn, device)
             links = await _take_links(conn, job, device, machine)
             await conn.execute(Q["give_machine"], machine.id, device.id)
+            await conn.execute(Q["device_placed"], device.id, now)
             await move_machine(conn, replace(machine, device_id=device.id), MachineEvent.PLACE, now=now)
             await set_port(conn, machine.port_id, "active", device.id, now=now)
             port = await conn.fetchrow(Q["port_by_id"], machine.port_id)
@@ -118,14 +124,26 @@ async def _place(job: Job) -> Outcome:
     return Done({"machine": str(machine.id), "generation": port["generation"]})
 
 
-async def _no_machine(conn: Connection, device: Device) -> Outcome:
+async def _no_machine(conn: Connection, device: Device, *, ahead: int = 0) -> Outcome:
     rows = await conn.fetch(Q["machines_like"], device.facility_id, device.plan_id, device.reservation_id)
     held = sum(row["held"] for row in rows)
     there = ", ".join(f"{row['machines']} {row['state']}" for row in rows) or "none at all"
     there += f", {held} of them held back" if held else ""
     if device.reservation_id is not None:
         return Wait(f"the reserved machine is not ready ({there})", 10.0)
-    return Wait(f"no machine of plan {device.plan} is ready in {device.facility} ({there})", 10.0)
+    before = f"; {ahead} orders are before this one" if ahead else ""
+    return Wait(f"no machine of plan {device.plan} is ready in {device.facility} ({there}){before}", 10.0)
+
+
+async def _wait_on(job: Job) -> Outcome:
+    """Who was told how long it takes, and agreed to it, waits for so long."""
+    device, now = await device_in(job), job.parts.clock.now()
+    until = device.wanted_by
+    if until is not None and now < until:
+        return Wait(
+            f"no {device.plan} is ready in {device.facility}; it is waited for until {until:%H:%M:%S} UTC", 10.0
+        )
+    return Failed(f"no machine of plan {device.plan} became ready in {device.facility} in time")
 
 
 async def _give_up(job: Job) -> Outcome:
@@ -394,7 +412,7 @@ PROVISION = Workflow(
     "provision",
     (
         Step("await_addresses", _await_addresses, "leaf_limit_s", undo=_give_up, overrun=_addresses_stuck),
-        Step("place", _place, "place_limit_s"),
+        Step("place", _place, "place_limit_s", overrun=_wait_on),
         Step("start", _start, "netboot_limit_s"),
         Step("install", _install, "install_limit_s", overrun=_too_slow),
         Step("native_install", _native, "native_limit_s", overrun=_native_too_slow),

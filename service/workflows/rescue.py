@@ -13,8 +13,8 @@ from uuid import UUID
 
 from images.protocol import RescueSpec
 from ipam.ledger import held_by
+from service.bmcs import bmc_of
 from service.lifecycle import MachineEvent
-from service.secrets import open_sealed
 from service.settings import Settings
 from service.store.course import device_by_id
 from service.store.events import add_event
@@ -104,8 +104,7 @@ async def _undo_rescue(job: Job) -> Outcome:
         body = f"No rescue: {reason}"
         await add_event(conn, "instance.rescue", body, device_id=job.subject, state="failed")
     if machine is not None and "netboots" in job.data:
-        secret = open_sealed(job.parts.key, machine.bmc_secret)
-        async with job.parts.open_bmc(machine.bmc_url, machine.bmc_username, secret) as bmc:
+        async with bmc_of(job.db, job.parts.key, machine) as bmc:
             await bmc.power_cycle()
     return Done()
 

@@ -1,7 +1,7 @@
 -- name: course_device
 SELECT d.id, d.project_id, j.organization_id, d.facility_id, f.code AS facility, d.plan_id, p.slug AS plan, d.operating_system,
        d.image_release, d.engine, d.storage, d.storage_passphrase, d.hostname, d.userdata, d.ipxe_script_url, d.always_pxe, d.ssh_keys, d.password_hash, d.state, d.host_keys, d.phoned_home_at,
-       d.deadline, d.deleted_at, d.tags, d.customdata, d.reservation_id, d.links, m.id AS machine_id
+       d.deadline, d.deleted_at, d.wanted_by, d.tags, d.customdata, d.reservation_id, d.links, m.id AS machine_id
 FROM device AS d
 JOIN facility AS f ON f.id = d.facility_id
 JOIN plan AS p ON p.id = d.plan_id

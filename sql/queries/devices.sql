@@ -26,9 +26,9 @@ SELECT pg_advisory_xact_lock(hashtextextended('capacity', 0) # hashtextextended(
 INSERT INTO device (id, project_id, facility_id, plan_id, operating_system, hostname, description, tags, customdata,
                     userdata, ipxe_script_url, always_pxe, locked, billing_cycle, ssh_key_ids, ssh_keys, root_password,
                     password_hash, created_by, created_at, updated_at, deadline, engine, storage, storage_passphrase,
-                    reservation_id, termination_time, spot_price_max, spot_request_id, links)
+                    reservation_id, termination_time, spot_price_max, spot_request_id, links, wanted_by)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $20, $21, $22, $23,
-        $24, $25, $26, $27, $28, $29)
+        $24, $25, $26, $27, $28, $29, $30)
 
 -- name: change_device
 UPDATE device SET hostname = coalesce($2::text, hostname),

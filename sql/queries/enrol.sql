@@ -68,18 +68,20 @@ SELECT name FROM machine WHERE name = ANY($1::text[]) AND state <> 'retired'
 
 -- name: enrol_machines
 INSERT INTO machine (facility_id, plan_id, port_id, name, mac, arch, bmc_url, bmc_username, bmc_secret, secure_boot,
-                     rack_id, rack_unit)
+                     rack_id, rack_unit, bmc_fingerprint)
 SELECT f.id, p.id, given.port_id, given.name, given.mac::macaddr, given.arch, given.url, given.username, given.secret,
-       given.secure_boot, given.rack_id, given.unit
+       given.secure_boot, given.rack_id, given.unit, given.fingerprint
 FROM facility AS f,
      unnest($2::text[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::bytea[],
-            $10::bool[], $11::uuid[], $12::int[])
-     AS given (plan, port_id, name, mac, arch, url, username, secret, secure_boot, rack_id, unit)
+            $10::bool[], $11::uuid[], $12::int[], $13::text[])
+     AS given (plan, port_id, name, mac, arch, url, username, secret, secure_boot, rack_id, unit, fingerprint)
 JOIN plan AS p ON p.slug = given.plan OR given.plan = ANY(p.aliases)
 WHERE f.code = $1
 ON CONFLICT (name) WHERE state <> 'retired' DO UPDATE
 SET bmc_url = excluded.bmc_url, bmc_username = excluded.bmc_username, mac = excluded.mac,
     bmc_secret = CASE WHEN excluded.bmc_secret = '' THEN machine.bmc_secret ELSE excluded.bmc_secret END,
+    bmc_fingerprint = coalesce(
+        excluded.bmc_fingerprint, CASE WHEN machine.bmc_url = excluded.bmc_url THEN machine.bmc_fingerprint END),
     secure_boot = excluded.secure_boot,
     -- A device has what it ordered: its machine stays what it is.
     plan_id = CASE WHEN machine.device_id IS NULL THEN excluded.plan_id ELSE machine.plan_id END,

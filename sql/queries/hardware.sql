@@ -1,6 +1,6 @@
 -- name: machine_by_id
 SELECT m.id, m.name, m.state, m.facility_id, f.code AS facility, m.plan_id, p.slug AS plan, m.port_id, m.mac::text AS mac,
-       m.arch, m.bmc_url, m.bmc_username, m.bmc_secret, m.device_id, m.installed, m.reason, m.state_since,
+       m.arch, m.bmc_url, m.bmc_username, m.bmc_secret, m.bmc_fingerprint, m.device_id, m.installed, m.reason, m.state_since,
        o.name AS port, o.profile, o.generation, o.applied, o.fault, l.id AS leaf_id, l.name AS leaf,
        CASE WHEN o.booted_mac <> m.mac THEN o.booted_mac::text END AS other_mac,
        e.name AS elsewhere, greatest(e.booted_at, CASE WHEN o.booted_mac <> m.mac THEN o.booted_at END) AS misplaced_at,

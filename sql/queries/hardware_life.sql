@@ -13,7 +13,7 @@ WITH was AS (
 ), freed AS (
     UPDATE leaf_port AS o SET booted_mac = NULL, booted_at = $2 FROM was WHERE o.id = was.port_id
 )
-UPDATE machine SET port_id = NULL, bmc_url = '', bmc_username = '', bmc_secret = '', bmc_secret_next = NULL,
+UPDATE machine SET port_id = NULL, bmc_url = '', bmc_username = '', bmc_secret = '',
                    bmc_fingerprint = NULL, rack_id = NULL, rack_unit = NULL, leaving = NULL, device_id = NULL,
                    installed = false
 WHERE id = $1

@@ -9,7 +9,7 @@ from pathlib import Path
 import structlog
 
 from service.log import configure_log
-from tests.bench import boot, dhcp, firmware, http, installer, ipam, leaves, lists, netconf, tftp, write
+from tests.bench import boot, dhcp, firmware, http, installer, ipam, leaves, lists, netconf, order, tftp, write
 from tests.bench.result import Result, keep, shown
 
 PARTS = {
@@ -24,6 +24,7 @@ PARTS = {
     **firmware.PARTS,
     **installer.PARTS,
     **write.PARTS,
+    **order.PARTS,
 }
 
 

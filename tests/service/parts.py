@@ -8,7 +8,6 @@ from images.catalogue import load_catalogue
 from service.artefacts import Artefacts
 from service.clock import Jitter, WallClock
 from service.parts import Parts
-from service.power.redfish import Redfish
 from service.prove import see_host_key
 from service.secrets import load_keys
 from service.settings import Settings
@@ -25,6 +24,5 @@ def make_parts(settings: Settings) -> Parts:
         boot_url="http://127.0.0.1:8081",
         boot_url6=None,
         key=load_keys(settings.state_dir),
-        open_bmc=Redfish,
         see_host_key=see_host_key,
     )

@@ -1,0 +1,97 @@
+"""What operators do with a machine's BMC beside its power. The BMC is asked while the caller waits."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from service.api.call import Body, Call, Route
+from service.api.problems import Invalid, Refused, not_found, reasons
+from service.bmcs import Bmc, bmc_of, change_bmc_password, trust_bmc
+from service.policy import Right
+from service.power.errors import PowerError
+from service.secrets import SecretUnreadable
+from service.store.hardware import Machine, machine_by_id
+from sql.loader import Q
+
+
+class Locate(BaseModel):
+    """Whether the machine's LED blinks."""
+
+    model_config = ConfigDict(extra="forbid")
+    on: bool = True
+
+
+async def _machine(call: Call) -> Machine:
+    machine_id = await call.db.fetchval(Q["machine_named"], call.ids["machine"])
+    if machine_id is None:
+        raise not_found()
+    return await machine_by_id(call.db, machine_id)
+
+
+@asynccontextmanager
+async def _told() -> AsyncIterator[None]:
+    """What the BMC refuses is no fault of the caller's."""
+    try:
+        yield
+    except (PowerError, SecretUnreadable) as err:
+        raise Refused(502, f"{type(err).__name__}: {err}") from None
+
+
+@asynccontextmanager
+async def _bmc(call: Call) -> AsyncIterator[Bmc]:
+    machine = await _machine(call)
+    async with _told(), bmc_of(call.db, call.api.key, machine) as bmc:
+        yield bmc
+
+
+async def get_bmc(call: Call) -> Body:
+    """GET /admin/v1/machines/{machine}/bmc: health, sensors, logs and firmware, as the machine's BMC tells them now"""
+    async with _bmc(call) as bmc:
+        return await bmc.evidence()
+
+
+async def locate(call: Call) -> Body:
+    """POST /admin/v1/machines/{machine}/locate: have the machine's LED blink, or not"""
+    try:
+        asked = Locate.model_validate(call.body)
+    except ValidationError as err:
+        raise Invalid(*reasons(err)) from None
+    async with _bmc(call) as bmc:
+        await bmc.locate(asked.on)
+    return {"on": asked.on}
+
+
+async def reset_bmc(call: Call) -> Body:
+    """POST /admin/v1/machines/{machine}/bmc-reset: restart the BMC itself; the machine runs on"""
+    async with _bmc(call) as bmc:
+        await bmc.reset_bmc()
+    return {"restarted": True}
+
+
+async def change_password(call: Call) -> Body:
+    """POST /admin/v1/machines/{machine}/bmc-password: give the BMC a new random password, which nobody is told
+
+    It is tried by a login before the old one is forgotten. Machines behind one service share it.
+    """
+    machine = await _machine(call)
+    async with _told():
+        return {"machines": await change_bmc_password(call.db, call.api.key, machine)}
+
+
+async def trust(call: Call) -> Body:
+    """POST /admin/v1/machines/{machine}/bmc-trust: take the certificate that the BMC shows now for the right one"""
+    machine = await _machine(call)
+    async with _told():
+        return {"was": machine.bmc_fingerprint, "fingerprint": await trust_bmc(call.db, machine)}
+
+
+ROUTES = (
+    Route("GET", "/admin/v1/machines/{machine}/bmc", get_bmc, right=Right.LOOK),
+    Route("POST", "/admin/v1/machines/{machine}/locate", locate, right=Right.FACILITY, body=Locate),
+    Route("POST", "/admin/v1/machines/{machine}/bmc-reset", reset_bmc, status=202, right=Right.FACILITY),
+    Route("POST", "/admin/v1/machines/{machine}/bmc-password", change_password, right=Right.FACILITY),
+    Route("POST", "/admin/v1/machines/{machine}/bmc-trust", trust, right=Right.FACILITY),
+)

@@ -1,0 +1,149 @@
+"""When an order will be active: by what stages took lately, by what is free, being prepared and waited for.
+
+Nothing is promised that was not measured: before the first order of a plan has ended, the limit is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from service.store.rows import Connection
+from sql.loader import Q
+
+_LATE = 0.1  # of the usual time is what is still to come for whatever takes longer than usual
+
+
+@dataclass(frozen=True, slots=True)
+class Took:
+    """What a course took lately, in seconds from the machine's being chosen until its end."""
+
+    p50_s: float
+    p95_s: float
+    measured: int
+    steps: Mapping[str, float] = field(default_factory=dict)  # the median of each
+
+    def left_s(self, step: str, elapsed_s: float, order: Sequence[str]) -> float:
+        """Seconds to the end from `elapsed_s` seconds into a step; `order` has all steps in their order."""
+        if step not in order or not self.steps:
+            return max(self.p50_s - elapsed_s, self.p50_s * _LATE)
+        usual = self.steps.get(step, 0.0)
+        later = sum(self.steps.get(name, 0.0) for name in order[order.index(step) + 1 :])
+        return max(usual - elapsed_s, usual * _LATE if elapsed_s > usual else 0.0) + later
+
+
+Times = Mapping[tuple[UUID, str | None], Took]
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Machines of one plan at one facility, as a new order finds them."""
+
+    ready: int
+    ahead: int  # orders that get a machine before it
+    coming: Sequence[datetime]  # when others are expected, the first one first
+
+    def start(self, now: datetime, ahead: int | None = None) -> datetime | None:
+        """When the order gets its machine; None where none is expected."""
+        before = self.ahead if ahead is None else ahead
+        if before < self.ready:
+            return now
+        later = before - self.ready
+        return self.coming[later] if later < len(self.coming) else None
+
+
+async def times_of(conn: Connection, workflow: str) -> Times:
+    """What the latest two hundred runs took, by plan and operating system; those of machines by plan alone."""
+    rows = await conn.fetch(Q["stage_times"], workflow)
+    steps: dict[tuple[UUID, str | None], dict[str, float]] = {}
+    for row in rows:
+        if row["step"] is not None:
+            steps.setdefault((row["plan_id"], row["operating_system"]), {})[row["step"]] = row["p50_s"]
+    return {
+        key: Took(row["p50_s"], row["p95_s"], row["measured"], steps.get(key, {}))
+        for row in rows
+        if row["step"] is None and (key := (row["plan_id"], row["operating_system"]))
+    }
+
+
+def usual(times: Times, plan_id: UUID, system: str | None, limit_s: float) -> Took:
+    """What such a course takes: of that system, else of the plan's slowest one, else what is allowed."""
+    if (exact := times.get((plan_id, system))) is not None:
+        return exact
+    others = [took for (plan, _), took in times.items() if plan == plan_id]
+    return max(others, key=lambda took: took.p50_s, default=Took(limit_s, limit_s, 0))
+
+
+async def coming(conn: Connection, plan_id: UUID, *, now: datetime) -> dict[UUID, list[datetime]]:
+    """By facility, when machines of the plan are expected in the pool; those that nobody can tell of are left out."""
+    times = await times_of(conn, "prepare")
+    took = usual(times, plan_id, None, 0.0)
+    found: dict[UUID, list[datetime]] = {}
+    if not took.measured:
+        return found
+    for row in await conn.fetch(Q["machines_coming"], plan_id):
+        whole = timedelta(seconds=took.p50_s)
+        at = row["freed"] + whole if row["since"] is None else row["since"] + whole
+        found.setdefault(row["facility_id"], []).append(max(at, now + whole * _LATE))
+    return {place: sorted(moments) for place, moments in found.items()}
+
+
+async def pools(
+    conn: Connection, facility_ids: Collection[UUID], plan_id: UUID, project_id: UUID | None, *, now: datetime
+) -> dict[UUID, Pool]:
+    """The pools of these facilities, as a new order of the project finds them."""
+    later = await coming(conn, plan_id, now=now)
+    found = {}
+    for place in facility_ids:
+        row = await conn.fetchrow(Q["pool_now"], place, plan_id, project_id)
+        found[place] = Pool(row["ready"], row["ahead"], later.get(place, []))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """An order that is under way."""
+
+    id: UUID
+    facility_id: UUID
+    plan_id: UUID
+    system: str
+
+
+async def etas(
+    conn: Connection, orders: Sequence[UnderWay], order: Sequence[str], *, limit_s: float, now: datetime
+) -> dict[UUID, datetime]:
+    """When these orders will be active; those for which no machine is expected are left out.
+
+    `order` has the course's steps in their order.
+    """
+    if not orders:
+        return {}
+    times = await times_of(conn, "provision")
+    rows = await conn.fetch(Q["steps_under_way"], [one.id for one in orders])
+    at = {row["subject"]: (row["step"], row["step_since"]) for row in rows}
+    waiting = [one for one in orders if at.get(one.id, ("place",))[0] in ("place", "await_addresses")]
+    ahead, free = await _queue(conn, waiting, now=now)
+    found = {}
+    for one in orders:
+        took = usual(times, one.plan_id, one.system, limit_s)
+        if one not in waiting:
+            step, since = at[one.id]
+            found[one.id] = now + timedelta(seconds=took.left_s(step, (now - since).total_seconds(), order))
+        elif (start := free[one.plan_id][one.facility_id].start(now, ahead.get(one.id, 0))) is not None:
+            found[one.id] = start + timedelta(seconds=took.p50_s)
+    return found
+
+
+async def _queue(
+    conn: Connection, waiting: Sequence[UnderWay], *, now: datetime
+) -> tuple[dict[UUID, int], dict[UUID, dict[UUID, Pool]]]:
+    if not waiting:
+        return {}, {}
+    places = list({one.facility_id for one in waiting})
+    plans = list({one.plan_id for one in waiting})
+    rows = await conn.fetch(Q["ahead_in_pool"], places, plans)
+    free = {plan: await pools(conn, places, plan, None, now=now) for plan in plans}
+    return {row["device_id"]: row["ahead"] for row in rows}, free
