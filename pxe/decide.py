@@ -151,6 +151,7 @@ class Script:
     initrd_urls: tuple[str, ...] = ()
     cmdline: str = ""
     custom: str = ""  # Target.CUSTOM_IPXE: the customer's script text or the URL to chain to
+    settings: tuple[tuple[str, str], ...] = ()  # that a custom script finds set: name and value
     local_boot: LocalBoot = LocalBoot.AUTO  # Target.LOCAL_DISK
 
 

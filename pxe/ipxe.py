@@ -88,7 +88,7 @@ def render(script: Script) -> str:
         case Target.INSTALLER:
             return _load(_kernel_steps(script))
         case Target.CUSTOM_IPXE:
-            return _custom(script.custom)
+            return _custom(script)
         case Target.WAIT:
             return _WAIT
 
@@ -124,13 +124,15 @@ def _load(steps: list[str]) -> str:
     return _LOAD % {"steps": "\n".join(f"{step} || goto again" for step in steps), "tries": _TRIES}
 
 
-def _custom(custom: str) -> str:
-    text = custom.strip()
+def _custom(script: Script) -> str:
+    text = script.custom.strip()
+    told = "".join(f"set {name} {' '.join(_words(value))}\n" for name, value in script.settings)
     if text.startswith("#!ipxe"):
         if "\0" in text:
             raise Unsafe("a NUL in the custom script")
-        return text + "\n"
-    return _load([f"imgfetch --name custom {_url(text)}", "imgselect custom"])
+        first, _, rest = text.partition("\n")
+        return f"{first}\n{told}{rest}\n" if rest else f"{first}\n{told}"
+    return _load([*told.splitlines(), f"imgfetch --name custom {_url(text)}", "imgselect custom"])
 
 
 def _url(url: str) -> str:

@@ -43,6 +43,7 @@ from service.admin import (
     routes,
     run_routes,
     tenancy_routes,
+    told_routes,
 )
 from service.admin import (
     reservation_routes as admin_reservation_routes,
@@ -145,6 +146,7 @@ ROUTES: tuple[Route, ...] = (
     *leaf_routes.ROUTES,
     *boot_routes.ROUTES,
     *release_routes.ROUTES,
+    *told_routes.ROUTES,
     *handover_routes.ROUTES,
     *hook_routes.ROUTES,
     *facility_routes.ROUTES,

@@ -23,7 +23,7 @@ from service.api.ordering import (
 )
 from service.api.pages import meta, page_of
 from service.api.parameters import Parameter
-from service.api.problems import Invalid, Refused, not_found, shown
+from service.api.problems import Invalid, Refused, forbidden, not_found, shown
 from service.api.storage import StorageWish
 from service.api.waterfall import get_waterfall
 from service.lifecycle import DeviceState, IllegalMove
@@ -139,6 +139,7 @@ async def change_device(call: Call) -> Body:
             call.api.clock.now(),
         )
         await _change_terms(call, conn, row, change)
+        await _allow_pxe(call, conn, row, change)
     return await one_device(call, device_id)
 
 
@@ -166,6 +167,18 @@ async def _change_terms(call: Call, conn: Connection, row: Body, change: ChangeD
         leaves,
         call.api.clock.now(),
     )
+
+
+async def _allow_pxe(call: Call, conn: Connection, row: Body, change: ChangeDevice) -> None:
+    """Whether the next network boot leads into the customer's script once more; staff say so. Raises Refused."""
+    if change.allow_pxe is None:
+        return
+    if Right.SUPPORT not in call.caller.rights:
+        raise forbidden("You are not authorized: allow_pxe is for staff")
+    if change.allow_pxe and call.api.catalogue.get(row["operating_system"]).engine != "ipxe":
+        system = row["operating_system"]
+        raise Invalid(f"Allow pxe is not valid: True; allowed is false: {system} starts from its disk")
+    await conn.execute(Q["allow_pxe"], row["id"], change.allow_pxe)
 
 
 async def _locked(conn: Connection, call: Call, device_id: UUID) -> Body:

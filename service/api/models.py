@@ -214,6 +214,7 @@ class ChangeDevice(Request):
     userdata: str | None = None
     locked: Maybe[bool] = None
     always_pxe: Maybe[bool] = None
+    allow_pxe: Maybe[bool] = None
     ipxe_script_url: Maybe[Url] = None
     billing_cycle: Maybe[Billing] = None
     customdata: Custom | None = None

@@ -67,6 +67,8 @@ class BootScripts:
             self._saw(facts.port_id, mac)
         ipxe = entry is not None and entry.engine == "ipxe"
         target = boot_target(facts, ipxe=ipxe, mac=mac, stranger=stranger)
+        if ipxe and target is Target.LOCAL_DISK and await self._once_more(facts):
+            target = Target.CUSTOM_IPXE
         log.info("boot_script", port=facts.where, machine=facts.machine, state=facts.state, mac=mac, target=target)
         match target:
             case Target.CUSTOM_IPXE:
@@ -111,7 +113,15 @@ class BootScripts:
             log.warning("custom_script_waits", device=str(facts.device_id), reason=str(err) or type(err).__name__)
             return Script(Target.WAIT)
         script = row["userdata"] if row["userdata"].startswith("#!ipxe") else row["ipxe_script_url"] or ""
-        return Script(Target.CUSTOM_IPXE, custom=script)
+        told = (("packet_facility", facts.facility), ("packet_plan", row["plan"]))
+        return Script(Target.CUSTOM_IPXE, custom=script, settings=told)
+
+    async def _once_more(self, facts: PortFacts) -> bool:
+        """Whether an operator has allowed the machine of an active device another start of its script."""
+        try:
+            return bool(await self._db.fetchval(Q["pxe_allowed"], facts.device_id))
+        except AWAY:
+            return False
 
     def _native(self, facts: PortFacts) -> bool:
         """Whether the machine is being installed by its distribution's own installer."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import secrets
+import socket
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -119,22 +120,30 @@ def _run(arguments: argparse.Namespace, asked: LabSettings, course: Course) -> i
     token = arguments.token or secrets.token_urlsafe(24)
     with state_folder(arguments.state_dir) as state:
         api_sockets = [listening("127.0.0.1", arguments.api_port)]
+        console_sockets: list[socket.socket] = []
         api_port, url, level = api_sockets[0].getsockname()[1], arguments.database_url, arguments.log_level
         if asked.virtual:
             # The API's socket stays outside; everything that is opened from here on is inside, a second one included.
+            console_sockets = [listening("127.0.0.1", 0)]
             outside = Outside()
             enter_private_namespace()
             asked = replace(asked, upstream=outside.connector)
             api_sockets.append(listening("127.0.0.1", api_port))
             add_service_address(ip_interface(f"{SERVICE_ADDRESS}/32"))
             images = arguments.images.resolve()
-            settings = namespace_settings(state, images, api_port=api_port, database_url=url, log_level=level)
+            settings = namespace_settings(
+                *(state, images),
+                api_port=api_port,
+                sos_port=console_sockets[0].getsockname()[1],
+                database_url=url,
+                log_level=level,
+            )
         else:
             settings = lab_settings(state, api_port=api_port, database_url=url, log_level=level)
         with database(settings) as url:
 
             async def main() -> int:
-                async with running_lab(asked, settings, url, token, api_sockets) as lab:
+                async with running_lab(asked, settings, url, token, api_sockets, console_sockets) as lab:
                     return await course(lab)
 
             return run_until_stopped(main())

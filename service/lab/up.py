@@ -108,7 +108,7 @@ def free_port(kind: socket.SocketKind) -> int:
 
 
 def namespace_settings(
-    state: Path, images: Path, *, api_port: int, database_url: str | None, log_level: str
+    state: Path, images: Path, *, api_port: int, sos_port: int, database_url: str | None, log_level: str
 ) -> Settings:
     """The service's settings in a network namespace of its own, for virtual machines: the standard ports."""
     return read_settings(
@@ -116,6 +116,7 @@ def namespace_settings(
         images_dir=str(images),
         database_url=database_url,
         api_port=api_port,
+        sos_port=sos_port,
         boot_host=SERVICE_ADDRESS,
         boot_port=8080,
         cool_down_s=5,
@@ -205,13 +206,23 @@ async def pooled(running: Service, machines: int, *, show: bool = False) -> None
 
 @asynccontextmanager
 async def running_lab(
-    asked: LabSettings, settings: Settings, database_url: str, token: str, api_sockets: Sequence[socket.socket]
+    asked: LabSettings,
+    settings: Settings,
+    database_url: str,
+    token: str,
+    api_sockets: Sequence[socket.socket],
+    console_sockets: Sequence[socket.socket] = (),
 ) -> AsyncIterator[Lab]:
     """Service and rack while the block runs, with every machine in the pool."""
     write_first_stages(settings.state_dir / "first-stage")
     await seeded(database_url, token)
     async with service(
-        settings, database_url, api_sockets=api_sockets, workflows=asked.workflows, upstream=asked.upstream
+        settings,
+        database_url,
+        api_sockets=api_sockets,
+        console_sockets=console_sockets,
+        workflows=asked.workflows,
+        upstream=asked.upstream,
     ) as running:
         if not asked.virtual:
             image_slugs = [entry.slug for entry in running.parts.catalogue if entry.engine == "image"]

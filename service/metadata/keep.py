@@ -74,7 +74,7 @@ async def keep_problem(db: Connection, machine_id: UUID, problem: str) -> None:
     await add_event(db, "machine.problem", body, machine_id=machine_id, private=True, data={"problem": problem})
 
 
-async def keep_components(db: Pool, machine_id: UUID, components: dict[str, Any]) -> None:
+async def keep_components(db: Pool, machine_id: UUID, components: dict[str, Any] | list[dict[str, Any]]) -> None:
     """What the machine consists of, beside what its agent has told."""
     async with db.acquire() as conn, conn.transaction():
         await told_inventory(conn, machine_id, {"components": components})

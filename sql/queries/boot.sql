@@ -65,7 +65,8 @@ WHERE v.name = 'default' AND family(t.block) = 6 AND t.kind <> 'anycast' AND t.c
   AND upper_inf(t.during) AND t.slot = 'boot6'
 
 -- name: custom_boot
-SELECT ipxe_script_url, userdata FROM device WHERE id = $1
+UPDATE device AS d SET allow_pxe = false FROM plan AS p WHERE d.id = $1 AND p.id = d.plan_id
+RETURNING d.ipxe_script_url, d.userdata, p.slug AS plan
 
 -- name: begin_session
 INSERT INTO agent_session (machine_id, token, session, issued_at, started_at, seen_at)

@@ -36,3 +36,14 @@ INSERT INTO service_secret (name, sealed) VALUES ($1, $2) ON CONFLICT (name) DO 
 
 -- name: set_root_password
 UPDATE device SET root_password = $2, updated_at = $3 WHERE id = $1 AND deleted_at IS NULL
+
+-- name: latest_event
+SELECT id FROM event
+WHERE type = $3 AND CASE WHEN $1::uuid IS NOT NULL THEN device_id = $1 ELSE machine_id = $2::uuid END
+ORDER BY seq DESC LIMIT 1
+
+-- name: allow_pxe
+UPDATE device SET allow_pxe = $2 WHERE id = $1
+
+-- name: pxe_allowed
+SELECT allow_pxe FROM device WHERE id = $1

@@ -121,11 +121,33 @@ async def test_a_reinstall_without_an_image_leaves_the_device_as_it_was(database
 
 
 async def test_custom_ipxe_boots_the_customers_script(database_url: str, tmp_path: Path) -> None:
-    async with lab(database_url, tmp_path, LabSettings(machines=1, leaves=1)) as (_, customer):
-        script = "#!ipxe\nkernel http://127.0.0.1:9/foreign\nboot\n"
+    async with lab(database_url, tmp_path, LabSettings(machines=1, leaves=1)) as (running, customer):
+        chosen = "iseq ${packet_facility} ewr1 && iseq ${packet_plan} c1.small.x86 || exit"
+        script = f"#!ipxe\n{chosen}\nshell\n"
         device_id = await customer.order(operating_system="custom_ipxe", userdata=script)
         device = await customer.until(device_id, "active")
         assert device["operating_system"]["slug"] == "custom_ipxe"
+        machine = next(iter(running.rack.machines.values()))
+        await soon(lambda: machine.stage == "foreign")
+        seen: list[str] = []
+        machine.console.look(lambda data: seen.append(data.decode()))
+
+        async def started(*, by_script: bool) -> None:
+            seen.clear()
+            assert (await customer.call("POST", f"/devices/{device_id}/actions", {"type": "reboot"}))[0] == 202
+            await soon(lambda: any("ipxe" in line for line in seen), limit=60)
+            # Its disk is empty: what is not told to run the script tries one start after the other.
+            await soon(lambda: machine.stage == "foreign" or sum("ipxe" in line for line in seen) > 1, limit=60)
+            assert (machine.stage == "foreign") == by_script
+
+        # The first start alone leads into the script, unless one more is allowed, or each.
+        await started(by_script=False)
+        assert (await customer.call("PATCH", f"/devices/{device_id}", {"allow_pxe": True}))[0] == 200
+        await started(by_script=True)
+        await started(by_script=False)
+        assert (await customer.call("PATCH", f"/devices/{device_id}", {"always_pxe": True}))[0] == 200
+        await started(by_script=True)
+        await started(by_script=True)
 
 
 async def test_deleting_an_order_under_way_gives_everything_back(database_url: str, tmp_path: Path) -> None:

@@ -83,6 +83,12 @@ def test_quirks_can_be_compared() -> None:
 def test_a_customers_script_is_theirs() -> None:
     custom = "#!ipxe\necho ${net0/mac}\nshell"
     assert render(Script(Target.CUSTOM_IPXE, custom=custom)) == custom + "\n"
+    told = (("packet_facility", "ewr1"), ("packet_plan", "c1.small.x86"))
+    begun = "#!ipxe\nset packet_facility ewr1\nset packet_plan c1.small.x86\n"
+    rest = "echo ${net0/mac}\nshell\n"
+    assert render(Script(Target.CUSTOM_IPXE, custom=custom, settings=told)) == begun + rest
+    assert render(Script(Target.CUSTOM_IPXE, custom="#!ipxe", settings=told)) == begun
+    assert "set packet_plan c1.small.x86" in render(Script(Target.CUSTOM_IPXE, custom="http://a/b", settings=told))
     chained = render(Script(Target.CUSTOM_IPXE, custom="http://boot.example.net/my script.ipxe"))
     assert "imgfetch --name custom http://boot.example.net/my%20script.ipxe || goto again" in chained
 
