@@ -11,7 +11,7 @@ from service.cli.client import Client, Object, escaped
 from service.cli.command import Command
 from service.cli.devices import EVENTS
 from service.cli.machine_work import WORK, facts_of
-from service.cli.output import Column, Output, cell
+from service.cli.output import Column, Output, cell, warn
 from service.cli.progress import seconds
 
 _FOLLOW_S = 1.0  # between two looks at what has happened
@@ -169,6 +169,10 @@ def list_machines(args: Namespace, client: Client, out: Output) -> int:
     """List machines."""
     filters = {name: getattr(args, name) for name in ("state", "facility", "plan", "leaf")}
     out.rows(client.get("/admin/v1/machines", **filters)["machines"], MACHINES)
+    if not out.as_json and args.state in (None, "quarantined"):
+        found = client.get("/admin/v1/discoveries")["discoveries"]
+        if refused := [one for one in found if one["state"] == "quarantined"]:
+            warn(f"{len(refused)} at free ports were not let in: `roundhouse machine discovered` tells why")
     return 0
 
 

@@ -97,12 +97,11 @@ async def retire(
     if disks_gone or erased:
         await supersede(conn, machine_id, now=now, reason=reason)
         await conn.execute(Q["withdraw_work"], machine_id, now)
-        first, data = RETIRE_AT_ONCE.steps[0].name, {**wish, "erased": bool(erased)}
-        await start_run(conn, RETIRE_AT_ONCE.name, machine_id, first, now=now, deadline=now + limit, data=data)
+        first = RETIRE_AT_ONCE.steps[0].name
+        await start_run(conn, RETIRE_AT_ONCE.name, machine_id, first, now=now, deadline=now + limit, data=wish)
         return
     if machine.state is MachineState.MAINTENANCE:
         await move_machine(conn, machine, MachineEvent.GIVE_BACK, now=now, reason=reason)
-    wish["erased"] = True  # type: ignore[assignment]  # it will be by then, or this run has ended in quarantine
     await start_prepare(conn, machine_id, None, reason, now=now, limit=limit, workflow=RETIRE, asked=wish)
 
 

@@ -99,7 +99,8 @@ WITH moved AS (
     RETURNING id, name
 ), told AS (
     INSERT INTO event (type, body, machine_id, state, private, data)
-    SELECT 'machine.prepare', 'Machine ' || name || ': enrolled → preparing (' || $7::text || ')', id, 'preparing', true, '{}'
+    SELECT 'machine.prepare', 'Machine ' || name || ': enrolled → preparing (' || $7::text || ')', id, 'preparing', true,
+           jsonb_build_object('machine', name, 'from', 'enrolled', 'to', 'preparing', 'reason', $7::text)
     FROM moved
 ), started AS (
     INSERT INTO run (workflow, subject, step, data, deadline, wake_at, step_since)
