@@ -91,8 +91,8 @@ async def create_batches(call: Call) -> Body:
         raise Invalid(f"Quantity is not valid: {total} devices in one request; allowed are {_MOST}")
     kept = [_wish(batch) for batch in wish.batches]
     for fields, names in zip(kept, named, strict=True):
-        for name in dict.fromkeys(names):
-            draft_of(read(CreateDevice, fields | {"hostname": name}), offers, catalogue)
+        devices = [read(CreateDevice, fields | {"hostname": name}) for name in dict.fromkeys(names)]
+        draft_of(devices[0], offers, catalogue)  # they differ in their names alone, and these are good
     async with call.db.acquire() as conn, conn.transaction():
         if await conn.fetchrow(Q["lock_project"], *call.caller.scope, project_id) is None:
             raise not_found()
