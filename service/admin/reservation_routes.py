@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import Field
 
 from service import reservations
+from service.api import order_schemas
 from service.api.call import Body, Call, Route
 from service.api.device_view import scenery_of
 from service.api.idempotency import made_before, made_instead
@@ -91,10 +92,19 @@ ROUTES = (
         "GET",
         "/admin/v1/hardware-reservations",
         list_all,
+        answer=order_schemas.HardwareReservation,
         objects="hardware_reservations",
         right=Right.LOOK,
         query=(*PAGES, flag("all", "With true: those that have ended, too.")),
     ),
-    Route("POST", "/admin/v1/hardware-reservations", make, status=201, right=Right.SUPPORT, body=MakeReservation),
+    Route(
+        "POST",
+        "/admin/v1/hardware-reservations",
+        make,
+        answer=order_schemas.HardwareReservation,
+        status=201,
+        right=Right.SUPPORT,
+        body=MakeReservation,
+    ),
     Route("DELETE", "/admin/v1/hardware-reservations/{reservation}", end, status=204, right=Right.SUPPORT),
 )

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from service.api import order_schemas
 from service.api.call import Body, Call, Document, Route
 from service.api.links import stamp
 from service.api.models import Request, read
@@ -101,6 +102,7 @@ ROUTES = (
         "GET",
         "/admin/v1/usages",
         export,
+        answer=order_schemas.Usages,
         right=Right.LOOK,
         query=(
             Parameter("organization", "Of this organization alone, by id or name."),

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 from pydantic import Field
 
 from service import intents
+from service.api import order_schemas
 from service.api.call import Body, Call, Route
 from service.api.capacity_routes import places_of
 from service.api.idempotency import made_before
@@ -27,7 +28,7 @@ _MOST = 1000  # devices in one request
 _INDEX = "{{index}}"
 
 
-class Batch(CreateDevice):
+class OrderBatch(CreateDevice):
     """So many devices of one kind."""
 
     hostname: Annotated[str | None, Field(max_length=255)] = None  # checked once the index stands in it
@@ -36,13 +37,13 @@ class Batch(CreateDevice):
     facility_diversity_level: Maybe[Annotated[int, Field(ge=1, le=100)]] = None
 
 
-class Batches(Request):
+class OrderBatches(Request):
     """What is ordered together."""
 
-    batches: Annotated[list[Batch], Field(min_length=1, max_length=100)]
+    batches: Annotated[list[OrderBatch], Field(min_length=1, max_length=100)]
 
 
-def _names(batch: Batch) -> list[str | None]:
+def _names(batch: OrderBatch) -> list[str | None]:
     """The devices' hostnames. `{{index}}` is the device's number in its batch, from 01 on. Raises Refused (422)."""
     quantity = batch.quantity or len(batch.hostnames or []) or 1
     if batch.hostnames:
@@ -55,7 +56,7 @@ def _names(batch: Batch) -> list[str | None]:
     return [batch.hostname.replace(_INDEX, f"{place:0{width}}") for place in range(1, quantity + 1)]
 
 
-async def _spread(conn: Connection, batch: Batch, offers: Offers, quantity: int) -> list[list[str]]:
+async def _spread(conn: Connection, batch: OrderBatch, offers: Offers, quantity: int) -> list[list[str]]:
     """The facilities of each device, in order of preference. With a diversity level they are dealt out over so many."""
     level = batch.facility_diversity_level
     if level is None:
@@ -84,7 +85,7 @@ async def create_batches(call: Call) -> Body:
     many of the facilities.
     """
     project_id, request_id = await call.project(), uuid4()
-    wish = read(Batches, call.body)
+    wish = read(OrderBatches, call.body)
     offers, catalogue = await call.api.offers(), call.api.catalogue
     named = [_names(batch) for batch in wish.batches]
     if (total := sum(map(len, named))) > _MOST:
@@ -106,7 +107,7 @@ async def create_batches(call: Call) -> Body:
     return {"batches": [by_id[str(id_)] for id_ in ids if str(id_) in by_id]}
 
 
-def _wish(batch: Batch) -> dict[str, Any]:
+def _wish(batch: OrderBatch) -> dict[str, Any]:
     """What each of the batch's devices is ordered with. Raises Refused (422)."""
     if batch.storage is not None and batch.storage.passphrase:
         raise Invalid(
@@ -201,13 +202,21 @@ ROUTES = (
         "POST",
         "/projects/{project}/devices/batch",
         create_batches,
+        answer=order_schemas.Batch,
         status=201,
         objects="batches",
         right=Right.USE,
-        body=Batches,
+        body=OrderBatches,
     ),
-    Route("GET", "/projects/{project}/batches", list_batches, objects="batches", right=Right.VIEW),
-    Route("GET", "/batches/{batch}", get_batch, right=Right.VIEW),
+    Route(
+        "GET",
+        "/projects/{project}/batches",
+        list_batches,
+        answer=order_schemas.Batch,
+        objects="batches",
+        right=Right.VIEW,
+    ),
+    Route("GET", "/batches/{batch}", get_batch, answer=order_schemas.Batch, right=Right.VIEW),
     Route(
         "DELETE",
         "/batches/{batch}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from service.api import objects
+from service.api import objects, schemas
 from service.api.call import Body, Call, Route
 from service.api.device_objects import ports_of
 from service.api.links import bond0_of, eth0_of
@@ -154,11 +154,15 @@ ROUTES = (
     Route("GET", "/devices/{device}/customdata", device_customdata, right=Right.VIEW),
     Route("GET", "/devices/{device}/metadata", device_metadata, right=Right.VIEW),
     Route("GET", "/devices/{device}/userdata", device_userdata, right=Right.VIEW),
-    Route("GET", "/devices/{device}/ssh-keys", device_keys, objects="ssh_keys", right=Right.VIEW),
+    Route(
+        "GET", "/devices/{device}/ssh-keys", device_keys, answer=schemas.SshKey, objects="ssh_keys", right=Right.VIEW
+    ),
     Route("GET", "/projects/{project}/customdata", project_customdata, right=Right.VIEW),
-    Route("GET", "/ports/{port}", get_port, right=Right.VIEW),
-    Route("POST", "/ports/{port}/bond", keep_port, right=Right.USE, body=PortChange),
-    Route("POST", "/ports/{port}/convert/layer-3", keep_port, right=Right.USE, body=PortChange),
+    Route("GET", "/ports/{port}", get_port, answer=schemas.NetworkPort, right=Right.VIEW),
+    Route("POST", "/ports/{port}/bond", keep_port, answer=schemas.NetworkPort, right=Right.USE, body=PortChange),
+    Route(
+        "POST", "/ports/{port}/convert/layer-3", keep_port, answer=schemas.NetworkPort, right=Right.USE, body=PortChange
+    ),
     *_refused("POST", "disbond", "assign", "unassign", "convert/layer-2"),
     *_refused("POST DELETE", "native-vlan"),
     Route(

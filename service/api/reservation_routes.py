@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from uuid import UUID
 
 from service import reservations
+from service.api import order_schemas
 from service.api.call import Body, Call, Route
 from service.api.device_view import scenery_of
 from service.api.idempotency import made_before
@@ -132,15 +133,23 @@ ROUTES = (
         "GET",
         "/projects/{project}/hardware-reservations",
         list_reservations,
+        answer=order_schemas.HardwareReservation,
         objects="hardware_reservations",
         right=Right.VIEW,
         query=(*PAGES, flag("provisionable", "Those that a device could be ordered on now, or the others.")),
     ),
-    Route("GET", "/hardware-reservations/{reservation}", get_reservation, right=Right.VIEW),
+    Route(
+        "GET",
+        "/hardware-reservations/{reservation}",
+        get_reservation,
+        answer=order_schemas.HardwareReservation,
+        right=Right.VIEW,
+    ),
     Route(
         "POST",
         "/hardware-reservations/{reservation}/move",
         move_reservation,
+        answer=order_schemas.HardwareReservation,
         status=201,
         right=Right.MANAGE,
         body=MoveReservation,
@@ -149,6 +158,7 @@ ROUTES = (
         "POST",
         "/hardware-reservations/{reservation}/activate",
         activate_reservation,
+        answer=order_schemas.HardwareReservation,
         status=201,
         right=Right.USE,
         body=ActivateReservation,

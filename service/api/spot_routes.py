@@ -11,6 +11,7 @@ from pydantic import Field
 
 from service import intents
 from service.addresses.asked import time_of
+from service.api import order_schemas
 from service.api.call import Body, Call, Route
 from service.api.idempotency import made_before
 from service.api.links import stamp
@@ -239,12 +240,15 @@ _PRICES = (
     Parameter("plan", "Of this plan, by slug."),
 )
 ROUTES = (
-    Route("GET", "/market/spot/prices", prices, right=Right.OPEN, query=_PRICES),
-    Route("GET", "/market/spot/prices/metros", prices, right=Right.OPEN, query=_PRICES),
+    Route("GET", "/market/spot/prices", prices, answer=order_schemas.SpotPrices, right=Right.OPEN, query=_PRICES),
+    Route(
+        "GET", "/market/spot/prices/metros", prices, answer=order_schemas.SpotPrices, right=Right.OPEN, query=_PRICES
+    ),
     Route(
         "GET",
         "/market/spot/prices/history",
         price_history,
+        answer=order_schemas.SpotPriceHistory,
         right=Right.OPEN,
         query=(
             *_PRICES,
@@ -256,6 +260,7 @@ ROUTES = (
         "GET",
         "/projects/{project}/spot-market-requests",
         list_requests,
+        answer=order_schemas.SpotMarketRequest,
         objects="spot_market_requests",
         right=Right.VIEW,
     ),
@@ -263,11 +268,14 @@ ROUTES = (
         "POST",
         "/projects/{project}/spot-market-requests",
         create_request,
+        answer=order_schemas.SpotMarketRequest,
         status=201,
         right=Right.USE,
         body=SpotRequest,
     ),
-    Route("GET", "/spot-market-requests/{request}", get_request, right=Right.VIEW),
+    Route(
+        "GET", "/spot-market-requests/{request}", get_request, answer=order_schemas.SpotMarketRequest, right=Right.VIEW
+    ),
     Route(
         "DELETE",
         "/spot-market-requests/{request}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import get_args
 
+from service.api import order_schemas
 from service.api.call import Body, Call, Route
 from service.api.objects import Object
 from service.api.parameters import Parameter, choice
@@ -86,6 +87,7 @@ ROUTES = (
         "GET",
         "/devices/{device}/bandwidth",
         bandwidth,
+        answer=order_schemas.Bandwidth,
         right=Right.VIEW,
         query=(
             Parameter("from", "Since this time, ISO 8601 or unix seconds."),
@@ -96,6 +98,7 @@ ROUTES = (
         "GET",
         "/devices/{device}/traffic",
         traffic,
+        answer=order_schemas.Traffic,
         right=Right.VIEW,
         query=(
             choice("direction", "Which way; it must be named.", *_DIRECTIONS),

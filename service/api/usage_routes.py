@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from fractions import Fraction
 
+from service.api import order_schemas
 from service.api.call import Body, Call, Route
 from service.api.links import stamp
 from service.api.objects import Object
@@ -75,6 +76,8 @@ _SPAN = (
     Parameter("created[before]", "What was used before this time, ISO 8601 or unix seconds.", format="date-time"),
 )
 ROUTES = (
-    Route("GET", "/devices/{device}/usages", device_usages, right=Right.VIEW, query=_SPAN),
-    Route("GET", "/projects/{project}/usages", project_usages, right=Right.VIEW, query=_SPAN),
+    Route("GET", "/devices/{device}/usages", device_usages, answer=order_schemas.Usages, right=Right.VIEW, query=_SPAN),
+    Route(
+        "GET", "/projects/{project}/usages", project_usages, answer=order_schemas.Usages, right=Right.VIEW, query=_SPAN
+    ),
 )
