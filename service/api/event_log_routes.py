@@ -54,6 +54,25 @@ async def logged(
         "events": [shown(one, call.links, call.caller) for one in found if one.id in visible],
         "cursor": str(last),
         "more": len(found) == PAGE,
+        "meta": _part(call, position, last, more=len(found) == PAGE, count=len(found)),
+    }
+
+
+def _part(call: Call, position: int, last: int, *, more: bool, count: int) -> Body:
+    """A part of the log as a page, for clients that follow `next`; `total` is that of this part."""
+
+    def link(after: int) -> dict[str, str]:
+        return {"href": f"{call.links.prefix}{call.path}?after={after}"}
+
+    return {
+        "first": link(0),
+        "previous": None,
+        "self": link(position),
+        "next": link(last) if more else None,
+        "last": link(last),
+        "current_page": 1,
+        "last_page": 1,
+        "total": count,
     }
 
 

@@ -152,3 +152,12 @@ async def test_what_is_no_cursor_is_refused(world: World, after: str) -> None:
 async def test_head_of_a_stream_ends(streaming: World) -> None:
     answer = await streaming.call("HEAD", f"/projects/{streaming.project}/events/stream")
     assert answer.status == 200
+
+
+async def test_the_additions_are_below_v1_too(streaming: World) -> None:
+    async with reading(streaming, f"/v1/projects/{streaming.project}/events/stream") as reader:
+        await reader.frame()
+        await happen(streaming)
+        assert (await reader.event())[1]["body"] == "thing 0"
+    answer = await streaming.call("GET", f"/v1/projects/{streaming.project}/webhooks")
+    assert (answer.status, answer.body) == (200, {"webhooks": []})
