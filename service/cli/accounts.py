@@ -1,4 +1,4 @@
-"""`roundhouse user`, `project`, `key`"""
+"""`roundhouse project`, `key`"""
 
 from __future__ import annotations
 
@@ -24,19 +24,6 @@ KEYS: list[Column] = [
     ("FINGERPRINT", "fingerprint"),
     ("CREATED", "created_at"),
 ]
-USER: list[Column] = [
-    ("ID", "id"),
-    ("NAME", "full_name"),
-    ("EMAIL", "email"),
-    ("ORGANIZATION", "default_organization_id"),
-    ("PROJECT", "default_project_id"),
-]
-
-
-def show_user(args: Namespace, client: Client, out: Output) -> int:
-    """Show who the token speaks for."""
-    out.one(client.get("/user"), USER)
-    return 0
 
 
 def list_projects(args: Namespace, client: Client, out: Output) -> int:
@@ -114,7 +101,6 @@ def _removing(parser: ArgumentParser) -> None:
 
 
 COMMANDS = (
-    Command("user", "show", show_user),
     Command("project", "list", list_projects, _named),
     Command("project", "create", create_project, _creating),
     Command("project", "delete", delete_project, _deleting, destroys=True),
