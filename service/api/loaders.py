@@ -24,6 +24,9 @@ def loaders(call: Call) -> Mapping[str, Load]:
     async def load_users(ids: Sequence[UUID]) -> Mapping[UUID, Object]:
         return {one.id: objects.user(one, links) for one in await users(db, caller, ids)}
 
+    async def load_emails(ids: Sequence[UUID]) -> Mapping[UUID, Object]:
+        return {one.id: objects.email(one, links) for one in await users(db, caller, ids)}
+
     async def load_organizations(ids: Sequence[UUID]) -> Mapping[UUID, Object]:
         return {one.id: objects.organization(one, links) for one in await organizations(db, caller, ids)}
 
@@ -56,6 +59,7 @@ def loaders(call: Call) -> Mapping[str, Load]:
     return {
         "bgp/sessions": load_bgp_sessions,
         "users": load_users,
+        "emails": load_emails,
         "organizations": load_organizations,
         "projects": load_projects,
         "ssh-keys": load_ssh_keys,

@@ -126,6 +126,18 @@ def user(one: User, links: Links) -> Object:
     }
 
 
+def email(one: User, links: Links) -> Object:
+    """The e-mail address of an account."""
+    return {
+        "id": str(one.id),
+        "address": one.email,
+        "default": True,
+        "verified": True,
+        "created_at": stamp(one.created_at),
+        "href": links.href("emails", one.id),
+    }
+
+
 def organization(one: Organization, links: Links) -> Object:
     """An organization."""
     return {

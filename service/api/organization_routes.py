@@ -92,6 +92,14 @@ async def get_user(call: Call) -> Body:
     return objects.user(found[0], call.links)
 
 
+async def get_email(call: Call) -> Body:
+    """GET /emails/{user}: the e-mail address of an account, which has one and the id of its user"""
+    found = await users(call.db, call.caller, [call.id("user")])
+    if not found:
+        raise not_found()
+    return objects.email(found[0], call.links)
+
+
 async def change_user(call: Call) -> Body:
     """PUT and PATCH /user: the caller's names; his e-mail address, which invitations go by, is changed by staff"""
     wish = read(ChangeUser, call.body)
@@ -112,5 +120,6 @@ ROUTES = (
     Route("DELETE", "/organizations/{organization}", delete_organization, right=Right.OWN, status=204),
     Route("GET", "/users", list_users, right=Right.VIEW, objects="users", query=(*PAGES, SEARCH)),
     Route("GET", "/users/{user}", get_user, right=Right.VIEW),
+    Route("GET", "/emails/{user}", get_email, right=Right.VIEW),
     Route("PUT PATCH", "/user", change_user, right=Right.SELF, body=ChangeUser),
 )

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 
 import libcloud.security
-from libcloud.common.exceptions import BaseHTTPError
 from libcloud.common.types import InvalidCredsError
 from libcloud.compute.base import Node
 from libcloud.compute.drivers import equinixmetal
@@ -80,12 +79,13 @@ def main() -> None:
 
 
 def _act(call: Callable[[], object]) -> None:
-    """Libcloud's own result says no more than that the answer was not 200: a 202 is what the dialect answers."""
+    """Carry out an action, when the one before has ended. Libcloud's own result says no more than that the answer was
+    not 200, and it raises nothing more exact than Exception: a 202 is what the dialect answers."""
     end = time.monotonic() + _LIMIT_S
     while True:
         try:
             call()
-        except BaseHTTPError as err:
+        except Exception as err:
             if "before that has ended" not in str(err) or time.monotonic() > end:
                 raise
             time.sleep(0.3)
