@@ -99,6 +99,7 @@ async def test_a_machine_goes_to_its_maker_with_signed_evidence_and_comes_back_c
         assert [one["valid"] for one in evidence["certificates"]] == [True]
         assert {run["workflow"] for run in evidence["runs"]} == {"prepare"}
         assert "machine.pooled" in {event["type"] for event in evidence["events"]}
+        assert evidence["bmc"]
         assert evidence["links"][0]["note"]["port"] == "xe-0/0/0"
         verify = ["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", "public.pem", "-rawin"]
         verify += ["-in", "evidence.json", "-sigfile", "evidence.sig"]
