@@ -14,7 +14,7 @@ from service.api.device_view import scenery_of
 from service.api.idempotency import made_before, made_instead
 from service.api.models import Maybe, Moment, Price, Request, Text, read
 from service.api.objects import Object
-from service.api.pages import page_of
+from service.api.pages import meta, page_of
 from service.api.parameters import PAGES, flag
 from service.api.problems import Invalid, not_found
 from service.api.reservation_routes import refusals, reservation_object
@@ -42,8 +42,8 @@ def _object(one: Reservation, scenery: Scenery) -> Object:
 async def list_all(call: Call) -> Body:
     """GET /admin/v1/hardware-reservations: those of all projects, newest first; with `all=true` ended ones, too"""
     page, scenery = page_of(call, 250), await scenery_of(call)
-    found = await all_reservations(call.db, page.size, page.offset, ended_too=bool(call.flag("all")))
-    return {"hardware_reservations": [_object(one, scenery) for one in found]}
+    total, found = await all_reservations(call.db, page.size, page.offset, ended_too=bool(call.flag("all")))
+    return {"hardware_reservations": [_object(one, scenery) for one in found], "meta": meta(call, page, total)}
 
 
 async def make(call: Call) -> Body:

@@ -38,7 +38,7 @@ def list_(args: Namespace, client: Client, out: Output) -> int:
     READY means that a device could be ordered on it now, by `hardware_reservation_id`.
     """
     if args.all:
-        out.rows(client.get("/admin/v1/hardware-reservations", per_page=1000)["hardware_reservations"], _ALL)
+        out.rows(client.every("/admin/v1/hardware-reservations", "hardware_reservations"), _ALL)
         return 0
     path = f"/projects/{project_of(args, client)}/hardware-reservations"
     out.rows(client.every(path, "hardware_reservations"), _LIST)

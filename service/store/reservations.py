@@ -62,10 +62,13 @@ async def reservations_page(
     return total, [Reservation(**row) for row in rows]
 
 
-async def all_reservations(db: Connection, limit: int, offset: int, *, ended_too: bool) -> list[Reservation]:
-    """Those of all projects, newest first."""
+async def all_reservations(
+    db: Connection, limit: int, offset: int, *, ended_too: bool
+) -> tuple[int, list[Reservation]]:
+    """How many reservations all projects have, and one page of them, newest first."""
+    total = await db.fetchval(Q["count_all_reservations"], ended_too)
     rows = await db.fetch(Q["reservations_of_projects"], None, None, ended_too, None, limit, offset)
-    return [Reservation(**row) for row in rows]
+    return total, [Reservation(**row) for row in rows]
 
 
 async def reservation_by_id(db: Connection, reservation_id: UUID, *, ended_too: bool = False) -> Reservation | None:

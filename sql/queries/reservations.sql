@@ -39,6 +39,9 @@ LEFT JOIN device AS d ON d.reservation_id = r.id AND d.deleted_at IS NULL
 WHERE h.project_id = $1 AND h.until IS NULL AND r.ended_at IS NULL
   AND ($2::bool IS NULL OR (NOT r.spare AND m.state = 'ready' AND d.id IS NULL) = $2)
 
+-- name: count_all_reservations
+SELECT count(*) FROM hardware_reservation WHERE $1::bool OR ended_at IS NULL
+
 -- name: lock_reservation
 SELECT r.id, r.machine_id, r.spare, r.ends_at, h.project_id, h.custom_rate
 FROM hardware_reservation AS r
