@@ -80,7 +80,7 @@ SELECT audit_table('leaf', 'id', 'secret private_key running',
                    'epoch holder held_until running running_at read_asked_at sessions commit_s rendering applied');
 SELECT audit_table('leaf_port', 'id', '', 'applied booted_mac booted_at seen_mac seen_name seen_at');
 SELECT audit_table('leaf_exemption', 'leaf_id', 'accepted');
-SELECT audit_table('machine', 'id', 'bmc_secret bmc_secret_next', 'inventory');
+SELECT audit_table('machine', 'id', 'bmc_secret', 'inventory');
 SELECT audit_table('bmc_access', 'id', 'secret');
 SELECT audit_table('rma', 'id', 'signature', 'evidence inventory');
 SELECT audit_table('handover_rule', 'id');

@@ -21,6 +21,7 @@ UNAUDITED = {
     "audit": "itself",
     "bgp_session": "versions with who set and who ended each",
     "batch_device": "orders",
+    "bmc_password": "on its way to a BMC; the request that asks for it is told",
     "boot_node": "processes report themselves",
     "console_session": "names who logged in where",
     "device": "events and runs tell a device's course",
