@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.roundhouse
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system peers run test check unit firmware postgresql15 qemu images bench soak docs clean
+.PHONY: help setup system peers run test check unit firmware postgresql15 qemu images bench fuzz soak docs clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -61,11 +61,15 @@ qemu: images ## a real virtual machine: order, network boot, install, SSH login 
 bench: setup ## how fast it is, into build/bench.json (BENCH=ipam.allocate for one part; all: some 40 minutes)
 	$(BIN)/python -m tests.bench $(BENCH)
 
+fuzz: setup ## schemathesis over the whole API with every kind of token (some half an hour)
+	$(BIN)/python -m tests.service.fuzz --examples 10
+
 soak: setup ## a million random operations on the address manager, checked
 	$(BIN)/python -m tests.ipam.soak --operations 1000000
 
 docs: setup ## files that are made from the code
 	$(BIN)/python -m service.lifecycle > docs/lifecycle.md
+	$(BIN)/python -m service.cli.manual > docs/cli.md
 	$(BIN)/python -W ignore -m service.store.dump > sql/schema.sql
 
 clean: ## remove what was made
