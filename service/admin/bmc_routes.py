@@ -33,11 +33,11 @@ async def _machine(call: Call) -> Machine:
 
 @asynccontextmanager
 async def _told() -> AsyncIterator[None]:
-    """What the BMC refuses is no fault of the caller's."""
+    """What stands in the way is the state of the machine's BMC, and neither the request nor a fault of ours."""
     try:
         yield
     except (PowerError, SecretUnreadable) as err:
-        raise Refused(502, f"{type(err).__name__}: {err}") from None
+        raise Refused(409, f"{type(err).__name__}: {err}") from None
 
 
 @asynccontextmanager
