@@ -11,7 +11,7 @@ import structlog
 
 from service.passwords import new_password
 from service.power.certificates import shown_certificate
-from service.power.console import SshConsole
+from service.power.console import SolConsole, SshConsole
 from service.power.errors import BmcLied, BmcLoginRefused
 from service.power.ipmi import Ipmi
 from service.power.redfish import Redfish
@@ -47,8 +47,8 @@ class Bmc(Protocol):
     async def power_cycle(self) -> None:
         """Off and on again, or on if it was off."""
 
-    async def serial_console(self) -> SshConsole | None:
-        """Where the machine's serial console is; None where the BMC offers none by SSH."""
+    async def serial_console(self) -> SshConsole | SolConsole | None:
+        """Where the machine's serial console is; None where the BMC offers none. By IPMI, who is at it is sent away."""
 
     async def locate(self, on: bool) -> None:
         """Have the machine's LED blink, or not."""

@@ -1,9 +1,9 @@
-"""Where a machine's serial console is, as its BMC tells it by Redfish (ComputerSystem.SerialConsole, DSP0268). Pure."""
+"""Where a machine's serial console is: by Redfish (ComputerSystem.SerialConsole, DSP0268), or by IPMI. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 _SSH = 22
@@ -15,6 +15,14 @@ class SshConsole:
 
     port: int
     command: str | None  # to be typed at the BMC's shell; None: the login itself leads to the console
+
+
+@dataclass(frozen=True, slots=True)
+class SolConsole:
+    """A console by Serial over LAN (IPMI 2.0 §15): the command that joins a terminal to it, and its environment."""
+
+    words: tuple[str, ...]
+    environment: Mapping[str, str] = field(repr=False)  # has the password
 
 
 def ssh_console(system: Mapping[str, Any]) -> SshConsole | None:

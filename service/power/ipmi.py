@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import structlog
 
+from service.power.console import SolConsole
 from service.power.errors import BmcLied, BmcLoginRefused, BmcRefused, BmcUnreachable
 from service.power.redfish import BootTarget, PowerState
 
@@ -131,13 +132,18 @@ class Ipmi:
             ],
         }
 
-    async def serial_console(self) -> None:
-        """None: IPMI has its own way to the console, see `console`."""
-        return
+    async def serial_console(self) -> SolConsole:
+        """The console, with no session at it: a BMC has one alone, and one that was left may stand for a minute yet.
 
-    def console(self) -> tuple[list[str], dict[str, str]]:
-        """The command that joins a terminal to the machine's serial console (Serial over LAN), and its environment."""
-        return [*self._words(), "sol", "activate"], {"IPMI_PASSWORD": self._password}
+        Raises BmcUnreachable, BmcLoginRefused.
+        """
+        try:
+            await self._run("sol", "deactivate")
+        except BmcLoginRefused:
+            raise
+        except BmcRefused:
+            pass  # there was none; a BMC that gives no console says so when it is asked for it
+        return SolConsole((*self._words(), "sol", "activate"), self._environment())
 
     async def _switch(self, control: int, wanted: PowerState) -> None:
         if await self.power_state() == wanted:
@@ -171,6 +177,9 @@ class Ipmi:
         where = ["-I", "lanplus", "-H", self._host, "-p", str(self._port), "-U", self.username, "-E"]
         return [program, *where, "-C", self._suites[0], "-N", "1", "-R", str(self._retries)]
 
+    def _environment(self) -> dict[str, str]:
+        return {"PATH": os.environ.get("PATH", ""), "IPMI_PASSWORD": self._password}
+
     async def _run(self, *words: str, told: str = "") -> str:
         """What ipmitool says. Raises BmcUnreachable, BmcLoginRefused, BmcRefused."""
         status, out, err = await self._ipmitool(*words, told=told)
@@ -194,7 +203,7 @@ class Ipmi:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env={"PATH": os.environ.get("PATH", ""), "IPMI_PASSWORD": self._password},
+            env=self._environment(),
         )
         try:
             out, err = await process.communicate(told.encode())
