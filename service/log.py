@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO, cast
 
 import structlog
 
@@ -17,8 +20,30 @@ def _hide_secrets(_logger: object, _method: str, event: structlog.typing.EventDi
     return event
 
 
-def configure_log(level: str = "info") -> None:
-    """Set up structlog and the standard library's logging; `level` is a name such as "info"."""
+class _StandardError:
+    """Whatever standard error is when a line is written: loggers are kept, and it may be replaced meanwhile."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
+@contextmanager
+def log_from(level: str) -> Iterator[None]:
+    """The log from `level` on, while the block runs; then as it was."""
+    before = structlog.get_config()
+    configure_log(level, lasting=False)
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
+
+
+def configure_log(level: str = "info", *, lasting: bool = True) -> None:
+    """Set up structlog and the standard library's logging; `level` is a name such as "info". When it is to last,
+    loggers keep what they find now, which is faster."""
     number = logging.getLevelNamesMapping()[level.upper()]
     terminal = sys.stderr.isatty()
     structlog.configure(
@@ -31,7 +56,7 @@ def configure_log(level: str = "info") -> None:
             structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
-        cache_logger_on_first_use=True,
+        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, _StandardError())),
+        cache_logger_on_first_use=lasting,
     )
     logging.basicConfig(level=max(number, logging.WARNING), stream=sys.stderr)

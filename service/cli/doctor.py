@@ -15,7 +15,7 @@ from pxe.first_stage import collect_first_stages
 from service.artefacts import Artefacts, NotBuilt
 from service.cli.client import CallFailed, Client, environment
 from service.cli.output import Output
-from service.log import configure_log
+from service.log import log_from
 from service.settings import BadSetting, Settings, image_keys_of, images_of, read_settings
 from sql.migrate import migrations
 
@@ -189,12 +189,12 @@ def _checks(client: Client) -> list[Check]:
 
 def run(args: Namespace, client: Client, out: Output) -> int:
     """Check settings, state folder, database, API, machines, leaves and runs."""
-    configure_log("error")  # what a check tells is in its line
     found = []
-    for name, check in _checks(client):
-        try:
-            found.append({"check": name, "ok": True, "detail": check()})
-        except (Ill, CallFailed, NotBuilt) as err:
-            found.append({"check": name, "ok": False, "detail": str(err)})
+    with log_from("error"):  # what a check tells is in its line
+        for name, check in _checks(client):
+            try:
+                found.append({"check": name, "ok": True, "detail": check()})
+            except (Ill, CallFailed, NotBuilt) as err:
+                found.append({"check": name, "ok": False, "detail": str(err)})
     out.rows(found, [("CHECK", "check"), ("", lambda one: "ok" if one["ok"] else "ILL"), ("", "detail")])
     return 0 if all(one["ok"] for one in found) else 1
