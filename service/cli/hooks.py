@@ -5,8 +5,9 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
-from service.cli.client import CallFailed, Client, environment, escaped
+from service.cli.client import Client, escaped
 from service.cli.command import Command
+from service.cli.devices import project_of
 from service.cli.output import Column, Object, Output
 
 HOOKS: list[Column] = [
@@ -172,18 +173,15 @@ def ask_again(args: Namespace, client: Client, out: Output) -> int:
     return 0
 
 
-def _owner(args: Namespace) -> str:
+def _owner(args: Namespace, client: Client) -> str:
     if args.organization:
         return f"/organizations/{escaped(args.organization)}/webhooks"
-    project = args.project or environment("PROJECT")
-    if not project:
-        raise CallFailed("name a project (--project, or ROUNDHOUSE_PROJECT) or an organization (--organization)")
-    return f"/projects/{escaped(project)}/webhooks"
+    return f"/projects/{project_of(args, client)}/webhooks"
 
 
 def list_webhooks(args: Namespace, client: Client, out: Output) -> int:
     """List the webhooks of a project or organization."""
-    out.rows(client.get(_owner(args))["webhooks"], WEBHOOKS)
+    out.rows(client.get(_owner(args, client))["webhooks"], WEBHOOKS)
     return 0
 
 
@@ -192,34 +190,34 @@ def add_webhook(args: Namespace, client: Client, out: Output) -> int:
     body: dict[str, object] = {"url": args.url, "description": args.description}
     if args.event:
         body["events"] = args.event
-    out.one(client.post(_owner(args), body), [*WEBHOOKS, ("SECRET", "secret")])
+    out.one(client.post(_owner(args, client), body), [*WEBHOOKS, ("SECRET", "secret")])
     return 0
 
 
 def remove_webhook(args: Namespace, client: Client, out: Output) -> int:
     """Take a webhook away, with what is known of its deliveries."""
-    client.delete(f"{_owner(args)}/{escaped(args.webhook)}")
+    client.delete(f"{_owner(args, client)}/{escaped(args.webhook)}")
     out.done({"id": args.webhook}, f"webhook {args.webhook} is gone")
     return 0
 
 
 def test_webhook(args: Namespace, client: Client, out: Output) -> int:
     """Send a webhook a test now, and show what was answered. Exit status 1 when that is no success."""
-    answer = client.post(f"{_owner(args)}/{escaped(args.webhook)}/test", {})
+    answer = client.post(f"{_owner(args, client)}/{escaped(args.webhook)}/test", {})
     out.one(answer, DELIVERIES)
     return 0 if answer["state"] == "delivered" else 1
 
 
 def webhook_deliveries(args: Namespace, client: Client, out: Output) -> int:
     """List what a webhook was sent, the latest first, with what was answered."""
-    path = f"{_owner(args)}/{escaped(args.webhook)}/deliveries"
+    path = f"{_owner(args, client)}/{escaped(args.webhook)}/deliveries"
     out.rows(client.every(path, "deliveries", state=args.state), DELIVERIES)
     return 0
 
 
 def replay_webhook(args: Namespace, client: Client, out: Output) -> int:
     """Send everything behind a cursor again; 0 begins with the first event that there was."""
-    path = f"{_owner(args)}/{escaped(args.webhook)}/replay"
+    path = f"{_owner(args, client)}/{escaped(args.webhook)}/replay"
     out.one(client.post(path, {"from": args.from_}), WEBHOOKS)
     return 0
 
@@ -315,7 +313,7 @@ def _answer(parser: ArgumentParser) -> None:
 
 
 def _whose(parser: ArgumentParser) -> None:
-    parser.add_argument("--project", metavar="ID", help="default: ROUNDHOUSE_PROJECT")
+    parser.add_argument("--project", help="its id or name; default: ROUNDHOUSE_PROJECT, or yours")
     parser.add_argument("--organization", metavar="ID", help="its webhooks instead: of all its projects")
 
 

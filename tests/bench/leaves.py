@@ -181,8 +181,10 @@ async def _made(db: Pool, parts: Any, hub: Hub, leaves: Sequence[Running]) -> _B
 async def _enrolled(conn: Any, parts: Any, leaf: Running, number: int) -> UUID:
     secret = seal(parts.key, PASSWORD)
     row = ("ewr1", leaf.name, leaf.host, leaf.port, USERNAME, secret, leaf.host_key, None, None)
-    await conn.fetchval(Q["enrol_leaf"], *row)
-    port: UUID = await conn.fetchval(Q["enrol_port"], leaf.name, f"xe-0/0/{number}")
+    await conn.fetchval(Q["enrol_leaf"], *row, None, None)
+    at = ("ewr1", [leaf.name], [f"xe-0/0/{number}"])
+    await conn.execute(Q["enrol_ports"], *at)
+    port: UUID = (await conn.fetchrow(Q["enrolled_ports"], *at))["id"]
     await set_port(conn, port, "provisioning", None, now=parts.clock.now())
     return port
 

@@ -44,10 +44,12 @@ async def leaf_of(db: Pool, parts: Parts, name: str, *, named: bool) -> AsyncIte
     try:
         async with db.acquire() as conn, conn.transaction():
             row = ("ewr1", name, leaf.address, leaf.port, "rh", seal(parts.key, "secret"), leaf.host_key, None, None)
-            leaf_id: UUID = await conn.fetchval(Q["enrol_leaf"], *row)
+            leaf_id: UUID = await conn.fetchval(Q["enrol_leaf"], *row, None, None)
             boot = await prefixes_for(conn, "boot", "ewr1")
             for number in range(2):
-                port = await conn.fetchval(Q["enrol_port"], name, f"xe-0/0/{number}")
+                at = ("ewr1", [name], [f"xe-0/0/{number}"])
+                await conn.execute(Q["enrol_ports"], *at)
+                port = (await conn.fetchrow(Q["enrolled_ports"], *at))["id"]
                 await take(conn, boot, port, "boot", now=parts.clock.now(), by="test")
         await driven(db, parts, leaf_id)
         port = await db.fetchval("SELECT id FROM leaf_port WHERE leaf_id = $1 AND name = 'xe-0/0/1'", leaf_id)
