@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from ipaddress import ip_interface, ip_network
 from typing import Annotated, Any, Literal
@@ -219,10 +219,12 @@ async def _labelled(call: Call, wish: Reserve, project_id: UUID, tenure: Tenure)
     A process that dies before this leaves a reservation without details, which the request completes when it comes
     again with its key.
     """
-    # The project may be being deleted, and have found nothing: the lock waits for that. Later on it finds this.
+    # The project may be being deleted, and have found nothing: the lock waits for that. Later on it finds this, and
+    # has released it already.
     if not await call.db.fetchval(Q["lock_project_row"], project_id):
-        async with call.db.acquire() as conn, conn.transaction():
-            await give_back_one(conn, tenure.id, now=call.api.clock.now(), by=call.caller.actor)
+        with suppress(NoTenure):
+            async with call.db.acquire() as conn, conn.transaction():
+                await give_back_one(conn, tenure.id, now=call.api.clock.now(), by=call.caller.actor)
         raise not_found()
     key = id_of_key(call)
     await set_label(

@@ -25,7 +25,7 @@ OLD = leaf_of(port(0, Profile.QUARANTINE), port(1, Profile.ACTIVE))
 NEW = leaf_of(port(0, Profile.ACTIVE, 2), port(1, Profile.QUARANTINE, 2))
 _TRIAL_S = 2
 _PATIENCE_S = 1.2
-_AT_ONCE = 16  # cells that run beside one another: nearly all of their time is waiting
+_AT_ONCE = 10  # cells that run beside one another: nearly all of their time is waiting
 _LOOK, _LOOK_ON_TRIAL = "get-interface-information", "get-interface-information-on-trial"
 _TAKE_BACK = {True: "cancel-commit", False: "rollback"}  # where trials have names, and where not
 # What has a fault set for it when the trial begins: the calls that it then strikes.

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+from asyncio.subprocess import PIPE
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
@@ -139,11 +140,18 @@ async def test_a_prefix_s_change_is_rehearsed(shell: Shell) -> None:
     assert (await shell.json("prefix show 203.0.113.0/24"))["status"] == "active"
 
 
+def _heeds_ctrl_c() -> None:
+    """A shell has what it starts in the background ignore SIGINT, and so would all that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 async def test_watching_tells_what_changes_until_it_is_interrupted(world: World) -> None:
     await world.add_machines(2)
     env = os.environ | {"ROUNDHOUSE_API": world.url, "ROUNDHOUSE_TOKEN": TOKEN}
     words = ("-m", "service.cli.main", "machine", "list", "--columns", "name,state", "--watch", "0.1")
-    process = await asyncio.create_subprocess_exec(sys.executable, *words, env=env, stdout=asyncio.subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *words, env=env, stdout=PIPE, preexec_fn=_heeds_ctrl_c
+    )
     assert process.stdout is not None
     try:
         first = [(await process.stdout.readline()).decode().split() for _ in range(3)]
@@ -161,7 +169,9 @@ async def test_following_events_goes_on_with_what_happens(world: World) -> None:
     device = (await world.order()).body["id"]
     env = os.environ | {"ROUNDHOUSE_API": world.url, "ROUNDHOUSE_TOKEN": TOKEN}
     words = ("-m", "service.cli.main", "event", "list", "--follow", "--json", "--type", "instance.deleted")
-    process = await asyncio.create_subprocess_exec(sys.executable, *words, env=env, stdout=asyncio.subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *words, env=env, stdout=PIPE, preexec_fn=_heeds_ctrl_c
+    )
     assert process.stdout is not None
     try:
         await world.call("DELETE", f"/devices/{device}")
