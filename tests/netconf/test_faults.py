@@ -224,6 +224,7 @@ def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recovery, "_LOCK_PAUSE_S", 0.15)
 
 
+@pytest.mark.timeout(400)
 async def test_whatever_goes_wrong_the_leaf_ends_old_or_new_and_a_new_try_settles_it(little_patience: None) -> None:
     places = asyncio.Semaphore(_AT_ONCE)
 
