@@ -20,7 +20,7 @@ import pytest
 from service.lab.up import Lab, LabSettings
 from service.sos.ring import SIZE
 from service.sos.server import public_host_key
-from tests.lab.world import TOKEN, Customer, all_ready, lab
+from tests.lab.world import TOKEN, Customer, all_ready, lab, soon
 
 pytestmark = pytest.mark.skipif(shutil.which("ssh") is None, reason="the Debian package openssh-client is missing")
 
@@ -219,7 +219,11 @@ async def test_a_customer_looks_on_while_the_device_is_made_and_types_then(datab
         machine.faults.never_phones_home = True
         order = await customer.order(ssh_keys=[{"label": "own", "key": owner.public}])
         async with owner.at(order) as terminal:
-            await terminal.until("host0 login: ")
+            await terminal.until("[connected]")
+            # Its system has asked for a name by now, or will do so at once.
+            await soon(lambda: machine.stage == "system", 60)
+            machine.console.print("made before your eyes\r\n")
+            await terminal.until("made before your eyes")
             terminal.type(b"early\r")
             await terminal.until("the device is provisioning: you look on until it is active")
             public = next(

@@ -200,13 +200,14 @@ async def test_one_refused_port_fails_one_order_and_no_other(
 ) -> None:
     monkeypatch.setattr(actor, "_REFUSED_S", 1.0)
     limits = {"port_limit_s": 20}
-    # All six are placed before the first commit ends, on a busy machine, too.
-    asked = LabSettings(machines=6, leaves=1, commit_s=1.5)
-    async with lab(database_url, tmp_path, asked, **limits) as (running, customer):
+    async with lab(database_url, tmp_path, LabSettings(machines=6, leaves=1), **limits) as (running, customer):
         leaf = next(iter(running.rack.leaves.values()))
         leaf.faults.refuse_ports = PortRefusal({"xe-0/0/2": "mgd: no such optic"}, at="commit", named=False)
-        # All at once: what is refused goes to another machine, and takes it from an order that comes later.
+        # Nothing is committed before all are placed: what is refused goes to another machine, and would take it from
+        # an order that comes later.
+        leaf.lock_holder = "root terminal p0 (pid 4711) on since 2025-01-01 00:00:00 UTC, exclusive"
         orders = await asyncio.gather(*(customer.order(number) for number in range(6)))
+        leaf.lock_holder = None
         states: dict[str, Any] = {}
         async with asyncio.timeout(60):
             while len(states) < len(orders):

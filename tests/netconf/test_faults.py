@@ -13,7 +13,7 @@ import pytest
 
 from netconf import change, recovery
 from netconf import session as netconf_session
-from netconf.desired import Profile
+from netconf.desired import Leaf, Profile
 from netconf.errors import NetconfError
 from netconf.session import open_session
 from netconf.transaction import apply, desired_lines
@@ -79,6 +79,7 @@ HOST_CUT_OFF, UPLINK_CUT_OFF, ROUTE_LOST = "a host cut off", "an uplink cut off"
 CUTS = (HOST_CUT_OFF, UPLINK_CUT_OFF, ROUTE_LOST)
 REBOOT_AMID = "reboot amid"
 LOCK, LONG_LOCK = "lock of somebody else, for a second", "lock of somebody else, for long"
+_HARMLESS = (Fault.WARNINGS, SLOW, LOCK)
 
 
 def cells() -> list[Cell]:
@@ -168,38 +169,54 @@ async def run(cell: Cell) -> Outcome:
         without_named_trials(leaf)
     began = time.monotonic()
     try:
+        await _settled(leaf, OLD)
         outcome = Outcome(cell, await _first(leaf, cell))
         if cell.alone or cell.fault in BLACK_HOLES:
             while leaf.trial is not None:
                 await asyncio.sleep(0.05)
         outcome.then, outcome.kept = state(leaf), "old" if leaf.trial is not None else state(leaf)
         calm(leaf)
-        while outcome.again != "new" and outcome.tries < 40:
-            outcome.tries += 1
-            try:
-                async with open_session(address(leaf)) as session:
-                    await apply(session, NEW, confirm_timeout_s=_TRIAL_S)
-            except NetconfError:
-                await asyncio.sleep(0.2)
-            else:
-                clean = (leaf.trial, leaf.lock_holder, leaf.dirty) == (None, None, False)
-                outcome.again = state(leaf) if clean else "not cleaned up"
+        outcome.tries = await _settled(leaf, NEW)
+        clean = (leaf.trial, leaf.lock_holder, leaf.dirty) == (None, None, False)
+        outcome.again = state(leaf) if clean else "not cleaned up"
         outcome.seconds = time.monotonic() - began
         return outcome
     finally:
         await leaf.stop()
 
 
+async def _settled(leaf: VirtualLeaf, wanted: Leaf) -> int:
+    """Have the leaf run what is wanted, by as many tries as that takes: how many they were."""
+    for tries in range(1, 41):
+        try:
+            async with open_session(address(leaf)) as session:
+                await apply(session, wanted, confirm_timeout_s=_TRIAL_S)
+        except NetconfError:
+            await asyncio.sleep(0.2)
+        else:
+            return tries
+    return tries
+
+
 async def _first(leaf: VirtualLeaf, cell: Cell) -> str:
     """What the transaction makes of it that the fault strikes."""
     async with open_session(address(leaf)) as session:
-        await apply(session, OLD)
         arm(leaf, cell)
         try:
             await apply(session, NEW, confirm_timeout_s=_TRIAL_S)
         except NetconfError as err:
             return f"{type(err).__name__}: {err}"
     return "applied"
+
+
+async def _outcomes(asked: list[Cell], at_once: int) -> list[Outcome]:
+    places = asyncio.Semaphore(at_once)
+
+    async def placed(cell: Cell) -> Outcome:
+        async with places:
+            return await run(cell)
+
+    return await asyncio.gather(*(placed(cell) for cell in asked))
 
 
 def rows(outcomes: list[Outcome]) -> Iterator[tuple[str, ...]]:
@@ -226,18 +243,14 @@ def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.timeout(400)
 async def test_whatever_goes_wrong_the_leaf_ends_old_or_new_and_a_new_try_settles_it(little_patience: None) -> None:
-    places = asyncio.Semaphore(_AT_ONCE)
-
-    async def placed(cell: Cell) -> Outcome:
-        async with places:
-            return await run(cell)
-
-    outcomes = await asyncio.gather(*(placed(cell) for cell in cells()))
+    # What must go through in spite of its fault is not crowded: on a busy machine our little patience would end it.
+    through = [one for one in cells() if not one.cut and (one.fault in _HARMLESS or one.point is Point.UNLOCK)]
+    outcomes = await _outcomes(through, _AT_ONCE // 4)
+    outcomes += await _outcomes([one for one in cells() if one not in through], _AT_ONCE)
     columns = ("fault", "at", "trials", "settled by", "the transaction says", "the leaf then runs", "tries until new")
     write_table("Every fault at every point of a transaction", columns, rows(outcomes))
     assert [one for one in outcomes if not one.good] == []
-    harmless = {Fault.WARNINGS.value, SLOW, LOCK}
-    spared = [one for one in outcomes if one.cell.fault in harmless and not one.cell.cut]
+    spared = [one for one in outcomes if one.cell.fault in _HARMLESS and not one.cell.cut]
     assert [one for one in spared if one.first != "applied"] == []
     cuts = [one for one in outcomes if one.cell.fault in (*BLACK_HOLES, *CUTS) or one.cell.cut]
     assert [one for one in cuts if one.kept != "old"] == []
