@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
 from service.api.call import Body, Call, Route
-from service.api.problems import Invalid, Refused, not_found, reasons
+from service.api.models import Strict, read
+from service.api.problems import Refused, not_found
 from service.bmcs import Bmc, bmc_of, change_bmc_password, trust_bmc
 from service.policy import Right
 from service.power.errors import PowerError
@@ -17,10 +16,9 @@ from service.store.hardware import Machine, machine_by_id
 from sql.loader import Q
 
 
-class Locate(BaseModel):
+class Locate(Strict):
     """Whether the machine's LED blinks."""
 
-    model_config = ConfigDict(extra="forbid")
     on: bool = True
 
 
@@ -55,10 +53,7 @@ async def get_bmc(call: Call) -> Body:
 
 async def locate(call: Call) -> Body:
     """POST /admin/v1/machines/{machine}/locate: have the machine's LED blink, or not"""
-    try:
-        asked = Locate.model_validate(call.body)
-    except ValidationError as err:
-        raise Invalid(*reasons(err)) from None
+    asked = read(Locate, call.body)
     async with _bmc(call) as bmc:
         await bmc.locate(asked.on)
     return {"on": asked.on}

@@ -14,11 +14,12 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from pgqueuer.queries import Queries
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from ipam.errors import NoPrefix
 from ipam.ledger import Want, no_block, take_all
 from ipam.prefixes import ROLES, add_prefix, add_vrf, prefixes_for
+from service.api.models import Strict
 from service.bmcs import SCHEMES
 from service.clock import Clock
 from service.leaves.fabric import FabricEntry
@@ -33,10 +34,6 @@ from sql.loader import Q
 _MAC = r"^[0-9a-f]{2}(:[0-9a-f]{2}){5}$"
 _RACK = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 _PORT = r"^(xe|et|ge)-\d+/\d+/\d+(:\d+)?$"
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid")
 
 
 def _role(value: str) -> str:
@@ -54,7 +51,7 @@ def _bmc(value: str) -> str:
     return value
 
 
-class PrefixEntry(_Model):
+class PrefixEntry(Strict):
     """A prefix that the facility hands out from, in blocks of `block_length`."""
 
     cidr: str
@@ -62,7 +59,7 @@ class PrefixEntry(_Model):
     block_length: int
 
 
-class Placed(_Model):
+class Placed(Strict):
     """Where something stands: a rack, which is made where it is not there, and the lowest unit that it takes."""
 
     rack: Annotated[str, Field(pattern=_RACK)] | None = None
@@ -124,22 +121,22 @@ class PortEntry(Placed):
     bmc_password: str | None = None
 
 
-class FreePortsEntry(_Model):
+class FreePortsEntry(Strict):
     """Ports of a leaf at which machines may be found that nobody has enrolled yet."""
 
     leaf: str
     ports: list[Annotated[str, Field(pattern=_PORT)]]
 
 
-class Inventory(_Model):
+class Inventory(Strict):
     """What is enrolled at one facility."""
 
     facility: str
-    prefixes: list[PrefixEntry] = []
-    leaves: list[LeafEntry] = []
-    machines: list[MachineEntry] = []
-    free_ports: list[FreePortsEntry] = []
-    ports: list[PortEntry] = []  # free ones, too, with more to say of each
+    prefixes: list[PrefixEntry] = Field(default_factory=list)
+    leaves: list[LeafEntry] = Field(default_factory=list)
+    machines: list[MachineEntry] = Field(default_factory=list)
+    free_ports: list[FreePortsEntry] = Field(default_factory=list)
+    ports: list[PortEntry] = Field(default_factory=list)  # free ones, too, with more to say of each
 
 
 class Means(Protocol):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from images.protocol import Handover
 from service.admin import schemas
 from service.api.call import Body, Call, Route
 from service.api.links import stamp
-from service.api.problems import Invalid, not_found, reasons, shown
+from service.api.models import Strict, read
+from service.api.problems import Invalid, not_found, shown
 from service.policy import Right
 from service.store.handover import WAYS, HandoverRule, delete_rule, rules, set_rule
 from sql.loader import Q
@@ -18,10 +19,8 @@ from sql.loader import Q
 _Text = Annotated[str, Field(max_length=200)]
 
 
-class HandoverEntry(BaseModel):
+class HandoverEntry(Strict):
     """The rule of one model. What is left out stands for any."""
-
-    model_config = ConfigDict(extra="forbid")
 
     plan: str | None = None
     vendor: _Text = ""
@@ -57,10 +56,7 @@ async def list_rules(call: Call) -> Body:
 
 async def make_rule(call: Call) -> Body:
     """POST /admin/v1/handover-rules: the rule of a plan, vendor and product; the one that is there is replaced"""
-    try:
-        entry = HandoverEntry.model_validate(call.body)
-    except ValidationError as err:
-        raise Invalid(*reasons(err)) from None
+    entry = read(HandoverEntry, call.body)
     async with call.db.acquire() as conn, conn.transaction():
         plan_id = None
         if entry.plan is not None:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
 from service.api.call import Body, Call, Route
-from service.api.problems import Invalid, reasons
+from service.api.models import Strict, read
+from service.api.problems import Invalid
 from service.key_rotation import RotationUnderWay, add_next, rotate
 from service.policy import Right
 from service.store.sealed import counted
 
 
-class RotateKey(BaseModel):
+class RotateKey(Strict):
     """Whether a key is only added (`prepare`), or put in front."""
 
-    model_config = ConfigDict(extra="forbid")
     prepare: bool = False
 
 
@@ -37,10 +35,7 @@ async def list_keys(call: Call) -> Body:
 
 async def rotate_key(call: Call) -> Body:
     """POST /admin/v1/keys: have a new key seal from now on; what older ones sealed is sealed again in the background"""
-    try:
-        asked = RotateKey.model_validate(call.body)
-    except ValidationError as err:
-        raise Invalid(*reasons(err)) from None
+    asked = read(RotateKey, call.body)
     try:
         keys = (add_next if asked.prepare else rotate)(call.api.settings.state_dir)
     except RotationUnderWay as err:

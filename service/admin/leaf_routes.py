@@ -6,8 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from pydantic import ValidationError
-
 from netconf.bootstrap import BadValue
 from netconf.owned import desired_objects, owned_objects, rendered_objects
 from netconf.statements import set_lines
@@ -17,7 +15,7 @@ from service.api import parameters
 from service.api.call import Body, Call, Document, Route
 from service.api.links import stamp
 from service.api.models import Maybe, Request, Text, read
-from service.api.problems import Invalid, Refused, not_found, reasons, shown
+from service.api.problems import Invalid, Refused, not_found, shown
 from service.leaves.actions import ACTIONS
 from service.leaves.bootstrapping import BootstrapEntry, bootstrap_file
 from service.leaves.cabling import Plug, findings
@@ -109,13 +107,11 @@ async def get_config(call: Call) -> Body:
 async def make_bootstrap(call: Call) -> Document:
     """POST /admin/v1/leaves/{leaf}/bootstrap: the file that a new leaf is started with (ZTP); changes nothing"""
     row = await _leaf(call)
+    given = read(BootstrapEntry, call.body)
     try:
-        given = BootstrapEntry.model_validate(call.body)
         async with _moment(call) as conn:
             desired, _ = await desired_leaf(conn, row.id, row.name, call.api)
         return Document(bootstrap_file(row, desired, given, key=call.api.key), "text/plain")
-    except ValidationError as err:
-        raise Invalid(*reasons(err)) from None
     except BadValue as err:
         raise Invalid(str(err)) from None
 
@@ -127,11 +123,9 @@ async def add_plan(call: Call) -> Body:
     action = ACTIONS.get(given.action)
     if action is None:
         raise Invalid(f"Action is not valid: {shown(given.action)}; allowed are {', '.join(ACTIONS)}")
+    arguments = read(action.arguments, given.arguments or {})
     try:
-        arguments = action.arguments.model_validate(given.arguments or {})
         plan = await make_plan(call.api, row.id, given.action, arguments, by=call.caller.actor)
-    except ValidationError as err:
-        raise Invalid(*reasons(err)) from None
     except ActionRefused as err:
         raise Invalid(str(err)) from None
     return await _shown(call, plan)

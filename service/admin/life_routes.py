@@ -10,11 +10,11 @@ from typing import Annotated, Any
 from uuid import UUID, uuid4
 
 import asyncpg
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from service.api.call import Body, Call, Route
 from service.api.links import stamp
-from service.api.models import Request, read
+from service.api.models import Strict, read
 from service.api.problems import Invalid, Refused, not_found, shown
 from service.api.waterfall import stages_of
 from service.bmcs import bmc_of
@@ -36,23 +36,19 @@ _BMC_S = 30.0  # that its BMC is listened to
 _Reason = Annotated[str, Field(min_length=3, max_length=500)]
 
 
-class _Model(Request):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Maintain(_Model):
+class Maintain(Strict):
     """Why a machine leaves the pool."""
 
     reason: _Reason
 
 
-class GiveBack(_Model):
+class GiveBack(Strict):
     """Of a machine that comes back: the card that it boots from now, where that was exchanged."""
 
     mac: Annotated[str, Field(pattern=r"^[0-9a-f]{2}(:[0-9a-f]{2}){5}$")] | None = None
 
 
-class Retire(_Model):
+class Retire(Strict):
     """Why a machine goes for good, and whether its disks are gone, so that nothing can be erased."""
 
     reason: _Reason

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, Field
 
 from service.admin import schemas
 from service.api.call import Body, Call, Route
 from service.api.links import stamp
-from service.api.problems import Invalid, not_found, reasons
+from service.api.models import Strict, read
+from service.api.problems import Invalid, not_found
 from service.burn_limits import LIMITS, NAMES
 from service.firmware_bundles import NoBundle, bundle_named
 from service.lifecycle import IllegalMove, MachineState
@@ -25,12 +26,6 @@ from service.workflows.burn_in import PARTS, start_burn_in, start_firmware
 from service.workflows.rescue import end_ssh, start_ssh
 from sql.loader import Q
 
-M = TypeVar("M", bound=BaseModel)
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
 
 def _named(limits: dict[str, float | None]) -> dict[str, float | None]:
     for name, value in limits.items():
@@ -41,29 +36,29 @@ def _named(limits: dict[str, float | None]) -> dict[str, float | None]:
     return limits
 
 
-class BurnIn(_Model):
+class BurnIn(Strict):
     """How long a machine is burnt in, and what of it."""
 
     minutes: Annotated[int, Field(ge=1, le=1200)] = 60
-    parts: list[Literal["cpu", "memory", "disk", "network"]] = list(PARTS)  # type: ignore[arg-type]
+    parts: list[Literal["cpu", "memory", "disk", "network"]] = Field(default_factory=lambda: list(PARTS))  # type: ignore[arg-type]
 
 
-class Login(_Model):
+class Login(Strict):
     """Whose SSH keys open a machine."""
 
     keys: Annotated[list[str], Field(min_length=1, max_length=50)]
 
 
-class Firmware(_Model):
+class Firmware(Strict):
     """A file of firmware_dir, and the program in it."""
 
     bundle: str
     program: Annotated[str, Field(min_length=1, max_length=200)]
-    arguments: Annotated[list[str], Field(max_length=100)] = []
+    arguments: list[str] = Field(default_factory=list, max_length=100)
     minutes: Annotated[int, Field(ge=1, le=600)] = 30
 
 
-class Limits(_Model):
+class Limits(Strict):
     """Limits of a plan's burn-in by name; null takes the usual one again."""
 
     limits: Annotated[dict[str, float | None], AfterValidator(_named)]
@@ -74,7 +69,7 @@ Start = Callable[[Connection, Machine, datetime], Awaitable[None]]
 
 async def burn_in(call: Call) -> Body:
     """POST /admin/v1/machines/{machine}/burn-in: have the agent work the machine hard and look at how it bears that"""
-    asked = _asked(call, BurnIn)
+    asked = read(BurnIn, call.body)
 
     async def start(conn: Connection, machine: Machine, now: datetime) -> None:
         if not asked.parts:
@@ -88,7 +83,7 @@ async def burn_in(call: Call) -> Body:
 
 async def ssh_on(call: Call) -> Body:
     """POST /admin/v1/machines/{machine}/ssh-on: let somebody log in to the agent's system with these keys"""
-    asked = _asked(call, Login)
+    asked = read(Login, call.body)
     try:
         keys = [parse_public_key(key).line for key in asked.keys]
     except BadKey as err:
@@ -111,7 +106,7 @@ async def ssh_off(call: Call) -> Body:
 
 async def firmware(call: Call) -> Body:
     """POST /admin/v1/machines/{machine}/firmware: have the agent run a program of a firmware bundle"""
-    asked = _asked(call, Firmware)
+    asked = read(Firmware, call.body)
     try:
         bundle = await asyncio.to_thread(bundle_named, call.api.settings, asked.bundle)
     except NoBundle as err:
@@ -155,13 +150,6 @@ def _not_preparing(machine: Machine) -> None:
         raise Invalid(f"machine {machine.name} is being prepared; ask again when that has ended")
 
 
-def _asked(call: Call, model: type[M]) -> M:
-    try:
-        return model.model_validate(call.body)
-    except ValidationError as err:
-        raise Invalid(*reasons(err)) from None
-
-
 async def list_work(call: Call) -> Body:
     """GET /admin/v1/machines/{machine}/work: the latest pieces of work of its agent, newest first"""
     machine_id = await call.db.fetchval(Q["machine_named"], call.ids["machine"])
@@ -185,10 +173,7 @@ async def get_limits(call: Call) -> Body:
 
 async def set_limits(call: Call) -> Body:
     """PATCH /admin/v1/plans/{plan}/burn-in: limits by name; null takes the usual one again"""
-    try:
-        asked = Limits.model_validate(call.body)
-    except ValidationError as err:
-        raise Invalid(*reasons(err)) from None
+    asked = read(Limits, call.body)
     own = await call.db.fetchval(Q["set_burn_in_limits"], call.ids["plan"], asked.limits)
     if own is None:
         raise not_found()

@@ -6,11 +6,11 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from service.api.call import Body, Call, Route
 from service.api.links import stamp
-from service.api.models import Request, read
+from service.api.models import Strict, read
 from service.api.parameters import Parameter
 from service.api.problems import Invalid, not_found, shown
 from service.bom import bom_from, bom_of
@@ -21,11 +21,7 @@ from service.workflows.newcomer import judge_again
 from sql.loader import Q
 
 
-class _Model(Request):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Cpu(_Model):
+class Cpu(Strict):
     """The processors: a part of the name that must be told, how many there are, and the cores of all together."""
 
     model: Annotated[str, Field(min_length=1, max_length=200)] | None = None
@@ -33,7 +29,7 @@ class Cpu(_Model):
     cores: Annotated[int, Field(ge=1, le=4096)] | None = None
 
 
-class Disks(_Model):
+class Disks(Strict):
     """Disks of one kind and size."""
 
     count: Annotated[int, Field(ge=1, le=1000)]
@@ -41,14 +37,14 @@ class Disks(_Model):
     type: Literal["ssd", "hdd", "nvme"]
 
 
-class Nics(_Model):
+class Nics(Strict):
     """The network cards: at least so many, and the fastest link at least so fast."""
 
     count: Annotated[int, Field(ge=1, le=64)] = 1
     mbps: Annotated[int, Field(ge=0, le=10**7)] = 0
 
 
-class Bom(_Model):
+class Bom(Strict):
     """A bill of materials. What is left out is not compared."""
 
     arch: Literal["amd64", "arm64"] | None = None
@@ -58,7 +54,7 @@ class Bom(_Model):
     nics: Nics | None = None
 
 
-class Hardware(_Model):
+class Hardware(Strict):
     """How a plan's machines are known: by `bom`, by that of a machine that is `like` them, or by its `specs`."""
 
     bom: Bom | None = None
@@ -80,7 +76,7 @@ def _url(value: str) -> str:
     return value
 
 
-class Access(_Model):
+class Access(Strict):
     """Where the BMCs of a facility are, or that of one port, and who we are there at first.
 
     `url` may have {address}: the one that the machine tells of, and each address of `search`.
@@ -105,7 +101,7 @@ class Access(_Model):
         return self
 
 
-class Which(_Model):
+class Which(Strict):
     """Which of those that wait in quarantine at free ports; all where nothing is said."""
 
     facility: str | None = None

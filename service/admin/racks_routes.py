@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal, cast
 
 import asyncpg
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from ipam.errors import IpamError
 from service import racks_csv
 from service.admin.enrol import EnrolmentRefused, Inventory, LeafEntry, MachineEntry, PortEntry, enrol
 from service.admin.racks_plan import Change, Plan, Recorded, changes_of, counted
 from service.api.call import Body, Call, Document, Route
-from service.api.models import Request, read
+from service.api.models import Strict, read
 from service.api.parameters import Parameter
 from service.api.problems import Invalid
 from service.policy import Right
@@ -24,10 +24,8 @@ from service.store.rows import Connection, Pool
 from sql.loader import Q
 
 
-class Table(Request):
+class Table(Strict):
     """A table of racks: comma-separated values with a header. `passwords` are of BMCs, by the machine's name."""
-
-    model_config = ConfigDict(extra="forbid")
 
     csv: Annotated[str, Field(min_length=1)]
     passwords: Annotated[dict[str, str], Field(default_factory=dict)]

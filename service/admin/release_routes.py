@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from service.admin import schemas
 from service.api.call import Body, Call, Route
 from service.api.links import stamp
+from service.api.models import Strict, read
 from service.api.parameters import Parameter
-from service.api.problems import Invalid, Refused, not_found, reasons
+from service.api.problems import Invalid, Refused, not_found
 from service.artefacts import NotBuilt
 from service.policy import Right
 from service.releases.judge import STEPS
@@ -23,22 +24,18 @@ _STAGES = 1000  # installs of each release from which the times of its steps are
 Name = Annotated[str, Field(min_length=1, max_length=64)]
 
 
-class RolloutEntry(BaseModel):
+class RolloutEntry(Strict):
     """What a rollout is begun with."""
-
-    model_config = ConfigDict(extra="forbid")
 
     slug: Name
     release: Name
-    plans: list[Name] = []
+    plans: list[Name] = Field(default_factory=list)
     percent: Annotated[int, Field(ge=1, le=100)] = STEPS[0]
     enough: Annotated[int, Field(ge=1, le=100_000)] = ENOUGH
 
 
-class StopEntry(BaseModel):
+class StopEntry(Strict):
     """Why a rollout is stopped."""
-
-    model_config = ConfigDict(extra="forbid")
 
     reason: Annotated[str, Field(max_length=500)] = ""
 
@@ -138,8 +135,8 @@ async def list_rollouts(call: Call) -> Body:
 
 async def add_rollout(call: Call) -> Body:
     """POST /admin/v1/rollouts: begin to give a release to some orders"""
+    given = read(RolloutEntry, call.body)
     try:
-        given = RolloutEntry.model_validate(call.body)
         async with call.db.acquire() as conn, conn.transaction():
             begun = await start_rollout(
                 conn,
@@ -152,8 +149,6 @@ async def add_rollout(call: Call) -> Body:
                 now=call.api.clock.now(),
                 by="an operator",
             )
-    except ValidationError as err:
-        raise Invalid(*reasons(err)) from None
     except RolloutRefused as err:
         raise Invalid(str(err)) from None
     return _rollout(begun)
@@ -161,10 +156,7 @@ async def add_rollout(call: Call) -> Body:
 
 async def stop_rollout(call: Call) -> Body:
     """POST /admin/v1/rollouts/{rollout}/stop: orders get the release before from now on"""
-    try:
-        given = StopEntry.model_validate(call.body)
-    except ValidationError as err:
-        raise Invalid(*reasons(err)) from None
+    given = read(StopEntry, call.body)
     async with call.db.acquire() as conn, conn.transaction():
         if (found := await rollout_by_id(conn, call.id("rollout"))) is None:
             raise not_found()

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 
 import asyncpg
-from pydantic import ValidationError
 
 from ipam.errors import IpamError
 from service.admin import schemas
 from service.admin.enrol import EnrolmentRefused, Inventory, enrol
 from service.api.call import Body, Call, Route
-from service.api.problems import Invalid, not_found, reasons
+from service.api.models import read
+from service.api.problems import Invalid, not_found
 from service.lifecycle import IllegalMove
 from service.policy import Right
 from service.store.hardware import machine_by_id
@@ -39,10 +39,7 @@ async def prepare(call: Call) -> Body:
 
 async def enrol_racks(call: Call) -> Body:
     """POST /admin/v1/inventory: enrol leaves, links, machines and prefixes; what is there already stays as it is"""
-    try:
-        inventory = Inventory.model_validate_json(call.content)
-    except ValidationError as err:
-        raise Invalid(*reasons(err)) from None
+    inventory = read(Inventory, call.body)
     try:
         async with call.db.acquire() as conn, conn.transaction():
             return dict(await enrol(conn, inventory, call.api.parts, by=call.caller.actor))

@@ -155,6 +155,12 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="ignore", str_strip_whitespace=False)
 
 
+class Strict(Request):
+    """A body that no client of the dialect sends: a key that is not known is a mistake, and refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
 class InlineKey(Request):
     """A key that is given with the order instead of by its id."""
 

@@ -10,10 +10,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from netconf.connection import Database
 from netconf.owned import foreign_ports
+from service.api.models import Strict
 from service.leaves.desired import desired_leaf
 from service.leaves.drifted import drift_on, keys_named, object_name
 from service.leaves.fabric import FabricEntry
@@ -29,16 +30,14 @@ Names = Annotated[list[Name], Field(max_length=1000)]
 Act = Callable[[Scene, Any], Awaitable[Done]]
 
 
-class Arguments(BaseModel):
+class Arguments(Strict):
     """What an action is told."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class ObjectArguments(Arguments):
     """Which objects; none: all."""
 
-    objects: Names = []
+    objects: Names = Field(default_factory=list)
 
 
 class ProfileArguments(Arguments):
@@ -51,7 +50,7 @@ class ProfileArguments(Arguments):
 class AdoptArguments(Arguments):
     """Which ports; none: all on whose interface somebody else's configuration stands."""
 
-    ports: Names = []
+    ports: Names = Field(default_factory=list)
 
 
 class FabricArguments(Arguments):
@@ -69,7 +68,7 @@ class DatabaseArguments(Arguments):
 class RecableArguments(Arguments):
     """Which machines; none: all that are seen elsewhere."""
 
-    machines: Names = []
+    machines: Names = Field(default_factory=list)
 
 
 _DANGERS: Mapping[str, tuple[str, ...]] = {

@@ -6,10 +6,11 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import Annotated, Literal
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_private_key
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from netconf.bootstrap import Login, Management, bootstrap
 from netconf.desired import Leaf
+from service.api.models import Strict
 from service.passwords import new_salt, sha512_crypt
 from service.secrets import KeyRing, open_sealed
 from service.store.leaves import LeafRow
@@ -18,16 +19,14 @@ _ROUNDS = 5000  # the scheme's own number, which a hash need not name: not every
 Servers = Annotated[list[IPv4Address | IPv6Address], Field(max_length=8)]
 
 
-class BootstrapEntry(BaseModel):
+class BootstrapEntry(Strict):
     """How the leaf is reached before it routes anything, and root's password as a crypt(3) hash."""
-
-    model_config = ConfigDict(extra="forbid")
 
     interface: Literal["em0", "fxp0", "me0", "vme"] = "em0"
     address: IPv4Interface | IPv6Interface
     gateway: IPv4Address | IPv6Address
-    name_servers: Servers = []
-    ntp_servers: Servers = []
+    name_servers: Servers = Field(default_factory=list)
+    ntp_servers: Servers = Field(default_factory=list)
     root_password_hash: str
 
 

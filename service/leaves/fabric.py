@@ -5,20 +5,17 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from ipam.asn import LAST
 from netconf.desired import Fabric, Uplink
+from service.api.models import Strict
 
 _PORT = r"^(xe|et|ge)-\d{1,2}/\d{1,2}/\d{1,3}(:\d)?$"
 Asn = Annotated[int, Field(ge=1, le=LAST)]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class UplinkEntry(_Model):
+class UplinkEntry(Strict):
     """A routed link to a spine, and the spine's side of it; once more for the other address family."""
 
     name: Annotated[str, Field(pattern=_PORT)]
@@ -34,13 +31,13 @@ class UplinkEntry(_Model):
         return self
 
 
-class FabricEntry(_Model):
+class FabricEntry(Strict):
     """Loopback, uplinks, AS number, and who may reach the leaf itself."""
 
     asn: Asn
     loopback: Annotated[list[IPv4Interface | IPv6Interface], Field(min_length=1, max_length=4)]
     uplinks: Annotated[list[UplinkEntry], Field(max_length=16)]
-    management: Annotated[list[IPv4Network | IPv6Network], Field(max_length=32)] = []
+    management: list[IPv4Network | IPv6Network] = Field(default_factory=list, max_length=32)
 
     @model_validator(mode="after")
     def _distinct(self) -> FabricEntry:
