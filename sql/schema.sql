@@ -200,8 +200,8 @@ CREATE TABLE public.audit (
     before jsonb,
     after jsonb,
     status integer,
-    CONSTRAINT audit_action_check CHECK ((action = ANY (ARRAY['insert'::text, 'update'::text, 'delete'::text, 'request'::text]))),
-    CONSTRAINT audit_check CHECK (((action = 'request'::text) = (status IS NOT NULL)))
+    CONSTRAINT audit_action_check CHECK ((action = ANY (ARRAY['insert'::text, 'update'::text, 'delete'::text, 'request'::text, 'dry_run'::text, 'sign_in'::text, 'sign_out'::text]))),
+    CONSTRAINT audit_status_check CHECK (((action = ANY (ARRAY['insert'::text, 'update'::text, 'delete'::text])) = (status IS NULL)))
 );
 
 ALTER TABLE public.audit ALTER COLUMN seq ADD GENERATED ALWAYS AS IDENTITY (

@@ -72,7 +72,7 @@ def audit_object(one: AuditRow) -> dict[str, Any]:
 
 async def list_audit(call: Call) -> Body:
     """GET /admin/v1/audit: who did what, the latest first; narrowed by actor (user id, e-mail or project:ID), subject
-    (id or name), kind (a table, or request), request, since and until; `limit` to 1000, `before` a row's seq"""
+    (id or name), kind (a table, request or session), request, since and until; `limit` to 1000, `before` a row's seq"""
     sought = Sought(
         before=whole(call, "before", 2**63 - 1),
         actor=call.word("actor"),

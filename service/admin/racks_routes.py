@@ -20,6 +20,7 @@ from service.api.problems import Invalid
 from service.policy import Right
 from service.racks_csv import MOST_ERRORS, Row, write
 from service.secrets import KeyRing, SecretUnreadable, open_sealed
+from service.store.acting import for_show
 from service.store.rows import Connection, Pool
 from sql.loader import Q
 
@@ -35,6 +36,8 @@ class Table(Strict):
 async def import_racks(call: Call) -> Body:
     """POST /admin/v1/inventory/csv: bring racks in by a table, or with `dry_run` only tell what would be done"""
     wish = read(Table, call.body)
+    if wish.dry_run:
+        for_show()
     rows, faults = await asyncio.to_thread(racks_csv.read, wish.csv)
     if faults:
         raise Invalid(*(str(fault) for fault in faults))

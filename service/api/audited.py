@@ -24,7 +24,8 @@ async def audited(
     request: web.Request, db: Pool, answer: Callable[[], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
     """Answer a request whose caller is known. What it changes is written down by triggers; each request of staff that
-    may change something is written down besides, as not every act changes a row. Its id is sent as X-Request-Id.
+    may change something is written down besides, as not every act changes a row; a dry run as such. Its id is sent as
+    X-Request-Id.
     """
     if request.method in _READS:
         return await answer()
@@ -61,7 +62,7 @@ async def audited(
 async def _note(db: Pool, acting: Acting, status: int) -> None:
     """What was done is done, also when it cannot be written down."""
     try:
-        await note_request(db, acting, status)
+        await note_request(db, acting, status, kind="request", action="dry_run" if acting.dry else "request")
     except AWAY:
         log.exception("request_not_audited", actor=acting.actor, method=acting.method, path=acting.path)
 

@@ -15,7 +15,7 @@ _A_CALL = 1000  # rows; what the API gives at most
 def _changed(row: Object) -> str:
     """The columns that changed: `name: old → new`."""
     before, after = row["before"] or {}, row["after"] or {}
-    if row["action"] == "request":
+    if row["status"] is not None:
         return f"answered {row['status']}"
     return ", ".join(f"{name}: {_change(before, after, name)}" for name in {**before, **after})
 
@@ -43,7 +43,9 @@ AUDIT: list[Column] = [
 def list_audit(args: Namespace, client: Client, out: Output) -> int:
     """List who changed what through the API, newest last, with the values before and after.
 
-    A row is a change of one object, or a request of staff with what was answered. Rows of one request have the same
+    A row is a change of one object, a request of staff with what was answered (`dry_run` when it only showed what it
+    would change), or a sign-in to the web console or out of it (answered 403: refused; 429: the first too many of a
+    minute, behind which the others are not written down). Rows of one request have the same
     `request` in --json, which the answer to the request names as X-Request-Id. Nobody can change or remove rows.
     """
     asked = {name: getattr(args, name) for name in ("actor", "subject", "kind", "since", "until", "request")}
@@ -62,7 +64,10 @@ def list_audit(args: Namespace, client: Client, out: Output) -> int:
 def _list(parser: ArgumentParser) -> None:
     parser.add_argument("--actor", metavar="WHO", help="a user's e-mail or id, or project:ID for a project's token")
     parser.add_argument("--subject", metavar="NAME|ID", help="what was changed")
-    parser.add_argument("--kind", help="machine, leaf, plan, project, ssh_key …; `request` for requests of staff")
+    parser.add_argument(
+        "--kind",
+        help="machine, leaf, plan, project, ssh_key …; `request` for requests of staff; `session` for sign-ins",
+    )
     parser.add_argument("--since", metavar="TIME", help="as 2026-05-01T14:00:00Z; without a zone it is UTC")
     parser.add_argument("--until", metavar="TIME", help="before that time")
     parser.add_argument("--request", metavar="ID", help="all that one request changed")

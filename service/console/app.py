@@ -15,9 +15,11 @@ from service.api.audited import audited
 from service.api.call import CALLER, Api
 from service.console.acts import ACTS, ActRefused, from_our_page
 from service.console.look import Look, View
-from service.console.session import sign_in, sign_out, staff_by, staff_of
+from service.console.session import may_look, sign_in, sign_out, staff_of
+from service.console.sign_ins import SignIns
 from service.console.views import VIEWS
 from service.console.words import ago, count, seconds, stage_name
+from service.store.accounts import principal_of
 
 log = structlog.get_logger()
 
@@ -45,6 +47,7 @@ class Console:
 
     def __init__(self, api: Api) -> None:
         self._api = api
+        self._sign_ins = SignIns(api.db, api.clock)
         self._pages = jinja2.Environment(
             loader=jinja2.PackageLoader("service.console", "."),
             autoescape=True,
@@ -125,14 +128,19 @@ class Console:
     async def _login(self, request: web.Request) -> web.Response:
         form = await request.post()
         token = str(form.get("token", "")).strip()
-        if not token or await staff_by(self._api.db, token) is None:
-            log.info("console_sign_in_refused", peer=request.remote)
-            return self._render("login.html", request, status=403, wrong=True)
+        known = await principal_of(self._api.db, token) if token else None
+        if known is None or not may_look(known):
+            status = await self._sign_ins.refused(request, known)
+            return self._render("login.html", request, status=status, wrong=True)
+        await self._sign_ins.opened(request, known)
         response = web.HTTPSeeOther("/console/")
         sign_in(response, request, self._api.key, token, self._api.clock.now())
         raise response
 
     async def _logout(self, request: web.Request) -> web.Response:
+        staff = await staff_of(request, self._api.db, self._api.key, self._api.clock.now())
+        if staff is not None:
+            await self._sign_ins.closed(request, staff)
         response = web.HTTPSeeOther("/console/login")
         sign_out(response)
         raise response

@@ -12,6 +12,12 @@ from service.store.audit import AuditRow, Sought, audit_rows
 
 _ROWS = 200
 _FIELDS = ("actor", "subject", "kind")
+_WITHOUT_CHANGES = {
+    "request": "no row",
+    "dry_run": "dry run: shown, and nothing changed",
+    "sign_in": "sign-in to the console",
+    "sign_out": "sign-out of the console",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +31,11 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A request, and the rows that it changed. `answer` is None where only its changes were sought."""
+    """A request, and the rows that it changed. `answer` and `what` it was are None where only changes were sought."""
 
     first: AuditRow
     answer: int | None
+    what: str | None
     changes: list[tuple[AuditRow, list[Difference]]]
 
 
@@ -49,9 +56,10 @@ def requests_of(rows: Sequence[AuditRow]) -> list[Done]:
     found = []
     for _, group in groupby(rows, key=lambda row: row.request):
         mine = list(group)
-        answer = next((row.status for row in mine if row.status is not None), None)
-        changes = [(row, differences(row)) for row in reversed(mine) if row.action != "request"]
-        found.append(Done(mine[-1], answer, changes))
+        told = next((row for row in mine if row.status is not None), None)
+        answer, what = (None, None) if told is None else (told.status, told.action)
+        changes = [(row, differences(row)) for row in reversed(mine) if row.status is None]
+        found.append(Done(mine[-1], answer, what, changes))
     return found
 
 
@@ -66,6 +74,7 @@ async def audit(look: Look) -> Page:
     rows = await audit_rows(look.api.db, sought, _ROWS)
     return {
         "requests": requests_of(rows),
+        "words": _WITHOUT_CHANGES,
         "asked": asked,
         "older": rows[-1].seq if len(rows) == _ROWS else None,
         "live": before is None,

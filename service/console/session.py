@@ -48,10 +48,10 @@ async def staff_of(request: web.Request, db: Pool, key: KeyRing, now: datetime) 
         return None
     if session["until"] < now.timestamp():
         return None
-    return await staff_by(db, session["token"])
+    principal = await principal_of(db, session["token"])
+    return principal if principal is not None and may_look(principal) else None
 
 
-async def staff_by(db: Pool, token: str) -> Principal | None:
-    """The staff member that the token speaks for."""
-    principal = await principal_of(db, token)
-    return principal if principal is not None and Right.LOOK in principal.rights else None
+def may_look(principal: Principal) -> bool:
+    """Whether the console is for him."""
+    return Right.LOOK in principal.rights

@@ -16,14 +16,15 @@ from service.metadata import told
 from service.metadata.keep import Speaker, keep, keep_components, keep_problem
 from service.metadata.password_key import NAME, NotForUs, make_key, public_pem
 from service.metadata.source import Caller, machine_at
-from service.metadata.throttle import MESSAGES, Throttle, Verdict
 from service.metadata.told import BadBody, Message, PhonedHome
 from service.parts import Parts
 from service.store.own_keys import own_key
 from service.store.rows import Pool
+from service.throttle import Throttle, Verdict
 
 log = structlog.get_logger()
 
+MESSAGES = 60  # of a machine in a minute: an installation tells some ten, a busy boot script of a customer's some more
 _LARGEST = 64 << 10  # bytes of a message
 _LARGEST_INVENTORY = 512 << 10
 
@@ -34,7 +35,7 @@ class Heard:
     def __init__(self, db: Pool, parts: Parts) -> None:
         self._db = db
         self._parts = parts
-        self._throttle = Throttle()
+        self._throttle = Throttle(MESSAGES)
 
     async def phone_home(self, request: web.Request) -> web.Response:
         """PUT or POST, JSON or form or empty."""

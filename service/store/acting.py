@@ -21,13 +21,14 @@ _LONGEST_PATH = 500  # characters that are kept
 class Acting:
     """One request that changes something, and whose it is."""
 
-    actor: str  # "user:ID" or "project:ID"
+    actor: str  # "user:ID", "project:ID", or "nobody" who was refused
     user_id: UUID | None
-    token_id: UUID
+    token_id: UUID | None
     source: str | None  # the address that the request came from
     method: str
     path: str
     request: UUID
+    dry: bool = False  # it shows what it would change, and changes nothing
     over: bool = False  # tasks that outlive the request have its context still, and act for nobody
 
     @property
@@ -36,7 +37,7 @@ class Acting:
         told = {
             "actor": self.actor,
             "user": None if self.user_id is None else str(self.user_id),
-            "token": str(self.token_id),
+            "token": None if self.token_id is None else str(self.token_id),
             "source": self.source,
             "method": self.method,
             "path": self.path[:_LONGEST_PATH],
@@ -46,6 +47,12 @@ class Acting:
 
 
 ACTING: ContextVar[Acting | None] = ContextVar("acting", default=None)
+
+
+def for_show() -> None:
+    """The request under way is a dry run."""
+    if acting := ACTING.get():
+        acting.dry = True
 
 
 class Naming:
@@ -69,8 +76,8 @@ class Naming:
             self._told.discard(pid)
 
 
-async def note_request(db: Any, acting: Acting, status: int) -> None:
-    """Write down that the request was made, and how it was answered."""
+async def note_request(db: Any, acting: Acting, status: int, *, kind: str, action: str) -> None:
+    """Write down that the request was made, as what, and how it was answered."""
     await db.execute(
         Q["note_request"],
         acting.actor,
@@ -80,5 +87,7 @@ async def note_request(db: Any, acting: Acting, status: int) -> None:
         acting.method,
         acting.path[:_LONGEST_PATH],
         acting.request,
+        kind,
+        action,
         status,
     )

@@ -13,7 +13,7 @@ from sql.loader import Q
 
 @dataclass(frozen=True, slots=True)
 class AuditRow:
-    """One change of one row, or one request (`status` is what was answered to it)."""
+    """One change of one row; or one request, one sign-in or one sign-out (`status` is what was answered to it)."""
 
     seq: int
     at: datetime

@@ -6,12 +6,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from service.store.acting import for_show
 from service.store.rows import Connection, Pool
 
 
 @asynccontextmanager
 async def rehearsed(db: Pool, *, keep: bool) -> AsyncIterator[Connection]:
     """Everything that is done on the connection, kept when the block ends, or taken back where `keep` is false."""
+    if not keep:
+        for_show()
     async with db.acquire() as conn:
         transaction = conn.transaction()
         await transaction.start()

@@ -3,7 +3,7 @@ SELECT set_config('roundhouse.actor', $1, false)
 
 -- name: note_request
 INSERT INTO audit (actor, email, token_id, source, method, path, request, kind, action, status)
-VALUES ($1, (SELECT email FROM user_account WHERE id = $2), $3, $4, $5, $6, $7, 'request', 'request', $8)
+VALUES ($1, (SELECT email FROM user_account WHERE id = $2), $3, $4, $5, $6, $7, $8, $9, $10)
 
 -- name: audit_matching
 SELECT seq, at, actor, email, token_id, source, method, path, request, kind, subject, name, action, before, after, status

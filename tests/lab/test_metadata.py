@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from service.lab.up import Lab, LabSettings
-from service.metadata.throttle import MESSAGES
+from service.metadata.heard import MESSAGES
 from tests.lab.world import KEY, Customer, lab
 
 EC2 = "/2009-04-04"

@@ -105,6 +105,16 @@ async def test_an_act_of_staff_without_a_row_is_told_and_so_is_a_refusal(world: 
     assert (row["method"], row["path"]) == ("PATCH", "/admin/v1/plans/nothing-like-it/burn-in")
 
 
+async def test_a_dry_run_is_told_as_one(world: World) -> None:
+    path = "/admin/v1/plans/c1.small.x86"
+    assert (await world.call("PATCH", path, {"price_hourly": 9, "dry_run": True})).status == 200
+    assert (await world.call("POST", "/admin/v1/inventory/csv", {"csv": "facility\n", "dry_run": True})).status == 422
+    assert (await world.call("PATCH", path, {"price_hourly": 9})).status == 200
+    told = [(row["kind"], row["action"], row["status"]) for row in await audit(world)]
+    assert told[::-1][:2] == [("request", "dry_run", 200), ("request", "dry_run", 422)]
+    assert told[0] == ("request", "request", 200) and ("plan", "update", None) in told
+
+
 async def test_an_order_is_not_slowed_down_by_it(world: World) -> None:
     await world.add_machines(1)
     assert (await world.order()).status == 201

@@ -68,6 +68,42 @@ async def test_signing_out_ends_the_session(world: World, browser: ClientSession
     assert (await page(world, browser, "/"))[0] == 303
 
 
+async def sessions(world: World) -> list[tuple[str, str, int]]:
+    rows = await world.db.fetch("SELECT actor, action, status FROM audit WHERE kind = 'session' ORDER BY seq")
+    return [(row["actor"], row["action"], row["status"]) for row in rows]
+
+
+async def test_who_comes_and_goes_is_in_the_audit_log(world: World, browser: ClientSession) -> None:
+    tenant = await world.tenant_token()
+    stranger = await world.db.fetchval("SELECT id FROM user_account WHERE email = 'tenant-token@example.org'")
+    for token in ("", "nonsense", tenant, TOKEN):
+        await sign_in(world, browser, token)
+    await browser.post(f"{world.url}/console/logout", allow_redirects=False)
+    await browser.post(f"{world.url}/console/logout", allow_redirects=False)  # nobody is there any more
+    assert await sessions(world) == [
+        ("nobody", "sign_in", 403),
+        ("nobody", "sign_in", 403),
+        (f"user:{stranger}", "sign_in", 403),
+        (f"user:{world.user}", "sign_in", 303),
+        (f"user:{world.user}", "sign_out", 303),
+    ]
+    (latest, *_) = (await world.call("GET", "/admin/v1/audit?kind=session")).body["audit"]
+    assert (latest["source"], latest["method"], latest["path"]) == ("127.0.0.1", "POST", "/console/logout")
+    await sign_in(world, browser)
+    text = (await page(world, browser, "/audit"))[1]
+    assert "sign-out of the console" in text and "127.0.0.1" in text and "nonsense" not in text
+
+
+async def test_a_flood_of_refused_sign_ins_is_told_once_and_keeps_nobody_out(
+    world: World, browser: ClientSession
+) -> None:
+    answers = [await sign_in(world, browser, f"nonsense-{number}") for number in range(14)]
+    assert answers == [403] * 10 + [429] * 4
+    assert await sessions(world) == [("nobody", "sign_in", 403)] * 10 + [("nobody", "sign_in", 429)]
+    assert await sign_in(world, browser) == 303
+    assert (await sessions(world))[-1] == (f"user:{world.user}", "sign_in", 303)
+
+
 async def test_pages_show_the_house_and_fragments_only_their_inside(world: World, browser: ClientSession) -> None:
     await world.add_machines(2)
     await world.add_machines(1, state="quarantined")
@@ -134,7 +170,7 @@ async def test_address_space_and_ledger_are_shown(world: World, browser: ClientS
 
 async def test_the_audit_page_tells_who_changed_what(world: World, browser: ClientSession) -> None:
     await sign_in(world, browser)
-    assert "Nothing is written down." in (await page(world, browser, "/audit"))[1]
+    assert "Nothing is written down of that" in (await page(world, browser, "/audit?kind=project"))[1]
     await world.call("PATCH", f"/projects/{world.project}", {"name": "<b>bold</b>"})
     await world.call("POST", "/admin/v1/machines/nothing/prepare", {})
     _, text = await page(world, browser, "/audit")
@@ -143,3 +179,6 @@ async def test_the_audit_page_tells_who_changed_what(world: World, browser: Clie
     _, text = await page(world, browser, "/audit?kind=project")
     assert "update project" in text and "prepare" not in text
     assert "Nothing is written down of that" in (await page(world, browser, "/audit?actor=nobody"))[1]
+    await world.call("PATCH", "/admin/v1/plans/c1.small.x86", {"price_hourly": 9, "dry_run": True})
+    _, text = await page(world, browser, "/audit?kind=request")
+    assert "dry run: shown, and nothing changed" in text

@@ -17,7 +17,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.metadata.password_key import NotForUs, decrypted, make_key, public_pem
-from service.metadata.throttle import Throttle, Verdict
 from service.metadata.told import (
     BadBody,
     GaveUp,
@@ -30,6 +29,7 @@ from service.metadata.told import (
     problem,
     user_event,
 )
+from service.throttle import Throttle, Verdict
 
 JSON, FORM, NONE = "application/json", "application/x-www-form-urlencoded", "application/octet-stream"
 
