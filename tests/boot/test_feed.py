@@ -37,7 +37,7 @@ async def followed(url: str) -> AsyncIterator[BootFeed]:
 
 async def until(true: Callable[[], bool]) -> None:
     """Wait until the news has come."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not true():
             await asyncio.sleep(0.005)
 
@@ -76,7 +76,7 @@ async def test_every_change_of_what_decides_is_followed(world: World, database_u
         for change in CHANGES:
             before = feed.loaded_at
             changed = await world.db.execute(change)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while not await as_in(world.db, index):
                     await asyncio.sleep(0.005)
             # A leaf's name stands in all its ports: everything is read anew, and nothing else makes that needful.

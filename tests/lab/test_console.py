@@ -121,6 +121,14 @@ async def ordered(customer: Customer, person: Person, number: int = 0, **more: A
     return await customer.until(await customer.order(number, ssh_keys=keys, **more), "active")
 
 
+async def _typed_until_shown(terminal: Terminal, name: str) -> None:
+    """Log in under the name, as often as it takes until the keyboard is there."""
+    async with asyncio.timeout(60):
+        while f"Login incorrect: {name}".encode() not in terminal.shown:
+            terminal.type(f"{name}\r".encode())
+            await asyncio.sleep(0.5)
+
+
 async def test_a_device_s_console_is_its_keys_and_each_session_is_told(database_url: str, tmp_path: Path) -> None:
     async with console_lab(database_url, tmp_path, 2) as (running, customer, person):
         owner, other = person("owner"), person("other")
@@ -208,9 +216,7 @@ async def test_one_types_and_the_other_looks_on_or_takes_over(database_url: str,
             # Whoever leaves puts the keyboard down, and the next key that is typed takes it up.
             watcher.type(b"\x1d.")
             assert await watcher.ended() == 0
-            await asyncio.sleep(2)
-            writer.type(b"delta\r")
-            await writer.until("Login incorrect: delta")
+            await _typed_until_shown(writer, "delta")
 
 
 async def test_a_customer_looks_on_while_the_device_is_made_and_types_then(database_url: str, tmp_path: Path) -> None:
@@ -308,10 +314,7 @@ async def test_a_bmc_that_is_not_the_one_that_was_seen_first_gets_no_password(
             await terminal.until("the console does not take what is typed")
             await db.execute("UPDATE machine SET bmc_host_key = NULL")
             next(iter(running.rack.machines.values())).console.print("lost\r\n")
-            async with asyncio.timeout(60):
-                while b"Login incorrect: again" not in terminal.shown:
-                    terminal.type(b"again\r")
-                    await asyncio.sleep(0.5)
+            await _typed_until_shown(terminal, "again")
 
 
 async def test_the_api_and_the_command_line_lead_there(database_url: str, tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ async def test_an_assignment_has_its_effect_on_the_leaf_until_its_device_is_gone
 
 
 async def test_what_leads_to_an_order_follows_it_to_another_machine(database_url: str, tmp_path: Path) -> None:
-    limits = {"install_limit_s": 3}
+    limits = {"install_limit_s": 5}
     async with lab(database_url, tmp_path, LabSettings(machines=2, leaves=2), **limits) as (running, customer):
         db = running.service.db
         first = await db.fetchval("SELECT name FROM machine WHERE state = 'ready' ORDER BY state_since LIMIT 1")

@@ -52,7 +52,7 @@ async def test_the_same_machine_is_tried_in_other_ways(
     database_url: str, tmp_path: Path, dead: set[Any], ways: list[str], words: list[str]
 ) -> None:
     asked = LabSettings(machines=2, leaves=1)
-    async with lab(database_url, tmp_path, asked, first_boot_limit_s=2) as (running, customer):
+    async with lab(database_url, tmp_path, asked, first_boot_limit_s=4) as (running, customer):
         machine = await first_machine(running)
         machine.faults.dead_ways = dead
         device = (await customer.until(await customer.order(), "active"))["id"]
@@ -69,7 +69,7 @@ async def test_the_same_machine_is_tried_in_other_ways(
 
 async def test_a_machine_that_never_arrives_is_replaced(database_url: str, tmp_path: Path) -> None:
     asked = LabSettings(machines=2, leaves=1)
-    async with lab(database_url, tmp_path, asked, first_boot_limit_s=1.5) as (running, customer):
+    async with lab(database_url, tmp_path, asked, first_boot_limit_s=4) as (running, customer):
         machine = await first_machine(running)
         machine.faults.dead_ways = {"switch_root", "kexec", "disk"}
         device = (await customer.until(await customer.order(), "active"))["id"]
@@ -98,7 +98,7 @@ async def test_a_system_that_ignition_configures_is_told_all_and_rebooted(
 
 async def test_no_other_way_is_tried_with_a_system_that_ignition_configures(database_url: str, tmp_path: Path) -> None:
     asked = LabSettings(machines=2, leaves=1)
-    async with lab(database_url, tmp_path, asked, first_boot_limit_s=2) as (running, customer):
+    async with lab(database_url, tmp_path, asked, first_boot_limit_s=4) as (running, customer):
         machine = await first_machine(running)
         machine.faults.dead_ways = {"reboot"}
         device = (await customer.until(await customer.order(operating_system="coreos_stable"), "active"))["id"]
@@ -183,7 +183,7 @@ async def test_the_commands(database_url: str, tmp_path: Path, capsys: pytest.Ca
 
 async def test_a_machine_whose_power_cannot_be_cut_is_replaced(database_url: str, tmp_path: Path) -> None:
     asked = LabSettings(machines=2, leaves=1)
-    async with lab(database_url, tmp_path, asked, first_boot_limit_s=2) as (running, customer):
+    async with lab(database_url, tmp_path, asked, first_boot_limit_s=4) as (running, customer):
         machine = await first_machine(running)
         machine.faults.dead_ways = {"switch_root"}
         running.rack.bmc.faults(machine.name).unreachable = True

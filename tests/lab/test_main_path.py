@@ -165,7 +165,7 @@ async def test_deleting_an_order_under_way_gives_everything_back(database_url: s
 async def test_a_machine_that_fails_is_replaced_under_the_same_order(
     database_url: str, tmp_path: Path, fault: str
 ) -> None:
-    limits = {"install_limit_s": 3, "first_boot_limit_s": 2}
+    limits = {"install_limit_s": 5, "first_boot_limit_s": 4}
     async with lab(database_url, tmp_path, LabSettings(machines=2, leaves=1), **limits) as (running, customer):
         db = running.service.db
         first = await db.fetchval("SELECT name FROM machine WHERE state = 'ready' ORDER BY state_since LIMIT 1")
@@ -184,7 +184,7 @@ async def test_a_machine_that_fails_is_replaced_under_the_same_order(
 
 
 async def test_the_only_machine_is_tried_again_when_it_was_prepared(database_url: str, tmp_path: Path) -> None:
-    async with lab(database_url, tmp_path, LabSettings(machines=1, leaves=1), install_limit_s=3) as (running, customer):
+    async with lab(database_url, tmp_path, LabSettings(machines=1, leaves=1), install_limit_s=5) as (running, customer):
         faults = running.rack.machines["m0001"].faults
         faults.hang_at = "install"
         device_id = await customer.order()

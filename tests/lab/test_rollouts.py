@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -66,7 +67,7 @@ async def told(running: Lab) -> list[str]:
 
 async def test_a_release_that_never_phones_home_goes_back_by_itself(database_url: str, tmp_path: Path) -> None:
     asked = LabSettings(machines=12, leaves=2)
-    async with lab(database_url, tmp_path, asked, first_boot_limit_s=12) as (running, customer):
+    async with lab(database_url, tmp_path, asked, first_boot_limit_s=20) as (running, customer):
         db, root = running.service.db, running.service.parts.images.root
         good, bad = store.release(root, SLUG), second_release(running)
         assert bad.image is not None
@@ -79,7 +80,8 @@ async def test_a_release_that_never_phones_home_goes_back_by_itself(database_url
         after = [await customer.order(number) for number in range(4, 8)]
         over = await ended(running, rollout)
         assert over.state == "rolled_back"
-        assert "of 4 of the release before" in over.reason
+        # The first to fail may have been installed anew by then.
+        assert re.search("[2-4] of [2-4] installs failed, 0 of [4-8] of the release before", over.reason)
         for device in after:
             await customer.until(device, "active")
         assert await releases_of(running, before + after) == [good.id] * 8

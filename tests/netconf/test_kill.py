@@ -126,7 +126,7 @@ async def outcome(processes: ForkServerContext, style: str, nth: int, moment: Mo
         controller = await struck(processes, leaf, nth, moment, signal.SIGKILL)
         await over(controller)
         assert controller.exitcode == -signal.SIGKILL
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while leaf.sessions:
                 await asyncio.sleep(0.005)
         then, on_trial = state(leaf), leaf.trial is not None

@@ -66,7 +66,7 @@ async def test_a_call_without_an_answer_ends_the_session_and_frees_its_lock(
             await session.unlock()
         with pytest.raises(Unreachable):
             await session.unlock()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while leaf.lock_holder is not None:
                 await asyncio.sleep(0.01)
 
@@ -84,7 +84,7 @@ async def test_a_cancelled_call_leaves_no_session_and_no_lock(leaf: VirtualLeaf)
     async with open_session(address(leaf)) as session:
         leaf.commit_seconds = 0.5
         changing = asyncio.create_task(apply(session, leaf_of(port(0, Profile.ACTIVE))))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not leaf.calls["commit"]:
                 await asyncio.sleep(0.01)
         changing.cancel()
@@ -92,7 +92,7 @@ async def test_a_cancelled_call_leaves_no_session_and_no_lock(leaf: VirtualLeaf)
             await changing
         assert not session.alive
     leaf.commit_seconds = 0.0
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while leaf.lock_holder is not None:
             await asyncio.sleep(0.01)
     async with open_session(address(leaf)) as session:

@@ -54,7 +54,7 @@ async def _asked(sock: socket.socket, port: int, counters: Counters) -> None:
     """Send a request, and wait until the server has seen it."""
     before = counters.snapshot().get("tftp_requests", 0)
     sock.sendto(packets.rrq("file", {"windowsize": "16"}), (SERVER, port))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while counters.snapshot().get("tftp_requests", 0) == before:
             await asyncio.sleep(0.001)
 
@@ -62,7 +62,7 @@ async def _asked(sock: socket.socket, port: int, counters: Counters) -> None:
 async def _acknowledged(sock: socket.socket) -> None:
     """Answer the OACK, so that the server knows that somebody is there."""
     loop = asyncio.get_running_loop()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         _, peer = await loop.sock_recvfrom(sock, 2048)
         sock.sendto(packets.ack(0), peer)
         await loop.sock_recvfrom(sock, 2048)
@@ -94,7 +94,7 @@ async def test_a_flood_that_nobody_acknowledges_displaces_only_its_own(clients: 
         while (packets.data_block(datagram) or (0, b""))[0] != 16:
             (datagram, peer) = await asyncio.get_running_loop().sock_recvfrom(honest, 2048)
         honest.sendto(packets.ack(16), peer)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while (packets.data_block(datagram) or (0, b""))[0] != 17:
                 (datagram, peer) = await asyncio.get_running_loop().sock_recvfrom(honest, 2048)
         async with asyncio.timeout(30):  # the flood ends by itself
@@ -137,7 +137,7 @@ async def test_processes_share_a_port_and_a_client_stays_with_one(clients: ExitS
         sock = _client(clients, f"127.77.7.{number + 1}")
         for _ in range(3):
             sock.sendto(packets.rrq("file", {}), (SERVER, port))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             _, peer = await loop.sock_recvfrom(sock, 2048)
             sock.sendto(packets.ack(1), peer)
             _, same = await loop.sock_recvfrom(sock, 2048)

@@ -120,7 +120,7 @@ async def test_a_wait_ends_with_a_signal_and_tells_its_reason(db: Pool, parts: P
     flow = Workflow("flow", (diary.step("one", lambda job: Done() if open_[0] else Wait("the door is shut", 3600)),))
     async with worker(db, parts, flow):
         run_id = await begin(db, flow, subject)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while (await db.fetchrow(Q["run_by_id"], run_id))["reason"] != "the door is shut":
                 await asyncio.sleep(0.02)
         open_[0] = True
@@ -173,20 +173,21 @@ async def test_a_wait_over_its_budget_takes_its_exit(db: Pool, tmp_path: Path) -
 
 
 async def test_a_dead_workers_run_goes_on_elsewhere_and_the_dead_can_write_nothing(db: Pool, parts: Parts) -> None:
-    entered, lost = asyncio.Event(), []
+    entered, elsewhere, lost = asyncio.Event(), asyncio.Event(), []
     diary = Diary()
 
     async def hang_once(job: Job) -> Outcome:
         diary.lines.append("hang")
         if not entered.is_set():
             entered.set()
-            await asyncio.sleep(2.5)  # its lease of one second is not kept: see below
+            await elsewhere.wait()  # its lease of one second is not kept: see below
             try:
                 async with job.transaction():
                     raise AssertionError("a fenced worker has written")
             except RunLost:
                 lost.append(job.epoch)
                 raise
+        elsewhere.set()
         return Done()
 
     flow = Workflow("flow", (diary.step("one"), Step("hang", hang_once, "leaf_limit_s")))
@@ -198,7 +199,7 @@ async def test_a_dead_workers_run_goes_on_elsewhere_and_the_dead_can_write_nothi
     async with worker(db, parts, flow):
         row = await ended(db, run_id)
         assert row["state"] == "done"
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not lost:
                 await asyncio.sleep(0.05)
     dead.stop()
@@ -213,7 +214,7 @@ async def test_a_superseded_run_writes_no_more_and_undoes_nothing(db: Pool, part
     flow = Workflow("flow", (diary.step("one", lambda job: Wait("for ever", 0.1)),))
     async with worker(db, parts, flow):
         first = await begin(db, flow, subject)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not diary.lines:
                 await asyncio.sleep(0.02)
         now = datetime.now(UTC)
