@@ -25,6 +25,7 @@ from service.clock import Clock
 from service.leaves.fabric import FabricEntry
 from service.secrets import KeyRing, seal
 from service.settings import Settings
+from service.store.leaves import LeafEnrolment, enrol_leaf
 from service.store.rows import Connection
 from service.store.runs import hint
 from service.workflows.burn_in import BURN_IN, PARTS
@@ -201,12 +202,20 @@ async def _racks(conn: Connection, facility: str, placed: Sequence[Placed]) -> R
 
 async def _enrol_leaf(conn: Connection, facility: str, leaf: LeafEntry, racks: Racks, means: Means) -> None:
     known = not leaf.password and not leaf.private_key
-    secret = None if known else seal(means.key, leaf.password)
-    key = seal(means.key, leaf.private_key) if leaf.private_key else None
-    fabric = None if leaf.fabric is None else leaf.fabric.model_dump(mode="json")
-    row = (facility, leaf.name, leaf.host, leaf.port, leaf.username, secret, leaf.host_key, key, fabric)
-    place = (None if leaf.rack is None else racks[leaf.rack], leaf.unit)
-    if await conn.fetchval(Q["enrol_leaf"], *row, *place) is None:
+    enrolment = LeafEnrolment(
+        facility=facility,
+        name=leaf.name,
+        host=leaf.host,
+        port=leaf.port,
+        username=leaf.username,
+        secret=None if known else seal(means.key, leaf.password),
+        private_key=seal(means.key, leaf.private_key) if leaf.private_key else None,
+        host_key=leaf.host_key,
+        fabric=None if leaf.fabric is None else leaf.fabric.model_dump(mode="json"),
+        rack_id=None if leaf.rack is None else racks[leaf.rack],
+        rack_unit=leaf.unit,
+    )
+    if await enrol_leaf(conn, enrolment) is None:
         raise EnrolmentRefused(f"facility {facility!r} does not exist")
 
 

@@ -64,7 +64,12 @@ async def make_rule(call: Call) -> Body:
             if plan_id is None:
                 raise Invalid(f"plan {shown(entry.plan)} is not known")
         rule_id = await set_rule(
-            *(conn, plan_id, entry.vendor.strip(), entry.product.strip(), entry.ways, entry.note),
+            conn,
+            plan_id=plan_id,
+            vendor=entry.vendor.strip(),
+            product=entry.product.strip(),
+            ways=entry.ways,
+            note=entry.note,
             now=call.api.clock.now(),
             by=call.caller.actor,
         )

@@ -23,6 +23,7 @@ from service.policy import Right
 from service.secrets import open_sealed
 from service.store.hooks import (
     Hook,
+    NewHook,
     Owner,
     QuestionSeen,
     Verdict,
@@ -82,7 +83,9 @@ async def create_hook(call: Call) -> Body:
     now, key = call.api.clock.now(), call.api.key
     async with call.db.acquire() as conn, conn.transaction():
         try:
-            await changes.add(conn, _OPERATOR, hook_id, **asked.model_dump(), by=call.caller.actor, now=now, key=key)
+            await changes.add(
+                conn, _OPERATOR, hook_id, NewHook(**asked.model_dump()), by=call.caller.actor, now=now, key=key
+            )
         except asyncpg.UniqueViolationError:
             raise Invalid(f"Name is not valid: {shown(asked.name)}: there is a hook of that name") from None
         made = await hook_of(conn, _OPERATOR, str(hook_id))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 from uuid import UUID, uuid4
 
@@ -41,6 +42,15 @@ class OrderBatches(Request):
     """What is ordered together."""
 
     batches: Annotated[list[OrderBatch], Field(min_length=1, max_length=100)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Lot:
+    """A batch with what each of its devices is ordered with, and their hostnames."""
+
+    batch: OrderBatch
+    fields: dict[str, Any]
+    names: list[str | None]
 
 
 def _names(batch: OrderBatch) -> list[str | None]:
@@ -90,17 +100,17 @@ async def create_batches(call: Call) -> Body:
     named = [_names(batch) for batch in wish.batches]
     if (total := sum(map(len, named))) > _MOST:
         raise Invalid(f"Quantity is not valid: {total} devices in one request; allowed are {_MOST}")
-    kept = [_wish(batch) for batch in wish.batches]
-    for fields, names in zip(kept, named, strict=True):
-        devices = [read(CreateDevice, fields | {"hostname": name}) for name in dict.fromkeys(names)]
+    lots = [_Lot(batch, _wish(batch), names) for batch, names in zip(wish.batches, named, strict=True)]
+    for lot in lots:
+        devices = [read(CreateDevice, lot.fields | {"hostname": name}) for name in dict.fromkeys(lot.names)]
         draft_of(devices[0], offers, catalogue)  # they differ in their names alone, and these are good
     async with call.db.acquire() as conn, conn.transaction():
         if await conn.fetchrow(Q["lock_project"], *call.caller.scope, project_id) is None:
             raise not_found()
         if (earlier := await made_before(conn, call, request_id, 201)) is None:
-            for place, (batch, fields, names) in enumerate(zip(wish.batches, kept, named, strict=True)):
-                spread = await _spread(conn, batch, offers, len(names))
-                await _add(conn, call, project_id, request_id, place, fields, names, spread)
+            for place, lot in enumerate(lots):
+                spread = await _spread(conn, lot.batch, offers, len(lot.names))
+                await _add(conn, call, project_id, request_id, place, lot, spread)
             await conn.execute(Q["notify"], "due")
     ids = [row["id"] for row in await call.db.fetch(Q["batches_of_request"], earlier or request_id)]
     by_id = {one["id"]: one for one in await _objects(call, None, ids)}
@@ -126,18 +136,17 @@ async def _add(
     project_id: UUID,
     request_id: UUID,
     place: int,
-    fields: dict[str, Any],
-    names: Sequence[str | None],
+    lot: _Lot,
     spread: Sequence[Sequence[str]],
 ) -> None:
     batch_id, now = uuid4(), call.api.clock.now()
-    await conn.execute(Q["add_batch"], batch_id, request_id, place, project_id, fields, call.caller.user_id, now)
+    await conn.execute(Q["add_batch"], batch_id, request_id, place, project_id, lot.fields, call.caller.user_id, now)
     await conn.execute(
         Q["add_batch_devices"],
         batch_id,
-        list(range(1, len(names) + 1)),
-        [uuid4() for _ in names],
-        list(names),
+        list(range(1, len(lot.names) + 1)),
+        [uuid4() for _ in lot.names],
+        list(lot.names),
         [",".join(codes) for codes in spread],
     )
 

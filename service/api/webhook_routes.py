@@ -19,7 +19,7 @@ from service.hooks.wishes import ChangeWebhook, CreateWebhook, Replay, Rotate
 from service.policy import Right
 from service.secrets import open_sealed
 from service.store.accounts import organizations
-from service.store.hooks import Hook, Owner, deliveries_of, delivery_of, hook_of, hooks_of
+from service.store.hooks import Hook, NewHook, Owner, deliveries_of, delivery_of, hook_of, hooks_of
 from service.store.rows import Connection
 from sql.loader import Q
 
@@ -84,10 +84,7 @@ async def create_webhook(call: Call) -> Body:
             await conn.execute(Q["lock_hooks_of"], str(owner.organization_id or owner.project_id))
             if await conn.fetchval(Q["count_hooks"], owner.organization_id, owner.project_id) >= _MOST:
                 raise Invalid(f"Webhooks are not valid: there are {_MOST} already, which is the most that are allowed")
-            await changes.add(
-                conn,
-                owner,
-                hook_id,
+            new = NewHook(
                 name=asked.description,
                 kind="webhook",
                 mode="tell",
@@ -97,10 +94,9 @@ async def create_webhook(call: Call) -> Body:
                 limit_s=call.api.settings.webhook_limit_s,
                 retries=call.api.settings.webhook_retries,
                 on_failure="refuse",
-                by=call.caller.actor,
-                now=call.api.clock.now(),
-                key=call.api.key,
             )
+            now, key = call.api.clock.now(), call.api.key
+            await changes.add(conn, owner, hook_id, new, by=call.caller.actor, now=now, key=key)
         made = await hook_of(conn, owner, str(earlier or hook_id))
     if made is None:
         raise not_found()

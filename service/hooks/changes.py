@@ -10,36 +10,22 @@ from uuid import UUID
 from service.hooks.asking import NEWS
 from service.hooks.signature import new_secret
 from service.secrets import KeyRing, seal
-from service.store.hooks import Hook, Owner
+from service.store.hooks import Hook, NewHook, Owner
 from service.store.rows import Connection
 from sql.loader import Q
 
 
 async def add(
-    conn: Connection,
-    owner: Owner,
-    hook_id: UUID,
-    *,
-    name: str,
-    kind: str,
-    mode: str,
-    target: str,
-    follows: list[str],
-    enabled: bool,
-    limit_s: float,
-    retries: int,
-    on_failure: str,
-    by: str,
-    now: datetime,
-    key: KeyRing,
+    conn: Connection, owner: Owner, hook_id: UUID, new: NewHook, *, by: str, now: datetime, key: KeyRing
 ) -> None:
     """A new hook with a secret of its own, which is told what happens from now on.
 
     Raises asyncpg.UniqueViolationError when an operator's hook has the name already.
     """
     secret = seal(key, new_secret())
-    given = (owner.organization_id, owner.project_id, name, kind, mode, target, follows, secret)
-    await conn.fetchval(Q["add_hook"], hook_id, *given, enabled, limit_s, retries, on_failure, by, now)
+    what = (new.name, new.kind, new.mode, new.target, new.follows, secret)
+    how = (new.enabled, new.limit_s, new.retries, new.on_failure)
+    await conn.fetchval(Q["add_hook"], hook_id, owner.organization_id, owner.project_id, *what, *how, by, now)
 
 
 async def change(conn: Connection, hook: Hook, changes: Mapping[str, Any], *, now: datetime) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from service.releases.choice import choose_release
 from service.store.course import Device, device_by_id
 from service.store.hardware import Machine
-from service.store.releases import Stage, begin_install
+from service.store.releases import Install, Stage, begin_install
 from service.store.rows import Connection
 from service.workflow import Job
 from service.workflows.install import engine_of
@@ -36,8 +36,8 @@ async def keep_release(conn: Connection, job: Job, device: Device, machine: Mach
 
 async def _begin(conn: Connection, job: Job, device: Device, machine: Machine, slug: str, release: str | None) -> None:
     if release is not None:
-        now = job.parts.clock.now()
-        await begin_install(conn, job.run_id, device.id, machine.id, slug, release, machine.plan, now)
+        install = Install(device_id=device.id, machine_id=machine.id, plan=machine.plan, slug=slug, release=release)
+        await begin_install(conn, job.run_id, install, now=job.parts.clock.now())
 
 
 async def on_trial(job: Job) -> bool:

@@ -41,12 +41,12 @@ async def rules(db: Connection | Pool) -> list[HandoverRule]:
 
 async def set_rule(
     conn: Connection,
+    *,
     plan_id: UUID | None,
     vendor: str,
     product: str,
     ways: Sequence[Handover],
     note: str,
-    *,
     now: datetime,
     by: str,
 ) -> UUID:

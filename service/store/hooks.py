@@ -29,6 +29,21 @@ class Owner:
         return self.organization_id is not None or self.project_id is not None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewHook:
+    """What a hook is made with; `limit_s` are seconds that one delivery or one question may take."""
+
+    name: str
+    kind: Kind
+    mode: Mode
+    target: str
+    follows: list[str]
+    enabled: bool
+    limit_s: float
+    retries: int
+    on_failure: OnFailure
+
+
 @dataclass(frozen=True, slots=True)
 class Hook:
     """A hook. Its secrets are sealed; `limit_s` are seconds that one delivery or one question may take."""

@@ -47,6 +47,24 @@ class LeafRow:
     sessions: list[str]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeafEnrolment:
+    """What a leaf is enrolled with. Of one that is there already, its secrets stay where `secret` is None, and so do
+    its fabric and its place where those are."""
+
+    facility: str  # its code
+    name: str
+    host: str
+    port: int  # of NETCONF
+    username: str
+    secret: bytes | None  # the password, sealed; that of "" goes with a private key
+    private_key: bytes | None = None  # sealed
+    host_key: str
+    fabric: dict[str, Any] | None = None
+    rack_id: UUID | None = None
+    rack_unit: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Accepted:
     """An object that an operator accepts as it runs, and what of it differs from ours."""
@@ -57,6 +75,14 @@ class Accepted:
     difference: str
     accepted_by: str
     accepted_at: datetime
+
+
+async def enrol_leaf(conn: Connection, leaf: LeafEnrolment) -> UUID | None:
+    """Write the leaf down; its id, or None where the facility does not exist."""
+    login = (leaf.host, leaf.port, leaf.username, leaf.secret, leaf.host_key, leaf.private_key)
+    rest = (leaf.fabric, leaf.rack_id, leaf.rack_unit)
+    leaf_id: UUID | None = await conn.fetchval(Q["enrol_leaf"], leaf.facility, leaf.name, *login, *rest)
+    return leaf_id
 
 
 async def leaf_row(conn: Connection, name_or_id: str, *, lock: bool = False) -> LeafRow | None:

@@ -67,6 +67,17 @@ class StageTime:
     p99_s: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Install:
+    """A release that is put on a machine of a plan, for a device."""
+
+    device_id: UUID
+    machine_id: UUID
+    plan: str
+    slug: str
+    release: str
+
+
 @dataclass(frozen=True, slots=True)
 class FailedInstall:
     """An install that failed."""
@@ -103,11 +114,10 @@ async def claim_rollouts(conn: Connection) -> list[Rollout]:
     return [Rollout(**row) for row in await conn.fetch(Q["claim_rollouts"])]
 
 
-async def begin_install(
-    conn: Connection, run_id: UUID, device_id: UUID, machine_id: UUID, slug: str, release: str, plan: str, now: datetime
-) -> None:
-    """A run is about to put this release on that machine; told twice it is written down once."""
-    await conn.execute(Q["begin_install"], run_id, device_id, machine_id, slug, release, plan, now)
+async def begin_install(conn: Connection, run_id: UUID, install: Install, *, now: datetime) -> None:
+    """A run is about to install that; told twice it is written down once."""
+    where = (install.device_id, install.machine_id)
+    await conn.execute(Q["begin_install"], run_id, *where, install.slug, install.release, install.plan, now)
 
 
 async def end_install(

@@ -30,6 +30,7 @@ from service.secrets import seal
 from service.settings import read_settings
 from service.store.embedded import embedded_postgres
 from service.store.hardware import set_port
+from service.store.leaves import LeafEnrolment, enrol_leaf
 from service.store.notify import Hub
 from service.store.rows import Pool, open_pool
 from service.wiring import listening, make_parts, migrate_database
@@ -179,9 +180,16 @@ async def _made(db: Pool, parts: Any, hub: Hub, leaves: Sequence[Running]) -> _B
 
 
 async def _enrolled(conn: Any, parts: Any, leaf: Running, number: int) -> UUID:
-    secret = seal(parts.key, PASSWORD)
-    row = ("ewr1", leaf.name, leaf.host, leaf.port, USERNAME, secret, leaf.host_key, None, None)
-    await conn.fetchval(Q["enrol_leaf"], *row, None, None)
+    enrolment = LeafEnrolment(
+        facility="ewr1",
+        name=leaf.name,
+        host=leaf.host,
+        port=leaf.port,
+        username=USERNAME,
+        secret=seal(parts.key, PASSWORD),
+        host_key=leaf.host_key,
+    )
+    await enrol_leaf(conn, enrolment)
     at = ("ewr1", [leaf.name], [f"xe-0/0/{number}"])
     await conn.execute(Q["enrol_ports"], *at)
     port: UUID = (await conn.fetchrow(Q["enrolled_ports"], *at))["id"]

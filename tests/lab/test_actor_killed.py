@@ -24,6 +24,7 @@ from service.parts import Parts
 from service.secrets import seal
 from service.seed import seed
 from service.store.hardware import set_port
+from service.store.leaves import LeafEnrolment, enrol_leaf
 from service.store.notify import Hub
 from service.store.rows import Pool, open_pool
 from sql.loader import Q
@@ -43,8 +44,17 @@ async def leaf_of(db: Pool, parts: Parts, name: str, *, named: bool) -> AsyncIte
         without_named_trials(leaf)
     try:
         async with db.acquire() as conn, conn.transaction():
-            row = ("ewr1", name, leaf.address, leaf.port, "rh", seal(parts.key, "secret"), leaf.host_key, None, None)
-            leaf_id: UUID = await conn.fetchval(Q["enrol_leaf"], *row, None, None)
+            enrolment = LeafEnrolment(
+                facility="ewr1",
+                name=name,
+                host=leaf.address,
+                port=leaf.port,
+                username="rh",
+                secret=seal(parts.key, "secret"),
+                host_key=leaf.host_key,
+            )
+            leaf_id = await enrol_leaf(conn, enrolment)
+            assert leaf_id is not None
             boot = await prefixes_for(conn, "boot", "ewr1")
             for number in range(2):
                 at = ("ewr1", [name], [f"xe-0/0/{number}"])

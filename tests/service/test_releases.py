@@ -19,7 +19,7 @@ from service.releases.rollouts import look
 from service.releases.upkeep import Upkeep
 from service.settings import BadSetting, Settings, image_keys_of
 from service.store.course import Device, device_by_id
-from service.store.releases import begin_install, end_install, releases_referred_to, rollout_under_way
+from service.store.releases import Install, begin_install, end_install, releases_referred_to, rollout_under_way
 from service.store.rows import Connection, Pool
 from tests.images.http_store import BrokenServer, serving
 from tests.images.test_store import made
@@ -337,8 +337,9 @@ async def test_how_far_a_failed_install_came_is_written_down(
     (machine,) = await world.add_machines(1)
     device = await ordered(world)
     run = await _run(world.db, device.id)
-    await begin_install(world.db, run, device.id, machine, SLUG, "abc", "c1.small.x86", NOW)
-    await begin_install(world.db, run, device.id, machine, SLUG, "abc", "c1.small.x86", NOW)
+    install = Install(device_id=device.id, machine_id=machine, plan="c1.small.x86", slug=SLUG, release="abc")
+    await begin_install(world.db, run, install, now=NOW)
+    await begin_install(world.db, run, install, now=NOW)
     if phoned:
         await world.db.execute("UPDATE device SET phoned_home_at = $1", NOW)
     await world.db.execute("UPDATE machine SET installed = $1", installed)
