@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
+from service.hooks.asking import Vetoed, permitted
 from service.leaves.actions import RecableArguments
 from service.leaves.plans import Shared, make_plan
 from service.leaves.scene import ActionRefused
@@ -24,7 +25,7 @@ from service.store.leaves import leaf_row
 from service.store.rows import Connection
 from service.store.runs import supersede
 from service.workflows.burn_in import PARTS, start_burn_in
-from service.workflows.leaving import maintain, retire
+from service.workflows.leaving import give_back_asks, maintain, maintain_asks, retire, retire_asks
 from sql.loader import Q
 
 Kind = Literal["racked", "cabled", "moved", "failed", "part_replaced", "retired"]
@@ -92,6 +93,35 @@ async def carry_out(
     data = {"kind": told.kind, "reason": told.reason, "state": outcome.state}
     await add_event(conn, "machine.facility", body, machine_id=found, private=True, data=data)
     return found, outcome
+
+
+async def ask_first(shared: Shared, told: Told) -> tuple[UUID, Outcome] | None:
+    """Return when hooks allow what it leads to, where that takes the machine to maintenance or out of it; the machine
+    and the refusal when one does not. For callers without a transaction.
+    """
+    found = await _machine(shared.db, told)
+    if isinstance(found, Outcome) or await _late(shared.db, found, told) is not None:
+        return None
+    for transition in await _asks(shared.db, told.kind, await machine_by_id(shared.db, found)):
+        try:
+            await permitted(shared.db, shared.hub, shared.clock, transition, found)
+        except Vetoed as err:
+            return found, Outcome("refused", str(err))
+    return None
+
+
+async def _asks(db: Connection, kind: Kind, machine: Machine) -> tuple[MachineEvent, ...]:
+    match kind, machine.state:
+        case "failed", _M.ENROLLED | _M.IN_USE | _M.INSTALLING:
+            return maintain_asks(machine)
+        case "part_replaced", _M.MAINTENANCE:
+            return give_back_asks(machine)
+        case "retired", _M.IN_USE | _M.INSTALLING | _M.PREPARING:
+            return maintain_asks(machine)
+        case "retired", _:
+            return await retire_asks(db, machine, disks_gone=False)
+        case _:
+            return ()
 
 
 async def _machine(conn: Connection, told: Told) -> UUID | Outcome:

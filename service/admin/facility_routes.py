@@ -13,7 +13,7 @@ from service.api.links import stamp
 from service.api.models import Request, read
 from service.api.parameters import Parameter, choice
 from service.api.problems import Invalid, not_found, shown
-from service.facility_events import CABLES, Kept, Kind, Told, carry_out, plan_cable
+from service.facility_events import CABLES, Kept, Kind, Outcome, Told, ask_first, carry_out, plan_cable
 from service.policy import Right
 from service.store.rows import Connection
 from sql.loader import Q
@@ -73,7 +73,7 @@ async def tell(call: Call) -> Body:
     settings, now = call.api.settings, call.api.clock.now()
     if told.happened_at > now:
         raise Invalid(f"At is not valid: {shown(stamp(told.happened_at))} is yet to come")
-    planned = await plan_cable(call.api, told, by=source) if told.kind in CABLES else None
+    planned = await _beforehand(call, told, by=source)
     async with call.db.acquire() as conn, conn.transaction():
         # Whoever tells the same at the same moment waits here, and finds it done.
         await conn.execute(Q["lock_facility_event"], source, asked.id)
@@ -83,6 +83,13 @@ async def tell(call: Call) -> Body:
             await conn.fetchval(Q["add_facility_event"], source, asked.id, *facts, now)
             known = Kept(**await conn.fetchrow(Q["facility_event_given"], source, asked.id))
     return _event(known)
+
+
+async def _beforehand(call: Call, told: Told, *, by: str) -> tuple[UUID | None, Outcome] | None:
+    """What is done without a transaction, and settles it: a plan for a cable, or a hook's veto. None: carry it out."""
+    if told.kind in CABLES:
+        return await plan_cable(call.api, told, by=by)
+    return await ask_first(call.api, told)
 
 
 async def _given(db: Connection, source: str, asked: TellEvent, content: dict[str, Any]) -> Kept | None:
@@ -112,7 +119,7 @@ async def replay(call: Call) -> Body:
         raise Invalid(f"the event is {found.state}: there is nothing to carry out again")
     told = _told(found.kind, found.subject, found.happened_at, found.content)
     settings, now, by = call.api.settings, call.api.clock.now(), found.source
-    planned = await plan_cable(call.api, told, by=by) if told.kind in CABLES else None
+    planned = await _beforehand(call, told, by=by)
     async with call.db.acquire() as conn, conn.transaction():
         machine_id, outcome = planned or await carry_out(conn, told, now=now, settings=settings, by=by)
         await conn.execute(Q["change_facility_event"], found.id, machine_id, outcome.state, outcome.text, now)

@@ -16,6 +16,7 @@ from service.api.call import Body, Call, Document, Route
 from service.api.links import stamp
 from service.api.models import Maybe, Request, Text, read
 from service.api.problems import Invalid, Refused, not_found, shown
+from service.hooks.asking import Vetoed
 from service.leaves.actions import ACTIONS
 from service.leaves.bootstrapping import BootstrapEntry, bootstrap_file
 from service.leaves.cabling import Plug, findings
@@ -161,7 +162,7 @@ async def carry_out(call: Call) -> Body:
     plan = await _plan(call)
     try:
         return await _shown(call, await apply_plan(call.api, plan, by=call.caller.actor))
-    except PlanSpent as err:
+    except (PlanSpent, Vetoed) as err:
         raise Refused(409, str(err)) from None
 
 

@@ -12,23 +12,23 @@ from uuid import UUID, uuid4
 import asyncpg
 from pydantic import Field
 
+from service.admin.asked_first import hooks_allow
 from service.api.call import Body, Call, Route
 from service.api.links import stamp
 from service.api.models import Strict, read
-from service.api.problems import Invalid, Refused, not_found, shown
+from service.api.problems import Invalid, not_found, shown
 from service.api.waterfall import stages_of
 from service.bmcs import bmc_of
 from service.certificates import certificates_of
-from service.hooks.asking import Vetoed, permitted
 from service.inventories import changes
-from service.lifecycle import IllegalMove, MachineEvent, MachineState
+from service.lifecycle import IllegalMove, MachineState
 from service.policy import Right
 from service.power.errors import PowerError
 from service.rma import evidence_text, public_key, sign, signer
 from service.secrets import SecretUnreadable
 from service.store.hardware import Machine, StateMoved, machine_by_id
 from service.store.rows import Connection
-from service.workflows.leaving import give_back, maintain, retire
+from service.workflows.leaving import give_back, give_back_asks, maintain, maintain_asks, retire, retire_asks
 from sql.loader import Q
 
 _BMC_S = 30.0  # that its BMC is listened to
@@ -65,12 +65,8 @@ async def maintain_machine(call: Call) -> Body:
     async def start(conn: Connection, machine_id: UUID, now: datetime) -> None:
         await maintain(conn, machine_id, wish.reason, now=now)
 
-    machine_id = await _machine_id(call.db, call)
-    try:
-        await permitted(call.db, call.api.hub, call.api.clock, MachineEvent.MAINTAIN, machine_id)
-    except Vetoed as err:
-        raise Refused(409, str(err)) from None
-
+    machine = await _machine(call)
+    await hooks_allow(call, machine.id, *maintain_asks(machine))
     return await _started(call, start)
 
 
@@ -84,6 +80,8 @@ async def give_machine_back(call: Call) -> Body:
         except asyncpg.UniqueViolationError:
             raise Invalid(f"Mac is not valid: {shown(wish.mac)} is the card of another machine") from None
 
+    machine = await _machine(call)
+    await hooks_allow(call, machine.id, *give_back_asks(machine))
     return await _started(call, start)
 
 
@@ -94,7 +92,14 @@ async def retire_machine(call: Call) -> Body:
     async def start(conn: Connection, machine_id: UUID, now: datetime) -> None:
         await retire(*(conn, machine_id, wish.reason), disks_gone=wish.disks_gone, now=now, settings=call.api.settings)
 
+    machine = await _machine(call)
+    await hooks_allow(call, machine.id, *await retire_asks(call.db, machine, disks_gone=wish.disks_gone))
     return await _started(call, start)
+
+
+async def _machine(call: Call) -> Machine:
+    """The machine as it is now. Raises Refused (404)."""
+    return await machine_by_id(call.db, await _machine_id(call.db, call))
 
 
 async def _started(call: Call, start: Start) -> Body:
@@ -119,6 +124,9 @@ async def open_rma(call: Call) -> Body:
     """POST /admin/v1/machines/{machine}/rma: gather and sign what is known of it, and take it out of the pool"""
     wish = read(Maintain, call.body)
     now, ring = call.api.clock.now(), call.api.key
+    seen = await _machine(call)
+    if seen.state is not MachineState.MAINTENANCE and seen.device_id is None:
+        await hooks_allow(call, seen.id, *maintain_asks(seen))
     told = await _told_by_bmc(call)
     async with call.db.acquire() as conn, conn.transaction():
         machine_id = await _machine_id(conn, call)

@@ -11,13 +11,14 @@ from uuid import UUID
 from pydantic import AfterValidator, Field
 
 from service.admin import schemas
+from service.admin.asked_first import hooks_allow
 from service.api.call import Body, Call, Route
 from service.api.links import stamp
 from service.api.models import Strict, read
 from service.api.problems import Invalid, not_found
 from service.burn_limits import LIMITS, NAMES
 from service.firmware_bundles import NoBundle, bundle_named
-from service.lifecycle import IllegalMove, MachineState
+from service.lifecycle import MACHINE, IllegalMove, MachineEvent, MachineState
 from service.policy import Right
 from service.ssh_keys import BadKey, parse_public_key
 from service.store.hardware import Machine, StateMoved, machine_by_id
@@ -92,7 +93,7 @@ async def ssh_on(call: Call) -> Body:
     async def start(conn: Connection, machine: Machine, now: datetime) -> None:
         await start_ssh(conn, machine.id, keys, now=now, settings=call.api.settings)
 
-    return await _start(call, start)
+    return await _start(call, start, MachineEvent.MAINTAIN)
 
 
 async def ssh_off(call: Call) -> Body:
@@ -101,7 +102,7 @@ async def ssh_off(call: Call) -> Body:
     async def start(conn: Connection, machine: Machine, now: datetime) -> None:
         await end_ssh(conn, machine.id, now=now, settings=call.api.settings)
 
-    return await _start(call, start)
+    return await _start(call, start, MachineEvent.GIVE_BACK)
 
 
 async def firmware(call: Call) -> Body:
@@ -128,8 +129,12 @@ async def firmware(call: Call) -> Body:
     return await _start(call, start)
 
 
-async def _start(call: Call, start: Start) -> Body:
-    """Find the machine, which no device may be on, and start what was asked for."""
+async def _start(call: Call, start: Start, transition: MachineEvent | None = None) -> Body:
+    """Find the machine, which no device may be on, and start what was asked for: by this transition, where there is
+    one, which hooks are asked about.
+    """
+    if transition is not None:
+        await _ask_first(call, transition)
     async with call.db.acquire() as conn, conn.transaction():
         machine_id: UUID | None = await conn.fetchval(Q["machine_named"], call.ids["machine"])
         if machine_id is None:
@@ -143,6 +148,16 @@ async def _start(call: Call, start: Start) -> Body:
             raise Invalid(str(err)) from None
         state = (await machine_by_id(conn, machine_id)).state
     return {"id": str(machine_id), "state": state}
+
+
+async def _ask_first(call: Call, transition: MachineEvent) -> None:
+    """Ask the hooks, unless the machine is one that is refused anyway."""
+    machine_id = await call.db.fetchval(Q["machine_named"], call.ids["machine"])
+    if machine_id is None:
+        raise not_found()
+    machine = await machine_by_id(call.db, machine_id)
+    if machine.device_id is None and (machine.state, transition) in MACHINE:
+        await hooks_allow(call, machine_id, transition)
 
 
 def _not_preparing(machine: Machine) -> None:

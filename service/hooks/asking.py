@@ -34,7 +34,8 @@ ASKABLE = {
         (MachineEvent.PREPARE, "before a machine is started for its erase"),
         (MachineEvent.PREPARED, "before a machine that was erased comes to the pool"),
         (MachineEvent.PLACE, "before a machine is given to an order"),
-        (MachineEvent.MAINTAIN, "before a machine goes to maintenance"),
+        (MachineEvent.MAINTAIN, "before a machine goes to maintenance, or is marked to go when its device is gone"),
+        (MachineEvent.GIVE_BACK, "before a machine comes out of maintenance"),
         (MachineEvent.RETIRE, "before a machine is retired"),
     )
 }

@@ -17,10 +17,12 @@ from uuid import UUID
 import asyncpg
 import structlog
 
+from service.hooks.asking import permitted
 from service.leaves.actions import ACTIONS, Arguments
 from service.leaves.changes import Change, change_of
+from service.leaves.profiles import transition_of
 from service.leaves.scene import ActionRefused, Known, Scene
-from service.lifecycle import LeafState
+from service.lifecycle import LeafState, MachineState
 from service.store.events import add_event
 from service.store.leaf_plans import LeafPlan, PortOf, add_plan, mark_applied, plan_by_id, ports_of
 from service.store.leaves import LeafRow, ask_read, leaf_row, running_of
@@ -96,7 +98,10 @@ async def make_plan(shared: Shared, leaf_id: UUID, action: str, arguments: Argum
 
 
 async def apply_plan(shared: Shared, plan: LeafPlan, *, by: str) -> LeafPlan:
-    """Carry a plan out. Raises PlanSpent when it was, is too old, or would do something else by now."""
+    """Carry a plan out. Raises PlanSpent when it was, is too old, or would do something else by now; Vetoed when a hook
+    does not let a machine of it go to maintenance, or out of it.
+    """
+    await _ask_first(shared, plan)
     await _read(shared, plan.leaf_id)
 
     async def applied(conn: Connection) -> LeafPlan:
@@ -106,6 +111,19 @@ async def apply_plan(shared: Shared, plan: LeafPlan, *, by: str) -> LeafPlan:
     done = await _again(shared.db, applied)
     log.info("leaf_plan_applied", plan_id=str(done.id), leaf=done.leaf, action=done.action, by=by)
     return done
+
+
+async def _ask_first(shared: Shared, plan: LeafPlan) -> None:
+    """Return when hooks allow what the plan's profiles mean for its machines."""
+    if plan.applied_at is not None or plan.action != "profile":
+        return
+    for one in plan.touched["ports"]:
+        if one["machine"] is None or one["device"] is not None or one["becomes"] == one["profile"]:
+            continue
+        transition = transition_of(one["becomes"], MachineState(one["machine_state"]))
+        if transition is not None:
+            machine_id = await shared.db.fetchval(Q["machine_named"], one["machine"])
+            await permitted(shared.db, shared.hub, shared.clock, transition, machine_id)
 
 
 async def _read(shared: Shared, leaf_id: UUID) -> list[str]:

@@ -58,16 +58,26 @@ async def _check(scene: Scene, port: PortOf, profile: str) -> None:
         )
 
 
+def transition_of(profile: str, state: MachineState) -> MachineEvent | None:
+    """What a port's new profile means for the machine there, which no device is on."""
+    if profile == "maintenance" and state is not MachineState.MAINTENANCE:
+        return MachineEvent.MAINTAIN
+    if profile == "provisioning" and state is MachineState.MAINTENANCE:
+        return MachineEvent.GIVE_BACK
+    return None
+
+
 async def _move_machine(scene: Scene, port: PortOf, profile: str) -> list[str]:
     """What the port's profile means for a machine that no device is on."""
     assert port.machine_id is not None
     machine = await machine_by_id(scene.conn, port.machine_id)
-    if profile == "maintenance" and machine.state is not MachineState.MAINTENANCE:
+    transition = transition_of(profile, machine.state)
+    if transition is MachineEvent.MAINTAIN:
         reason = "an operator works on it"
-        await move_machine(scene.conn, machine, MachineEvent.MAINTAIN, now=scene.now, reason=reason)
+        await move_machine(scene.conn, machine, transition, now=scene.now, reason=reason)
         return [f"{machine.name} goes to maintenance: no order gets it until its port is provisioning again"]
-    if profile == "provisioning" and machine.state is MachineState.MAINTENANCE:
-        await move_machine(scene.conn, machine, MachineEvent.GIVE_BACK, now=scene.now)
+    if transition is MachineEvent.GIVE_BACK:
+        await move_machine(scene.conn, machine, transition, now=scene.now)
         limit = timedelta(seconds=scene.known.settings.erase_limit_s)
         await start_prepare(scene.conn, machine.id, None, "back from maintenance", now=scene.now, limit=limit)
         return [f"{machine.name} is prepared, which erases its disks, and goes back to the pool"]

@@ -14,7 +14,7 @@ from uuid import UUID
 from ipam.history import correct
 from ipam.ledger import held_by
 from service.bmcs import bmc_of
-from service.lifecycle import IllegalMove, MachineEvent, MachineState
+from service.lifecycle import MACHINE, IllegalMove, MachineEvent, MachineState
 from service.power.errors import PowerError
 from service.secrets import SecretUnreadable
 from service.settings import Settings
@@ -75,6 +75,31 @@ async def give_back(conn: Connection, machine_id: UUID, *, mac: str | None, now:
     await move_machine(conn, machine, MachineEvent.GIVE_BACK, now=now, reason=why)
     limit = timedelta(seconds=settings.erase_limit_s)
     await start_prepare(conn, machine_id, None, why, now=now, limit=limit)
+
+
+def maintain_asks(machine: Machine) -> tuple[MachineEvent, ...]:
+    """What hooks are asked before `maintain`: also where the machine is only marked to leave."""
+    legal = machine.state in _BUSY or (machine.state, MachineEvent.MAINTAIN) in MACHINE
+    return (MachineEvent.MAINTAIN,) if legal else ()
+
+
+def give_back_asks(machine: Machine) -> tuple[MachineEvent, ...]:
+    """What hooks are asked before `give_back`: nothing where the machine stays after all."""
+    return (MachineEvent.GIVE_BACK,) if machine.state is MachineState.MAINTENANCE else ()
+
+
+async def retire_asks(conn: Connection, machine: Machine, *, disks_gone: bool) -> tuple[MachineEvent, ...]:
+    """What hooks are asked before `retire` begins: by maintenance a machine leaves the pool, and out of it it is
+    brought for its erase. Whether it may be retired they are asked by the run itself.
+    """
+    erased = disks_gone or await conn.fetchval(Q["erased_since_used"], machine.id)
+    match machine.state:
+        case MachineState.READY:
+            return (MachineEvent.MAINTAIN,) if erased else (MachineEvent.MAINTAIN, MachineEvent.GIVE_BACK)
+        case MachineState.MAINTENANCE:
+            return () if erased else (MachineEvent.GIVE_BACK,)
+        case _:
+            return ()
 
 
 async def retire(

@@ -248,6 +248,7 @@ async def test_a_veto_of_maintenance_and_of_retirement(database_url: str, tmp_pa
         status, answer = await operator.call("POST", f"{asked}/maintain", {"reason": "its fan is loud"})
         assert (status, answer["errors"]) == (409, ["hook change vetoed it: no change window"])
         await machine(operator, "m0001", state="ready")
+        assert (await operator.call("PATCH", "/admin/v1/hooks/change", {"follows": ["machine.retire"]}))[0] == 200
         status, answer = await operator.call("POST", f"{asked}/retire", {"reason": "it is old", "disks_gone": True})
         assert status == 202, answer
         async with asyncio.timeout(40):
