@@ -10,9 +10,13 @@ from tests.service.api_world import World
 from tests.service.fuzz import fuzz, ids_of
 
 
+# Each where it is at home: a customer meets little but 403 where only staff may go. What waits is left to the long run.
+_PLACES = {"staff": "^/(admin|ipam)/", "customer": "^/(?!admin/|ipam/).*(?<!/wait)$"}
+
+
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("kind", ["staff", "customer"])
+@pytest.mark.parametrize("kind", list(_PLACES))
 async def test_nothing_is_found(world: World, tmp_path: Path, kind: str) -> None:
-    ids = await ids_of(world)
-    found = await fuzz(world, ids, kind, tmp_path, "--phases", "fuzzing", "--max-examples", "1", "--seed", "7")
+    options = ("--include-path-regex", _PLACES[kind], "--phases", "fuzzing", "--max-examples", "1", "--seed", "7")
+    found = await fuzz(world, await ids_of(world), kind, tmp_path, *options)
     assert found.cases >= 100 and found.clean, found.text
