@@ -33,9 +33,7 @@ async def refused(operator: Customer, path: str, body: dict[str, Any]) -> None:
 
 
 async def by_profile(running: Lab, operator: Customer, profile: str) -> str:
-    port = await running.service.db.fetchval(
-        "SELECT p.name FROM machine AS m JOIN leaf_port AS p ON p.id = m.port_id"
-    )
+    port = await running.service.db.fetchval("SELECT p.name FROM machine AS m JOIN leaf_port AS p ON p.id = m.port_id")
     plan = await planned(operator, "leaf1", "profile", ports=[port], profile=profile)
     return f"/admin/v1/leaf-plans/{plan['id']}/apply"
 

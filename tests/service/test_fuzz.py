@@ -9,7 +9,6 @@ import pytest
 from tests.service.api_world import World
 from tests.service.fuzz import fuzz, ids_of
 
-
 # Each where it is at home: a customer meets little but 403 where only staff may go. What waits is left to the long run.
 _PLACES = {"staff": "^/(admin|ipam)/", "customer": "^/(?!admin/|ipam/).*(?<!/wait)$"}
 
