@@ -43,7 +43,7 @@ firmware: images ## all that runs in virtual machines: firmware, installs, erase
 
 postgresql15: setup ## the tests of database and service once more, on Debian's PostgreSQL 15
 	./.ci/with-postgresql-15 $(BIN)/pytest -n 2 --dist worksteal tests/ipam tests/service tests/boot tests/lab/test_main_path.py \
-		-k "not embedded and not any_step"
+		-k "not embedded and not any_step and not fuzz and not cli and not completion and not matrix"
 
 test: check unit ## everything the gate runs
 
