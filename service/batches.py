@@ -8,8 +8,9 @@ import structlog
 
 from images.catalogue import Catalogue
 from ipam.errors import IpamError
+from service.api.drafts import draft_of
 from service.api.models import CreateDevice, read
-from service.api.ordering import Ground, draft_of, place_order
+from service.api.ordering import Ground, place_order
 from service.api.problems import Refused
 from service.store.offers import Offers, read_offers
 from service.store.rows import AWAY, Connection, Pool

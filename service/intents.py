@@ -19,9 +19,10 @@ from service.store.events import add_event
 from service.store.rows import Connection
 from service.store.runs import start_run, supersede
 from service.workflow import Workflow
+from service.workflows.placing import slots_of
 from service.workflows.power import POWER
 from service.workflows.prepare import start_prepare
-from service.workflows.provision import PROVISION, REINSTALL, slots_of
+from service.workflows.provision import PROVISION, REINSTALL
 from service.workflows.rescue import RESCUE, leave_rescue
 from sql.loader import Q
 

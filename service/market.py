@@ -11,8 +11,9 @@ from uuid import UUID, uuid4
 import structlog
 
 from ipam.errors import IpamError
+from service.api.drafts import Draft, draft_of
 from service.api.models import CreateDevice, read
-from service.api.ordering import Draft, Ground, draft_of, place_order
+from service.api.ordering import Ground, place_order
 from service.api.problems import Refused
 from service.store.events import add_event
 from service.store.offers import free_capacity, read_offers

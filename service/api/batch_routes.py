@@ -13,10 +13,10 @@ from service import intents
 from service.api import order_schemas
 from service.api.call import Body, Call, Route
 from service.api.capacity_routes import places_of
+from service.api.drafts import draft_of
 from service.api.idempotency import made_before
 from service.api.links import stamp
 from service.api.models import CreateDevice, Hostname, Maybe, Request, read
-from service.api.ordering import draft_of
 from service.api.parameters import flag
 from service.api.problems import Invalid, Refused, not_found
 from service.policy import Right

@@ -10,17 +10,11 @@ from service import intents
 from service.api import parameters, schemas
 from service.api.call import Body, Call, Route
 from service.api.device_view import one_device, render_devices
+from service.api.drafts import draft_of, engine_errors, install_errors, ipxe_errors, termination_error
 from service.api.idempotency import made_before
 from service.api.models import Action, ChangeDevice, CreateDevice, read
 from service.api.objects import runs_on
-from service.api.ordering import (
-    draft_of,
-    engine_errors,
-    install_errors,
-    ipxe_errors,
-    place_order,
-    termination_error,
-)
+from service.api.ordering import place_order
 from service.api.pages import meta, page_of
 from service.api.parameters import Parameter
 from service.api.problems import Invalid, Refused, forbidden, not_found, shown

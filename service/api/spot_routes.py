@@ -13,10 +13,10 @@ from service import intents
 from service.addresses.asked import time_of
 from service.api import order_schemas
 from service.api.call import Body, Call, Route
+from service.api.drafts import draft_of
 from service.api.idempotency import made_before
 from service.api.links import stamp
 from service.api.models import CreateDevice, Hostname, Maybe, Moment, Price, Request, Text, Words, read
-from service.api.ordering import draft_of
 from service.api.parameters import Parameter, flag
 from service.api.problems import Invalid, not_found, shown
 from service.market import order_of

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from service.bmcs import bmc_of
+from service.store.course import Device, device_by_id
 from service.store.hardware import Machine, agent_alive, machine_by_id, offer_work
 from service.workflow import Back, Done, Failed, Job, Outcome, Wait
 from sql.loader import Q
@@ -111,3 +112,8 @@ async def work_step(
 async def machine_in(job: Job) -> Machine:
     """The machine that the run is about: its subject, or the one in its data."""
     return await machine_by_id(job.db, UUID(job.data["machine"]) if "machine" in job.data else job.subject)
+
+
+async def device_in(job: Job) -> Device:
+    """The run's device."""
+    return await device_by_id(job.db, job.subject)

@@ -7,202 +7,23 @@ machine that fails or is too slow goes to preparation, and the device is placed 
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
-from uuid import UUID
 
 from images.native.contract import CannotExpress
-from ipam.errors import IpamError
-from ipam.ledger import Tenure, held_by, take
-from ipam.prefixes import prefixes_for
+from ipam.ledger import held_by
 from service.artefacts import NotBuilt
-from service.elastic import addresses_back, let_go, rehome, whereabouts
 from service.lifecycle import DeviceEvent, MachineEvent, MachineState
-from service.releases.course import give_release, keep_release, on_trial, release_to_avoid
-from service.store.course import Device, device_by_id, move_device
+from service.releases.course import keep_release, on_trial
+from service.store.course import Device, move_device
 from service.store.events import add_event
-from service.store.hardware import (
-    Machine,
-    agent_alive,
-    machine_of_device,
-    move_machine,
-    pick_machine,
-    ready_machine,
-    set_port,
-)
-from service.store.releases import Stage, end_install
-from service.store.rows import Connection
-from service.workflow import Back, Done, Failed, Job, Outcome, Step, Wait, Workflow
-from service.workflows.asking import allowed_machine, hooks_follow_placing, next_one
-from service.workflows.common import await_port, machine_in, netboot_step, work_step
-from service.workflows.handover import NO_WAY_TRIED, another_way
+from service.store.hardware import agent_alive, machine_of_device, move_machine
+from service.store.releases import end_install
+from service.workflow import Done, Failed, Job, Outcome, Step, Wait, Workflow
+from service.workflows.common import await_port, device_in, machine_in, netboot_step, work_step
+from service.workflows.handover import another_way
 from service.workflows.install import engine_for, engine_of, install_spec
 from service.workflows.native import native_missing, native_step, native_too_slow, offer_installer
-from service.workflows.prepare import start_prepare
+from service.workflows.placing import addresses_stuck, another_machine, await_addresses, give_up, place, wait_on
 from sql.loader import Q
-
-SLOTS = ("public", "private", "ipv6")  # always taken in this order, so that two orders cannot wait for each other
-_REPLACEMENTS = 2  # machines that may fail under one order before the order fails
-
-
-async def device_in(job: Job) -> Device:
-    """The run's device."""
-    return await device_by_id(job.db, job.subject)
-
-
-def slots_of(device: Device) -> list[str]:
-    """The device's host links, in the order in which they are taken."""
-    return [slot for slot in SLOTS if slot in device.links]
-
-
-async def _take_links(conn: Connection, job: Job, device: Device, machine: Machine) -> list[Tenure]:
-    now, by, note = job.parts.clock.now(), f"run:{job.run_id}", whereabouts(device, machine)
-    links = [
-        await take(
-            conn,
-            await prefixes_for(
-                conn, slot, device.facility, organization_id=device.organization_id, project_id=device.project_id
-            ),
-            device.id,
-            slot,
-            now=now,
-            by=by,
-            cool_down=timedelta(seconds=job.parts.settings.cool_down_s),
-            project_id=device.project_id,
-            note=note,
-        )
-        for slot in slots_of(device)
-    ]
-    await rehome(conn, device.id, note, now=now, by=by)
-    return links
-
-
-async def _place(job: Job) -> Outcome:
-    device, now = await device_in(job), job.parts.clock.now()
-    if (held := await machine_of_device(job.db, device.id)) is not None:
-        return Done({"machine": str(held.id)})
-    tried = [UUID(machine) for machine in job.data.get("tried", [])]
-    asked = await hooks_follow_placing(job)
-    allowed = await allowed_machine(job, device, tried) if asked else None
-    if isinstance(allowed, Wait):
-        return allowed
-    try:
-        async with job.transaction() as conn:
-            if not asked:
-                if device.reservation_id is None:
-                    # Each order in its turn: many of one customer keep nobody else from a machine.
-                    turn = await conn.fetchrow(Q["turn_in_pool"], device.id, device.facility_id, device.plan_id)
-                    if turn is not None and not turn["mine"]:
-                        return await _no_machine(conn, device, ahead=turn["ahead"])
-                machine = await pick_machine(
-                    conn,
-                    device.facility_id,
-                    device.plan_id,
-                    tried=tried,
-                    now=now,
-                    reservation_id=device.reservation_id,
-                )
-            else:
-                machine = None if allowed is None else await ready_machine(conn, allowed)
-            if machine is None and allowed is not None:
-                return next_one(job, "the machine that was asked about is another order's by now")
-            if machine is None:
-                return await _no_machine(conn, device)
-            links = await _take_links(conn, job, device, machine)
-            await conn.execute(Q["give_machine"], machine.id, device.id)
-            await conn.execute(Q["device_placed"], device.id, now)
-            await move_machine(conn, replace(machine, device_id=device.id), MachineEvent.PLACE, now=now)
-            await set_port(conn, machine.port_id, "active", device.id, now=now)
-            port = await conn.fetchrow(Q["port_by_id"], machine.port_id)
-            await move_device(conn, device, DeviceEvent.PLACED, now=now)
-            await add_event(conn, "provisioning.101", "Provisioning started", device_id=device.id)
-            addresses = ", ".join(str(link.host.ip) for link in links)
-            body = f"Network configured with addresses {addresses}"
-            await add_event(conn, "provisioning.102", body, device_id=device.id)
-            await give_release(conn, job, device, machine)
-    except IpamError as err:
-        return Failed(f"{err.__doc__} {err}")
-    return Done({"machine": str(machine.id), "generation": port["generation"]})
-
-
-async def _no_machine(conn: Connection, device: Device, *, ahead: int = 0) -> Outcome:
-    rows = await conn.fetch(Q["machines_like"], device.facility_id, device.plan_id, device.reservation_id)
-    held = sum(row["held"] for row in rows)
-    there = ", ".join(f"{row['machines']} {row['state']}" for row in rows) or "none at all"
-    there += f", {held} of them held back" if held else ""
-    if device.reservation_id is not None:
-        return Wait(f"the reserved machine is not ready ({there})", 10.0)
-    before = f"; {ahead} orders are before this one" if ahead else ""
-    return Wait(f"no machine of plan {device.plan} is ready in {device.facility} ({there}){before}", 10.0)
-
-
-async def _wait_on(job: Job) -> Outcome:
-    """Who was told how long it takes, and agreed to it, waits for so long."""
-    device, now = await device_in(job), job.parts.clock.now()
-    until = device.wanted_by
-    if until is not None and now < until:
-        return Wait(
-            f"no {device.plan} is ready in {device.facility}; it is waited for until {until:%H:%M:%S} UTC", 10.0
-        )
-    return Failed(f"no machine of plan {device.plan} became ready in {device.facility} in time")
-
-
-async def _give_up(job: Job) -> Outcome:
-    """Give the machine back, with the device's addresses, and let the device fail with the reason."""
-    device, now = await device_in(job), job.parts.clock.now()
-    reason = await job.db.fetchval(Q["failure_of_run"], job.run_id)
-    async with job.transaction() as conn:
-        await end_install(conn, job.run_id, now=now, failed=reason or "given up")
-        machine = await machine_of_device(conn, device.id)
-        if machine is not None and machine.state is MachineState.IN_USE and device.state == "reinstalling":
-            # A reinstall that never began: the device runs on as it was.
-            await move_device(conn, device, DeviceEvent.PROVED, now=now, failure=reason)
-            await add_event(
-                conn, "instance.reinstall", f"Not reinstalled: {reason}", device_id=device.id, state="failed"
-            )
-            return Done()
-        if machine is not None:
-            limit = timedelta(seconds=job.parts.settings.erase_limit_s)
-            await start_prepare(conn, machine.id, device.id, f"its order failed: {reason}", now=now, limit=limit)
-        if device.state in ("queued", "provisioning", "reinstalling"):
-            await move_device(conn, device, DeviceEvent.GAVE_UP, now=now, failure=reason)
-            body = "Provisioning failed"
-            await add_event(conn, "provisioning.failed", body, device_id=device.id, state="failed")
-            await add_event(conn, "failure", reason or body, device_id=device.id, private=True, data={"reason": reason})
-        await let_go(conn, device.id, now=now, by=f"run:{job.run_id}")
-    return Done()
-
-
-async def _replace(job: Job, reason: str, *, stage: Stage | None = None, never_on_leaf: bool = False) -> Outcome:
-    """Another machine for the device. The old one keeps nothing: its port is closed and its addresses end with it; at
-    once when the leaf never had them. Whoever failed on a release that was being tried out gets the one before."""
-    tried = [*job.data.get("tried", []), job.data["machine"]]
-    avoid = await release_to_avoid(job, stage)
-    if len(tried) > _REPLACEMENTS + (avoid is not None):
-        return Failed(f"{reason}; {len(tried)} machines were tried")
-    now, machine = job.parts.clock.now(), await machine_in(job)
-    async with job.transaction() as conn:
-        await end_install(conn, job.run_id, now=now, failed=reason, stage=stage)
-        if machine.device_id == job.subject:
-            limit = timedelta(seconds=job.parts.settings.erase_limit_s)
-            await start_prepare(conn, machine.id, job.subject, reason, now=now, limit=limit)
-            if never_on_leaf:
-                await addresses_back(conn, job.subject, now=now, by=f"run:{job.run_id}")
-        await conn.execute(Q["forget_phone_home"], job.subject)
-    again = {"tried": tried, "netboots": 0, "avoid": avoid, **NO_WAY_TRIED}
-    return Back("await_addresses", reason, again)
-
-
-async def _await_addresses(job: Job) -> Outcome:
-    """Only after a replacement: the lost machine's port must be closed before its addresses have ended."""
-    if await machine_of_device(job.db, job.subject) is not None:
-        return Done()
-    if any(tenure.kind == "held" for tenure in await held_by(job.db, job.subject)):
-        return Wait("the port of the machine that failed is being closed", 2.0)
-    return Done()
-
-
-async def _addresses_stuck(job: Job) -> Outcome:
-    return Failed("the leaf of the machine that failed does not let go of its addresses")
 
 
 def _missing(job: Job, device: Device, slug: str, release: str | None, arch: str) -> Failed | None:
@@ -266,7 +87,7 @@ async def _install_once(job: Job, slot: str) -> Outcome:
 
 async def _install(job: Job) -> Outcome:
     outcome = await _install_once(job, _slot(job))
-    return await _replace(job, outcome.reason) if isinstance(outcome, Failed) else outcome
+    return await another_machine(job, outcome.reason) if isinstance(outcome, Failed) else outcome
 
 
 async def _native_once(job: Job, slot: str) -> Outcome:
@@ -282,16 +103,16 @@ async def _native_once(job: Job, slot: str) -> Outcome:
 
 async def _native(job: Job) -> Outcome:
     outcome = await _native_once(job, _slot(job))
-    return await _replace(job, outcome.reason) if isinstance(outcome, Failed) else outcome
+    return await another_machine(job, outcome.reason) if isinstance(outcome, Failed) else outcome
 
 
 async def _native_too_slow(job: Job) -> Outcome:
-    return await _replace(job, await native_too_slow(job, await machine_in(job), _slot(job)))
+    return await another_machine(job, await native_too_slow(job, await machine_in(job), _slot(job)))
 
 
 async def _too_slow(job: Job) -> Outcome:
     machine = await machine_in(job)
-    return await _replace(job, f"{machine.name} was too slow")
+    return await another_machine(job, f"{machine.name} was too slow")
 
 
 async def _await_network(job: Job) -> Outcome:
@@ -305,7 +126,7 @@ async def _await_network(job: Job) -> Outcome:
     if any(row["state"] == MachineState.READY and row["machines"] > row["held"] for row in kin):
         # What was refused is not there; so was it never, if nothing has been taken since the machine was placed.
         never_on_leaf = port["applied"] < job.data.get("generation", 0)
-        return await _replace(job, reason, stage="network", never_on_leaf=never_on_leaf)
+        return await another_machine(job, reason, stage="network", never_on_leaf=never_on_leaf)
     return Failed(reason)
 
 
@@ -350,7 +171,7 @@ async def _prove(job: Job) -> Outcome:
     expected = [key.split()[1] for key in device.host_keys]
     if seen.split()[1] not in expected:
         reason = f"{address} shows a host key that the install did not make"
-        return await _replace(job, reason, stage="prove") if await on_trial(job) else Failed(reason)
+        return await another_machine(job, reason, stage="prove") if await on_trial(job) else Failed(reason)
     return Done()
 
 
@@ -411,8 +232,8 @@ _SEEN = (
 PROVISION = Workflow(
     "provision",
     (
-        Step("await_addresses", _await_addresses, "leaf_limit_s", undo=_give_up, overrun=_addresses_stuck),
-        Step("place", _place, "place_limit_s", overrun=_wait_on),
+        Step("await_addresses", await_addresses, "leaf_limit_s", undo=give_up, overrun=addresses_stuck),
+        Step("place", place, "place_limit_s", overrun=wait_on),
         Step("start", _start, "netboot_limit_s"),
         Step("install", _install, "install_limit_s", overrun=_too_slow),
         Step("native_install", _native, "native_limit_s", overrun=_native_too_slow),
@@ -424,7 +245,7 @@ PROVISION = Workflow(
 REINSTALL = Workflow(
     "reinstall",
     (
-        Step("begin", _begin_reinstall, "leaf_limit_s", undo=_give_up),
+        Step("begin", _begin_reinstall, "leaf_limit_s", undo=give_up),
         Step("start", _restart, "netboot_limit_s"),
         Step("install", _reinstall, "install_limit_s"),
         Step("native_install", _reinstall_natively, "native_limit_s"),
