@@ -16,7 +16,9 @@ from images.agent.erase_course import Course, Together
 from images.agent.erase_node import Node
 from images.agent.errors import WorkDropped, WorkFailed
 from images.protocol import DiskErasure
-from tests.images.scripted_disks import AtaDisk, FileNode, NvmeController, NvmeNode, ScsiDisk, ScsiNode, secret
+from tests.images.scripted_disks import FileNode, secret
+from tests.images.scripted_nvme import NvmeController, NvmeNode
+from tests.images.scripted_scsi import AtaDisk, ScsiDisk, ScsiNode
 
 MIB = 1 << 20
 SIZE = 9 * MIB + 512  # not a whole number of anything

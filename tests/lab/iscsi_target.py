@@ -11,7 +11,7 @@ import struct
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
-from tests.images.scripted_disks import ScsiDisk
+from tests.images.scripted_scsi import ScsiDisk
 
 NAME = "iqn.2026-01.test.roundhouse:scripted"
 _LOGIN, _TEXT, _COMMAND, _DATA_OUT, _LOGOUT, _TASK, _NOP = 0x03, 0x04, 0x01, 0x05, 0x06, 0x02, 0x00

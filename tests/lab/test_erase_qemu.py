@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from images.agent import ata, scsi
-from tests.images.scripted_disks import AtaDisk, ScsiDisk, secret
+from tests.images.scripted_disks import secret
+from tests.images.scripted_scsi import AtaDisk, ScsiDisk
 from tests.lab.erase_scene import EraseService, console, drive, erase_service, machine, why_not
 from tests.lab.iscsi_target import iscsi_target
 from tests.lab.nbd_disk import NbdDisk, nbd_disk

@@ -11,7 +11,7 @@ from ipam.prefixes import add_prefix, add_vrf
 from service.bgp import neighbors
 from service.secrets import load_keys
 from tests.service.api_world import World
-from tests.service.test_api_ips import placed, reserve
+from tests.service.elastic_world import placed, reserve
 
 PASSWORD = "Secret0123456"
 LOCAL = {"deployment_type": "local", "asn": 65000, "md5": PASSWORD, "use_case": "failover"}

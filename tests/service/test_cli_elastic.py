@@ -11,7 +11,7 @@ import structlog
 
 from ipam.prefixes import add_prefix, add_vrf
 from tests.service.api_world import TOKEN, World
-from tests.service.test_api_ips import placed
+from tests.service.elastic_world import placed
 from tests.service.test_cli import Shell
 
 

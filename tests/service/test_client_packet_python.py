@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID
 
 from ipam.prefixes import add_prefix, add_vrf
 from tests.service.api_world import ED25519, TOKEN, World
-from tests.service.test_api_ips import placed
+from tests.service.elastic_world import placed
 
 packet = pytest.importorskip("packet", reason="packet-python is not installed")
 

@@ -5,38 +5,46 @@ from __future__ import annotations
 import asyncio
 import json
 from argparse import ArgumentParser
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from datetime import UTC, datetime
 from ipaddress import ip_network
 from pathlib import Path
-from time import monotonic
-from uuid import UUID
 
 import pytest
 import structlog
 from aiohttp.test_utils import TestServer
 
 from ipam import elastic
-from ipam.ledger import Tenure, give_back, take
-from ipam.prefixes import add_prefix, add_vrf, prefixes_for
-from service.addresses.dns_updates import ReverseDns, Unreachable, dns_server, run_reverse_dns
+from ipam.ledger import give_back, take
+from ipam.prefixes import prefixes_for
+from service.addresses.dns_updates import Unreachable, dns_server, run_reverse_dns
 from service.api.app import make_api
 from service.cli.client import Client
 from service.cli.output import Output
 from service.cli.reverse_dns import COMMANDS
-from service.parts import Parts
 from service.settings import BadSetting, Settings
 from service.store.notify import Hub
 from service.store.rows import Pool
 from tests.service.api_world import TOKEN, World
-from tests.service.named import KEY_NAME, KEY_SECRET, Named, program
+from tests.service.dns_scene import (
+    BY,
+    NOW,
+    TEMPLATE,
+    FastClock,
+    add_device,
+    add_elastic,
+    faults,
+    parts_for,
+    reverse_dns,
+    running,
+    settings_for,
+    until,
+)
+from tests.service.named import KEY_SECRET, Named, program
 from tests.service.parts import make_parts
 
-NOW = datetime.now(UTC)
-BY = "user:test"
-TEMPLATE = "{hostname}.{facility}.example.net"
 # The world's public prefix is 203.0.113.0/24; a classless one lies in a zone that somebody else has.
 ZONES = {
     "113.0.203.in-addr.arpa": "",
@@ -44,19 +52,6 @@ ZONES = {
     "100.51.198.in-addr.arpa": "$GENERATE 64-127 $ CNAME $.64-26.100.51.198.in-addr.arpa.",
     "0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa": "",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class FastClock:
-    """A clock on which a second takes two milliseconds."""
-
-    began: float = field(default_factory=monotonic)
-
-    def now(self) -> datetime:
-        return NOW + timedelta(seconds=(monotonic() - self.began) * 500)
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds / 500)
 
 
 @pytest.fixture
@@ -69,90 +64,6 @@ async def named(tmp_path: Path) -> AsyncIterator[Named]:
         yield server
     finally:
         await server.stop()
-
-
-def settings_for(world: World, named: Named, **given: object) -> Settings:
-    return replace(
-        Settings(
-            dns_server=f"127.0.0.1:{named.port}",
-            dns_key_name=KEY_NAME,
-            dns_key_secret=KEY_SECRET,
-            ptr_template=TEMPLATE,
-        ),
-        **given,  # type: ignore[arg-type]
-    )
-
-
-def parts_for(settings: Settings, tmp_path: Path) -> Parts:
-    return replace(make_parts(replace(settings, state_dir=tmp_path)), clock=FastClock())
-
-
-def reverse_dns(db: Pool, parts: Parts) -> ReverseDns:
-    server = dns_server(parts.settings)
-    assert server is not None
-    return ReverseDns(db, parts, server)
-
-
-@asynccontextmanager
-async def running(db: Pool, parts: Parts) -> AsyncIterator[None]:
-    task = asyncio.create_task(run_reverse_dns(db, parts))
-    try:
-        yield
-    finally:
-        assert not task.done(), task
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-
-async def until(check: Callable[[], object]) -> None:
-    for _ in range(400):
-        found = check()
-        if asyncio.iscoroutine(found):
-            found = await found
-        if found:
-            return
-        await asyncio.sleep(0.025)
-    raise AssertionError("it did not come to pass")
-
-
-async def add_device(world: World, hostname: str, *slots: str) -> tuple[UUID, list[Tenure]]:
-    """A device with its links, as `place` leaves it."""
-    await world.add_machines(1)
-    device = UUID((await world.order(hostname=hostname)).body["id"])
-    async with world.db.acquire() as conn, conn.transaction():
-        links = [
-            await take(
-                conn,
-                await prefixes_for(conn, slot, "ewr1"),
-                device,
-                slot,
-                now=NOW - timedelta(days=1),
-                by=BY,
-                project_id=world.project,
-            )
-            for slot in slots
-        ]
-    return device, links
-
-
-async def add_elastic(world: World, cidr: str, length: int) -> Tenure:
-    async with world.db.acquire() as conn, conn.transaction():
-        prefix = await add_prefix(conn, await add_vrf(conn, "default"), cidr, "elastic", block_length=32)
-        return await take(
-            conn,
-            [prefix],
-            world.project,
-            elastic.new_slot(),
-            now=NOW - timedelta(days=1),
-            by=BY,
-            length=length,
-            project_id=world.project,
-        )
-
-
-async def faults(db: Pool) -> dict[str, str | None]:
-    return {row["name"]: row["fault"] for row in await db.fetch("SELECT name, fault FROM dns_zone")}
 
 
 async def test_names_come_change_and_go_on_a_real_server(world: World, named: Named, tmp_path: Path) -> None:
