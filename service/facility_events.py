@@ -41,6 +41,7 @@ class Told:
     kind: Kind
     subject: str
     happened_at: datetime
+    facility: str | None = None  # whose machines the teller may speak of; None: all
     reason: str = ""
     rack: str | None = None
     unit: int | None = None
@@ -125,12 +126,14 @@ async def _asks(db: Connection, kind: Kind, machine: Machine) -> tuple[MachineEv
 
 
 async def _machine(conn: Connection, told: Told) -> UUID | Outcome:
-    rows = await conn.fetch(Q["machines_told_of"], told.subject)
+    rows = await conn.fetch(Q["machines_told_of"], told.subject, told.facility)
     if len(rows) == 1:
         machine_id: UUID = rows[0]["id"]
         return machine_id
     names = ", ".join(row["name"] for row in rows)
-    return Outcome("unknown", f"{names} all fit {told.subject}" if names else f"no machine is {told.subject}")
+    if names:
+        return Outcome("unknown", f"{names} all fit {told.subject}")
+    return Outcome("unknown", f"no machine{f' of {told.facility}' if told.facility else ''} is {told.subject}")
 
 
 async def _late(conn: Connection, machine_id: UUID, told: Told) -> Outcome | None:
@@ -225,8 +228,8 @@ async def _recable(shared: Shared, machine_id: UUID, told: Told, *, by: str) -> 
     if (machine.leaf, machine.port) == (told.leaf, told.port):
         return Outcome("applied", f"{machine.name} is recorded at {machine.leaf} {machine.port} already")
     leaf = await leaf_row(shared.db, told.leaf)
-    if leaf is None:
-        return Outcome("refused", f"there is no leaf {told.leaf}")
+    if leaf is None or told.facility not in (None, leaf.facility):
+        return Outcome("refused", f"there is no leaf {told.leaf}{f' at {told.facility}' if told.facility else ''}")
     try:
         plan = await make_plan(shared, leaf.id, "recable", RecableArguments(machines=[machine.name]), by=by)
     except ActionRefused as err:

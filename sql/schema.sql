@@ -584,6 +584,16 @@ CREATE TABLE public.facility_event (
     CONSTRAINT facility_event_state_check CHECK ((state = ANY (ARRAY['applied'::text, 'late'::text, 'unknown'::text, 'refused'::text, 'flagged'::text])))
 );
 
+CREATE TABLE public.facility_secret (
+    facility_id uuid NOT NULL,
+    secret bytea NOT NULL,
+    old_secret bytea,
+    old_secret_until timestamp with time zone,
+    set_by text NOT NULL,
+    set_at timestamp with time zone NOT NULL,
+    CONSTRAINT facility_secret_check CHECK (((old_secret IS NULL) = (old_secret_until IS NULL)))
+);
+
 CREATE TABLE public.free_asn (
     pool_id bigint NOT NULL,
     asn bigint NOT NULL,
@@ -1211,6 +1221,9 @@ ALTER TABLE ONLY public.facility_event
 ALTER TABLE ONLY public.facility
     ADD CONSTRAINT facility_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.facility_secret
+    ADD CONSTRAINT facility_secret_pkey PRIMARY KEY (facility_id);
+
 ALTER TABLE ONLY public.free_asn
     ADD CONSTRAINT free_asn_pkey PRIMARY KEY (pool_id, asn);
 
@@ -1700,6 +1713,9 @@ ALTER TABLE ONLY public.facility_event
 
 ALTER TABLE ONLY public.facility
     ADD CONSTRAINT facility_metro_id_fkey FOREIGN KEY (metro_id) REFERENCES public.metro(id);
+
+ALTER TABLE ONLY public.facility_secret
+    ADD CONSTRAINT facility_secret_facility_id_fkey FOREIGN KEY (facility_id) REFERENCES public.facility(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.free_asn
     ADD CONSTRAINT free_asn_pool_id_fkey FOREIGN KEY (pool_id) REFERENCES public.asn_pool(id);

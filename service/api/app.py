@@ -28,6 +28,7 @@ from service.admin import (
     boot_routes,
     certificate_routes,
     facility_routes,
+    facility_secret_routes,
     handover_routes,
     hook_routes,
     key_routes,
@@ -49,6 +50,7 @@ from service.admin import (
     reservation_routes as admin_reservation_routes,
 )
 from service.admin import usage_routes as admin_usage_routes
+from service.admin.facility_inbox import FacilityInbox
 from service.admin.read import ADMIN_ROUTES
 from service.api import (
     account_routes,
@@ -106,10 +108,10 @@ _CONTENT = web.RequestKey("content", bytes)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 API = web.AppKey("api", Api)
-CONSOLE, RDAP = "/console", "/rdap"  # these look after themselves
+CONSOLE, RDAP, INBOUND = "/console", "/rdap", "/inbound"  # these look after themselves
 ADDITIONS = "/v1"  # what the dialect does not have, with errors as problem details
 
-_OPEN = (CONSOLE, RDAP, DOCUMENT, PAGE)
+_OPEN = (CONSOLE, RDAP, INBOUND, DOCUMENT, PAGE)
 _DEADLOCKS = 3  # tries again
 _SORRY = "Oh snap, something went wrong! We've logged the error and will take a look."
 ROUTES: tuple[Route, ...] = (
@@ -150,6 +152,7 @@ ROUTES: tuple[Route, ...] = (
     *handover_routes.ROUTES,
     *hook_routes.ROUTES,
     *facility_routes.ROUTES,
+    *facility_secret_routes.ROUTES,
     *machine_work.ROUTES,
     *audit_routes.ROUTES,
     *key_routes.ROUTES,
@@ -182,6 +185,7 @@ def make_api(db: Pool, parts: Parts, hub: Hub) -> web.Application:
     Docs(ALL_ROUTES).add_routes(app)
     app.router.add_get(CONSOLE, _to_console)
     app.add_subapp(CONSOLE, Console(app[API]).application())
+    app.add_subapp(INBOUND, FacilityInbox(app[API]).application())
     app.add_subapp(RDAP, Rdap(app[API]).application())
     app.router.add_route("*", "/{path:.*}", dispatched)
     return app

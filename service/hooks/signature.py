@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 
 _PREFIX = "whsec_"
 _SECRET_BYTES = 32
+_DIGITS = 12  # of seconds since 1970
 TOLERANCE_S = 300  # a receiver refuses what is older: it may be a repeat of somebody else's
 
 
@@ -36,16 +37,18 @@ def signed_headers(id_: str, timestamp: int, body: bytes, keys: Sequence[str]) -
 def verify(headers: Mapping[str, str], body: bytes, key: str, *, now: float) -> None:
     """What a receiver does. Raises BadSignature."""
     try:
-        id_, timestamp = headers["webhook-id"], int(headers["webhook-timestamp"])
-        given = headers["webhook-signature"].split()
-    except (KeyError, ValueError):
+        id_, moment, given = (headers[f"webhook-{name}"] for name in ("id", "timestamp", "signature"))
+    except KeyError:
         raise BadSignature(
             "the headers webhook-id, webhook-timestamp and webhook-signature are not all there"
         ) from None
+    if not (id_.isascii() and moment.isascii() and moment.isdecimal() and len(moment) <= _DIGITS and given.isascii()):
+        raise BadSignature("webhook-id, webhook-timestamp or webhook-signature is not what it should be")
+    timestamp = int(moment)
     if abs(now - timestamp) > TOLERANCE_S:
         raise BadSignature(f"it was signed {now - timestamp:.0f} s ago; allowed are {TOLERANCE_S}")
     expected = _signature(id_, timestamp, body, key)
-    if not any(hmac.compare_digest(expected.encode(), one.encode()) for one in given):
+    if not any(hmac.compare_digest(expected.encode(), one.encode()) for one in given.split()):
         raise BadSignature("no signature is that of the body")
 
 

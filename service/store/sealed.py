@@ -44,6 +44,8 @@ SEALED = (
     Place("bgp_config", "md5"),
     Place("hook", "secret"),
     Place("hook", "old_secret"),
+    Place("facility_secret", "secret"),
+    Place("facility_secret", "old_secret"),
     Place("bmc_access", "secret"),
     Place("service_secret", "sealed"),
     Place(

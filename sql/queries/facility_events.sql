@@ -1,6 +1,7 @@
 -- name: machines_told_of
-SELECT id, name FROM machine
-WHERE name = $1 OR mac::text = lower($1) OR inventory #>> '{system,product_serial}' = $1
+SELECT m.id, m.name FROM machine AS m
+WHERE (m.name = $1 OR m.mac::text = lower($1) OR m.inventory #>> '{system,product_serial}' = $1)
+  AND ($2::text IS NULL OR (SELECT f.code FROM facility AS f WHERE f.id = m.facility_id) = $2)
 
 -- name: facility_event_given
 SELECT id, source, given_id, kind, subject, machine_id, happened_at, content, state, outcome, created_at, applied_at
@@ -46,3 +47,19 @@ UPDATE machine SET rack_id = $2, rack_unit = $3 WHERE id = $1
 
 -- name: lock_facility_event
 SELECT pg_advisory_xact_lock(hashtextextended($1, 1) # hashtextextended($2, 2))
+
+-- name: set_facility_secret
+INSERT INTO facility_secret (facility_id, secret, set_by, set_at)
+SELECT id, $2, $3, $4 FROM facility WHERE code = $1 OR id::text = $1
+ON CONFLICT (facility_id) DO UPDATE
+SET old_secret = facility_secret.secret, old_secret_until = $5, secret = $2, set_by = $3, set_at = $4
+RETURNING facility_id
+
+-- name: facility_secret
+SELECT f.code AS facility, s.secret, s.old_secret, s.old_secret_until, s.set_by, s.set_at
+FROM facility AS f LEFT JOIN facility_secret AS s ON s.facility_id = f.id
+WHERE f.code = $1 OR f.id::text = $1
+
+-- name: remove_facility_secret
+DELETE FROM facility_secret WHERE facility_id = (SELECT id FROM facility WHERE code = $1 OR id::text = $1)
+RETURNING facility_id

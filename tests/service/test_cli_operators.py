@@ -45,6 +45,24 @@ async def test_a_facility_is_added_shown_and_changed_by_agreement(shell: Shell) 
     assert (await shell("facility change fra2 --name Sossenheim --yes"))[1] == "nothing would change\n"
 
 
+async def test_a_facility_s_events_and_its_secret(world: World, shell: Shell) -> None:
+    made = await shell.json("facility set-secret ewr1 --overlap 60")
+    assert made["secret"].startswith("whsec_")
+    status, out, _ = await shell("facility secret ewr1")
+    assert status == 0 and f"user:{world.user}" in out and "whsec_" not in out
+    told = {"id": "e1", "kind": "failed", "machine": "m0", "at": "2026-01-01T00:00:00Z"}
+    assert (await world.call("POST", "/admin/v1/facility-events", told)).body["state"] == "unknown"
+    status, out, _ = await shell("facility events --state unknown")
+    assert status == 0 and "no machine is m0" in out
+    await world.add_machines(1)
+    (event,) = await shell.json("facility events")
+    assert (await shell.json(f"facility replay {event['id']}"))["outcome"] == "m0 is in quarantine"
+    assert (await shell("facility events --state unknown"))[1].count("\n") <= 1
+    assert (await shell("facility remove-secret ewr1"))[0] == 2
+    assert (await shell("facility remove-secret ewr1 --yes"))[0] == 0
+    assert (await shell.json("facility secret ewr1"))["set_at"] is None
+
+
 async def test_a_price_is_shown_before_it_is_set(world: World, shell: Shell, tmp_path: Path) -> None:
     await world.add_machines(1)
     await world.order()
