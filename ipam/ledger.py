@@ -237,29 +237,17 @@ async def no_block(
     return kind(f"{'; '.join(told)} (asked for: {slot})")
 
 
-async def hold(
-    conn: Any,
-    prefix: Prefix,
-    block: Network,
-    owner: UUID,
-    slot: str,
-    *,
-    now: datetime,
-    by: str,
-    project_id: UUID | None = None,
-    note: Mapping[str, Any] | None = None,
-) -> Tenure:
+async def hold(conn: Any, prefix: Prefix, block: Network, want: Want, *, now: datetime) -> Tenure:
     """A block that the caller names, whether it has cooled down or not; in a transaction.
 
     The same owner and slot get what they hold already. Raises BadBlock, BlockTaken (which names the holder) or
     PrefixClosed.
     """
-    want = Want(owner, slot, by, project_id, note or {})
     locked = await conn.fetchrow(Q["lock_prefix"], prefix.id)
     held = await _held_already(conn, [want])
-    if (tenure := held.get((owner, slot))) is not None:
+    if (tenure := held.get((want.owner, want.slot))) is not None:
         if tenure.block != block:
-            raise BlockTaken(f"{owner} holds {tenure.block} as {slot} already, and asked for {block}")
+            raise BlockTaken(f"{want.owner} holds {tenure.block} as {want.slot} already, and asked for {block}")
         return tenure
     if locked["standing"] != "active":
         raise PrefixClosed(f"{prefix.cidr} is {locked['standing']}")

@@ -24,6 +24,7 @@ from service.boot.token import BadToken, digest, read
 from service.firmware_bundles import bundle_by_hash
 from service.parts import Parts
 from service.secrets import open_sealed
+from service.spellings import MAC
 from service.stages import passed
 from service.store.events import add_event
 from service.store.inventories import told_inventory
@@ -39,7 +40,7 @@ log = structlog.get_logger()
 
 SINK = "/agent/v1/sink"
 _LONGEST_WAIT_S = 60.0
-_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+_MAC = re.compile(MAC)
 
 
 class Agents:

@@ -14,6 +14,8 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from service.spellings import HARDWARE, MAC, PORT, RACK
+
 Kind = Literal["leaf", "machine", "port"]
 
 MOST_ERRORS = 50
@@ -72,7 +74,7 @@ class Fault:
 
 
 def _name(text: str) -> str:
-    return _matching(text, r"[a-z0-9][a-z0-9.-]{0,62}", "lower-case letters, digits, dots and hyphens")
+    return _matching(text, HARDWARE, "lower-case letters, digits, dots and hyphens")
 
 
 def _matching(text: str, pattern: str, allowed: str) -> str:
@@ -82,15 +84,15 @@ def _matching(text: str, pattern: str, allowed: str) -> str:
 
 
 def _rack(text: str) -> str:
-    return _matching(text, r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", "letters, digits, dots, hyphens and underscores")
+    return _matching(text, RACK, "letters, digits, dots, hyphens and underscores")
 
 
 def _mac(text: str) -> str:
-    return _matching(text.lower().replace("-", ":"), r"[0-9a-f]{2}(:[0-9a-f]{2}){5}", "six bytes, as 02:52:48:00:00:01")
+    return _matching(text.lower().replace("-", ":"), MAC, "six bytes, as 02:52:48:00:00:01")
 
 
 def _port(text: str) -> str:
-    return _matching(text, r"(xe|et|ge)-\d+/\d+/\d+(:\d+)?", "a port of a leaf, as xe-0/0/7")
+    return _matching(text, PORT, "a port of a leaf, as xe-0/0/7")
 
 
 def _whole(least: int, most: int) -> Callable[[str], int]:

@@ -62,9 +62,7 @@ def build_for(base: store.Artefact, out: Path, origins: Origins, current: bool) 
             image, listing = _image(out, scratch, dnf, packages)
             artefact = replace(base, slug=_SLUG, recipe=wanted, image=image, sbom=listing, tested={})
         else:
-            artefact = replace(
-                known, kernel_release=base.kernel_release, kernel=base.kernel, initrd=base.initrd, toolbox=base.toolbox
-            )
+            artefact = known.with_installer_of(base)
         if artefact != known:
             artefact = store.publish(out, artefact, current)
     return artefact

@@ -75,9 +75,7 @@ def build_for(
             image, parts = _image(out, scratch, row, packages, sources, base.kernel_release)
             artefact = replace(base, slug=row.slug, recipe=wanted, image=image, sbom=parts, tested={})
         else:
-            artefact = replace(
-                known, kernel_release=base.kernel_release, kernel=base.kernel, initrd=base.initrd, toolbox=base.toolbox
-            )
+            artefact = known.with_installer_of(base)
         if artefact != known:
             artefact = store.publish(out, artefact, current)
     return artefact

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 FILES = "sha256"  # folder of the files
@@ -76,6 +76,12 @@ class Artefact:
     def files(self) -> dict[str, StoredFile]:
         """Every file that the release refers to, by the name of its part ("image", "image.map")."""
         return dict(_files_in(self, ""))
+
+    def with_installer_of(self, other: Artefact) -> Artefact:
+        """The same image with the in-RAM installer that the other has."""
+        return replace(
+            self, kernel_release=other.kernel_release, kernel=other.kernel, initrd=other.initrd, toolbox=other.toolbox
+        )
 
 
 @dataclass(frozen=True, slots=True)

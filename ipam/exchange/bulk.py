@@ -55,14 +55,4 @@ async def hold_all(conn: Any, prefix: Prefix, wanted: Sequence[tuple[Network, Wa
     await open_held(conn, locked, carved, [wants.pop(block) for block in carved.taken], now)
     # What is left lies in several free blocks, or cannot be: one by one, each with its own answer.
     for block, want in wants.items():
-        await hold(
-            conn,
-            prefix,
-            block,
-            want.owner,
-            want.slot,
-            now=now,
-            by=want.by,
-            project_id=want.project_id,
-            note=want.note,
-        )
+        await hold(conn, prefix, block, want, now=now)

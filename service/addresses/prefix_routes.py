@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 from uuid import UUID, uuid4
 
@@ -12,7 +12,6 @@ from ipam.errors import BadBlock, NoTenure
 from ipam.ledger import Tenure, Want, give_back, give_back_one, hold, tenure_by_id, tenures_in
 from ipam.permissions import visible
 from ipam.prefixes import (
-    Prefix,
     add_prefix,
     add_vrf,
     describe,
@@ -22,7 +21,7 @@ from ipam.prefixes import (
     smallest_around,
     usage,
 )
-from ipam.space import Network, blocks_between
+from ipam.space import blocks_between
 from service.addresses import schemas
 from service.addresses.asked import block_of, vrf_named, vrf_names
 from service.addresses.objects import prefix_object, tenure_objects
@@ -197,22 +196,8 @@ async def take_block(call: Call) -> Body:
         else:
             block = block_of("Block", wish.block)
             async with call.db.acquire() as conn, conn.transaction():
-                made = await _hold(conn, prefix, block, want, call.api.clock.now())
+                made = await hold(conn, prefix, block, want, now=call.api.clock.now())
     return (await tenure_objects(call.db, [made]))[0]
-
-
-async def _hold(conn: Connection, prefix: Prefix, block: Network, want: Want, now: datetime) -> Tenure:
-    return await hold(
-        conn,
-        prefix,
-        block,
-        want.owner,
-        want.slot,
-        now=now,
-        by=want.by,
-        project_id=want.project_id,
-        note=want.note,
-    )
 
 
 async def _project(call: Call, wanted: UUID | None) -> UUID | None:
@@ -265,7 +250,7 @@ async def reserve_range(call: Call) -> Body:
             held = []
             for number, block in enumerate(blocks_between(wish.first, wish.last)):
                 want = Want(range_id, f"{_RESERVED}{number}", call.caller.actor, None, note)
-                held.append(await _hold(conn, prefix, block, want, call.api.clock.now()))
+                held.append(await hold(conn, prefix, block, want, now=call.api.clock.now()))
         return {"id": str(range_id), "reason": wish.reason, "blocks": [str(one.block) for one in held]}
 
 

@@ -5,28 +5,20 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from service.admin.named import machine_in
 from service.api.call import Body, Call, Route
 from service.api.models import Strict, read
-from service.api.problems import Refused, not_found
+from service.api.problems import Refused
 from service.bmcs import Bmc, bmc_of, change_bmc_password, trust_bmc
 from service.policy import Right
 from service.power.errors import PowerError
 from service.secrets import SecretUnreadable
-from service.store.hardware import Machine, machine_by_id
-from sql.loader import Q
 
 
 class Locate(Strict):
     """Whether the machine's LED blinks."""
 
     on: bool = True
-
-
-async def _machine(call: Call) -> Machine:
-    machine_id = await call.db.fetchval(Q["machine_named"], call.ids["machine"])
-    if machine_id is None:
-        raise not_found()
-    return await machine_by_id(call.db, machine_id)
 
 
 @asynccontextmanager
@@ -40,7 +32,7 @@ async def _told() -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _bmc(call: Call) -> AsyncIterator[Bmc]:
-    machine = await _machine(call)
+    machine = await machine_in(call)
     async with _told(), bmc_of(call.db, call.api.key, machine) as bmc:
         yield bmc
 
@@ -71,14 +63,14 @@ async def change_password(call: Call) -> Body:
 
     It is tried by a login before the old one is forgotten. Machines behind one service share it.
     """
-    machine = await _machine(call)
+    machine = await machine_in(call)
     async with _told():
         return {"machines": await change_bmc_password(call.db, call.api.key, machine)}
 
 
 async def trust(call: Call) -> Body:
     """POST /admin/v1/machines/{machine}/bmc-trust: take the certificate that the BMC shows now for the right one"""
-    machine = await _machine(call)
+    machine = await machine_in(call)
     async with _told():
         return {"was": machine.bmc_fingerprint, "fingerprint": await trust_bmc(call.db, machine)}
 

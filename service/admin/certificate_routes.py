@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from service.admin import schemas
+from service.admin.named import machine_id_in
 from service.api.call import Body, Call, Route
 from service.api.links import stamp
-from service.api.problems import not_found
 from service.certificates import Certificate, certificates_of
 from service.policy import Right
-from sql.loader import Q
 
 
 def _certificate(one: Certificate) -> Body:
@@ -24,9 +23,7 @@ def _certificate(one: Certificate) -> Body:
 
 async def list_certificates(call: Call) -> Body:
     """GET /admin/v1/machines/{machine}/certificates: newest first, each with its disks; `valid`: as it was signed"""
-    machine_id = await call.db.fetchval(Q["machine_named"], call.ids["machine"])
-    if machine_id is None:
-        raise not_found()
+    machine_id = await machine_id_in(call)
     found = await certificates_of(call.db, call.api.key, machine_id)
     return {"certificates": [_certificate(one) for one in found]}
 

@@ -25,16 +25,13 @@ from service.clock import Clock
 from service.leaves.fabric import FabricEntry
 from service.secrets import KeyRing, seal
 from service.settings import Settings
+from service.spellings import HARDWARE, MAC, PORT, RACK
 from service.store.leaves import LeafEnrolment, enrol_leaf
 from service.store.rows import Connection
 from service.store.runs import hint
 from service.workflows.burn_in import BURN_IN, PARTS
 from service.workflows.prepare import PREPARE
 from sql.loader import Q
-
-_MAC = r"^[0-9a-f]{2}(:[0-9a-f]{2}){5}$"
-_RACK = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
-_PORT = r"^(xe|et|ge)-\d+/\d+/\d+(:\d+)?$"
 
 
 def _role(value: str) -> str:
@@ -63,7 +60,7 @@ class PrefixEntry(Strict):
 class Placed(Strict):
     """Where something stands: a rack, which is made where it is not there, and the lowest unit that it takes."""
 
-    rack: Annotated[str, Field(pattern=_RACK)] | None = None
+    rack: Annotated[str, Field(pattern=f"^{RACK}$")] | None = None
     unit: Annotated[int, Field(ge=1, le=100)] | None = None
 
     @model_validator(mode="after")
@@ -77,7 +74,7 @@ class LeafEntry(Placed):
     """A leaf: where its NETCONF listens, the host key that it must show, and who we are there: by an OpenSSH private
     key without a passphrase, or by a password. Without a `fabric`, what joins it to the rest is not ours."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$")]
+    name: Annotated[str, Field(pattern=f"^{HARDWARE}$")]
     host: str
     port: Annotated[int, Field(ge=1, le=65535)] = 830
     username: str
@@ -97,13 +94,13 @@ class MachineEntry(Placed):
     """A machine: its BMC, its network card and the leaf port that its cable ends in. One that is there already keeps
     the BMC's password where none is given."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$")]
+    name: Annotated[str, Field(pattern=f"^{HARDWARE}$")]
     plan: str
-    mac: Annotated[str, Field(pattern=_MAC)]
+    mac: Annotated[str, Field(pattern=f"^{MAC}$")]
     arch: Literal["amd64", "arm64"] = "amd64"
     secure_boot: bool = False
     leaf: str
-    port: Annotated[str, Field(pattern=_PORT)]
+    port: Annotated[str, Field(pattern=f"^{PORT}$")]
     bmc_url: Annotated[str, AfterValidator(_bmc)]
     bmc_username: str
     bmc_password: str | None = None
@@ -116,7 +113,7 @@ class PortEntry(Placed):
     """A port at which a machine may be found that nobody has enrolled yet, where that stands, and its BMC if known."""
 
     leaf: str
-    port: Annotated[str, Field(pattern=_PORT)]
+    port: Annotated[str, Field(pattern=f"^{PORT}$")]
     bmc_url: Annotated[str, AfterValidator(_bmc)] | None = None
     bmc_username: str = ""
     bmc_password: str | None = None
@@ -126,7 +123,7 @@ class FreePortsEntry(Strict):
     """Ports of a leaf at which machines may be found that nobody has enrolled yet."""
 
     leaf: str
-    ports: list[Annotated[str, Field(pattern=_PORT)]]
+    ports: list[Annotated[str, Field(pattern=f"^{PORT}$")]]
 
 
 class Inventory(Strict):

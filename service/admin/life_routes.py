@@ -13,6 +13,7 @@ import asyncpg
 from pydantic import Field
 
 from service.admin.asked_first import hooks_allow
+from service.admin.named import machine_id_in, machine_in
 from service.api.call import Body, Call, Route
 from service.api.links import stamp
 from service.api.models import Strict, read
@@ -26,6 +27,7 @@ from service.policy import Right
 from service.power.errors import PowerError
 from service.rma import evidence_text, public_key, sign, signer
 from service.secrets import SecretUnreadable
+from service.spellings import MAC
 from service.store.hardware import Machine, StateMoved, machine_by_id
 from service.store.rows import Connection
 from service.workflows.leaving import give_back, give_back_asks, maintain, maintain_asks, retire, retire_asks
@@ -45,7 +47,7 @@ class Maintain(Strict):
 class GiveBack(Strict):
     """Of a machine that comes back: the card that it boots from now, where that was exchanged."""
 
-    mac: Annotated[str, Field(pattern=r"^[0-9a-f]{2}(:[0-9a-f]{2}){5}$")] | None = None
+    mac: Annotated[str, Field(pattern=f"^{MAC}$")] | None = None
 
 
 class Retire(Strict):
@@ -99,25 +101,18 @@ async def retire_machine(call: Call) -> Body:
 
 async def _machine(call: Call) -> Machine:
     """The machine as it is now. Raises Refused (404)."""
-    return await machine_by_id(call.db, await _machine_id(call.db, call))
+    return await machine_in(call)
 
 
 async def _started(call: Call, start: Start) -> Body:
     async with call.db.acquire() as conn, conn.transaction():
-        machine_id = await _machine_id(conn, call)
+        machine_id = await machine_id_in(call, conn)
         try:
             await start(conn, machine_id, call.api.clock.now())
         except (IllegalMove, StateMoved) as err:
             raise Invalid(str(err)) from None
         machine = await machine_by_id(conn, machine_id)
     return {"id": str(machine_id), "state": machine.state, "leaving": machine.leaving}
-
-
-async def _machine_id(conn: Connection, call: Call) -> UUID:
-    machine_id: UUID | None = await conn.fetchval(Q["machine_named"], call.ids["machine"])
-    if machine_id is None:
-        raise not_found()
-    return machine_id
 
 
 async def open_rma(call: Call) -> Body:
@@ -129,7 +124,7 @@ async def open_rma(call: Call) -> Body:
         await hooks_allow(call, seen.id, *maintain_asks(seen))
     told = await _told_by_bmc(call)
     async with call.db.acquire() as conn, conn.transaction():
-        machine_id = await _machine_id(conn, call)
+        machine_id = await machine_id_in(call, conn)
         machine = await machine_by_id(conn, machine_id)
         if machine.device_id is not None:
             raise Invalid(f"{machine.name} serves device {machine.device_id}; have it leave for maintenance first")
@@ -152,7 +147,7 @@ async def open_rma(call: Call) -> Body:
 async def _told_by_bmc(call: Call) -> dict[str, Any]:
     """Health, sensors and logs; why there are none where the BMC is what is broken, or asleep."""
     async with call.db.acquire() as conn:
-        machine = await machine_by_id(conn, await _machine_id(conn, call))
+        machine = await machine_in(call, conn)
     try:
         async with asyncio.timeout(_BMC_S), bmc_of(call.db, call.api.key, machine) as bmc:
             return await bmc.evidence()

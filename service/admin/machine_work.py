@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated, Literal
-from uuid import UUID
 
 from pydantic import AfterValidator, Field
 
 from service.admin import schemas
 from service.admin.asked_first import hooks_allow
+from service.admin.named import machine_id_in, machine_in
 from service.api.call import Body, Call, Route
 from service.api.links import stamp
 from service.api.models import Strict, read
@@ -136,25 +136,20 @@ async def _start(call: Call, start: Start, transition: MachineEvent | None = Non
     if transition is not None:
         await _ask_first(call, transition)
     async with call.db.acquire() as conn, conn.transaction():
-        machine_id: UUID | None = await conn.fetchval(Q["machine_named"], call.ids["machine"])
-        if machine_id is None:
-            raise not_found()
-        machine = await machine_by_id(conn, machine_id)
+        machine = await machine_in(call, conn)
         if machine.device_id is not None:
             raise Invalid(f"machine {machine.name} belongs to device {machine.device_id}; delete that first")
         try:
             await start(conn, machine, call.api.clock.now())
         except (IllegalMove, StateMoved) as err:
             raise Invalid(str(err)) from None
-        state = (await machine_by_id(conn, machine_id)).state
-    return {"id": str(machine_id), "state": state}
+        state = (await machine_by_id(conn, machine.id)).state
+    return {"id": str(machine.id), "state": state}
 
 
 async def _ask_first(call: Call, transition: MachineEvent) -> None:
     """Ask the hooks, unless the machine is one that is refused anyway."""
-    machine_id = await call.db.fetchval(Q["machine_named"], call.ids["machine"])
-    if machine_id is None:
-        raise not_found()
+    machine_id = await machine_id_in(call)
     machine = await machine_by_id(call.db, machine_id)
     if machine.device_id is None and (machine.state, transition) in MACHINE:
         await hooks_allow(call, machine_id, transition)
@@ -167,9 +162,7 @@ def _not_preparing(machine: Machine) -> None:
 
 async def list_work(call: Call) -> Body:
     """GET /admin/v1/machines/{machine}/work: the latest pieces of work of its agent, newest first"""
-    machine_id = await call.db.fetchval(Q["machine_named"], call.ids["machine"])
-    if machine_id is None:
-        raise not_found()
+    machine_id = await machine_id_in(call)
     return {"work": [_work(dict(row)) for row in await call.db.fetch(Q["work_of_machine"], machine_id)]}
 
 

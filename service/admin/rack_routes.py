@@ -13,13 +13,14 @@ from service.api.models import Request, read
 from service.api.parameters import Parameter, choice
 from service.api.problems import Invalid, not_found, shown
 from service.policy import Right
+from service.spellings import RACK
 from service.store.rows import Connection
 from sql.loader import Q
 
 _PROFILES = ("quarantine", "provisioning", "active", "rescue", "maintenance")
 _SHOWING = ("pending", "faulty", "free", "used")
 
-RackName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+RackName = Annotated[str, StringConstraints(pattern=f"^{RACK}$")]
 Units = Annotated[int, Field(ge=1, le=100)]
 
 

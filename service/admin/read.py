@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from service.admin import schemas
+from service.admin.named import machine_id_in
 from service.advice import advice
 from service.api import parameters
 from service.api.call import Body, Call, Route
@@ -155,9 +156,7 @@ async def get_machine(call: Call) -> Body:
 
 async def machine_events(call: Call) -> Body:
     """GET /admin/v1/machines/{machine}/events: the latest fifty of the machine, oldest first"""
-    machine_id = await call.db.fetchval(Q["machine_named"], call.ids["machine"])
-    if machine_id is None:
-        raise not_found()
+    machine_id = await machine_id_in(call)
     rows = await call.db.fetch(Q["events_of_machine"], machine_id)
     found = [Event(**row) for row in reversed(rows)]
     return {"events": [event(one, call.links, staff=True) for one in found]}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from typing import Annotated, Any
-from uuid import UUID
 
 from pydantic import Field, StringConstraints
 
+from service.admin.named import machine_id_in
 from service.api.call import Body, Call, Route
 from service.api.models import Maybe, Request, read
 from service.api.problems import Invalid, not_found
@@ -62,15 +62,8 @@ async def _device(call: Call) -> Speaker:
     return Speaker(device_id, None)
 
 
-async def _machine_id(call: Call) -> UUID:
-    machine_id: UUID | None = await call.db.fetchval(Q["machine_named"], call.ids["machine"])
-    if machine_id is None:
-        raise not_found()
-    return machine_id
-
-
 async def _speaker(call: Call) -> Speaker:
-    return await _device(call) if "device" in call.ids else Speaker(None, await _machine_id(call))
+    return await _device(call) if "device" in call.ids else Speaker(None, await machine_id_in(call))
 
 
 async def phone_home(call: Call) -> None:
@@ -117,7 +110,7 @@ async def tell_password(call: Call) -> None:
 
 async def tell_problem(call: Call) -> Body:
     """POST /hardware/{machine}/problems: something is wrong with the hardware; answers with the event's id"""
-    machine_id, asked = await _machine_id(call), read(ToldProblem, call.body)
+    machine_id, asked = await machine_id_in(call), read(ToldProblem, call.body)
     async with call.db.acquire() as conn, conn.transaction():
         await keep_problem(conn, machine_id, asked.problem)
         event_id = await conn.fetchval(Q["latest_event"], None, machine_id, "machine.problem")
@@ -126,7 +119,7 @@ async def tell_problem(call: Call) -> Body:
 
 async def tell_components(call: Call) -> None:
     """POST /hardware/{machine}/components: what the machine consists of, beside what its agent has told"""
-    machine_id, asked = await _machine_id(call), read(ToldComponents, call.body)
+    machine_id, asked = await machine_id_in(call), read(ToldComponents, call.body)
     await keep_components(call.db, machine_id, asked.components)
 
 

@@ -23,6 +23,7 @@ from service.lifecycle import MachineState
 from service.native.rendering import NoMirror, rendered
 from service.native.token import issue_native
 from service.parts import Parts
+from service.spellings import MAC
 from service.store.events import add_event
 from service.store.native import native_on_machine
 from service.store.rows import AWAY, Pool
@@ -33,7 +34,7 @@ from sql.loader import Q
 log = structlog.get_logger()
 
 _PATIENCE_S = 1.0  # for the database; iPXE itself is told within it either way
-_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+_MAC = re.compile(MAC)
 _CONSOLES = {
     "amd64": "console=tty0 console=ttyS0,115200",
     "arm64": "console=tty0 console=ttyS0,115200 console=ttyAMA0,115200",

@@ -10,6 +10,7 @@ from contextlib import suppress
 import asyncssh
 
 from service.lab.console import SerialLine
+from service.lab.ssh_connections import Connected
 
 PROMPT = b"-> "
 _START = "start "
@@ -118,21 +119,12 @@ async def _typed(process: asyncssh.SSHServerProcess[bytes]) -> bytes:
             await asyncio.sleep(0)
 
 
-class _Server(asyncssh.SSHServer):
-    """Lets in by password, and keeps the set of open connections."""
+class _Server(Connected):
+    """Lets in by password."""
 
     def __init__(self, allowed: Allowed, connections: set[asyncssh.SSHServerConnection]) -> None:
         self._allowed = allowed
-        self._connections = connections
-        self._connection: asyncssh.SSHServerConnection | None = None
-
-    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
-        self._connection = conn
-        self._connections.add(conn)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._connection is not None:
-            self._connections.discard(self._connection)
+        super().__init__(connections)
 
     def password_auth_supported(self) -> bool:
         return True

@@ -12,6 +12,7 @@ from aiohttp import ClientError
 from images.protocol import InstallSpec
 from service.lab.board import Board, Installed
 from service.lab.console import Login
+from service.lab.ssh_connections import Connected
 
 log = structlog.get_logger()
 
@@ -109,7 +110,7 @@ class _Sshd:
         sshd._acceptor = await asyncssh.listen(
             str(address),
             board.settings.ssh_port,
-            server_factory=lambda: _Server(sshd._connections),
+            server_factory=lambda: Connected(sshd._connections),
             server_host_keys=[key],
             authorized_client_keys=asyncssh.import_authorized_keys(keys) if keys else None,
             process_factory=_session,
@@ -122,22 +123,6 @@ class _Sshd:
             self._acceptor.close()
         for connection in list(self._connections):
             connection.abort()
-
-
-class _Server(asyncssh.SSHServer):
-    """Keeps the set of open connections."""
-
-    def __init__(self, connections: set[asyncssh.SSHServerConnection]) -> None:
-        self._connections = connections
-        self._connection: asyncssh.SSHServerConnection | None = None
-
-    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
-        self._connection = conn
-        self._connections.add(conn)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._connection is not None:
-            self._connections.discard(self._connection)
 
 
 async def _session(process: asyncssh.SSHServerProcess[str]) -> None:

@@ -9,8 +9,9 @@ from datetime import datetime
 from uuid import UUID
 
 from netconf.lldp import LldpNeighbor
+from service.spellings import MAC
 
-_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+_MAC = re.compile(MAC)
 
 
 @dataclass(frozen=True, slots=True)

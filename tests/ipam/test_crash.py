@@ -120,7 +120,8 @@ async def make_scene(db: Pool) -> Scene:
         held = await ledger.take(conn, [links], device, "public", **common)
         ended = await ledger.take(conn, [links], gone, "public", **common)
         for number in range(8, 16, 2):
-            await ledger.hold(conn, links, ip_network(f"10.0.0.{number}/31"), gone, f"{number}", **common)
+            want = ledger.Want(gone, f"{number}", BY)
+            await ledger.hold(conn, links, ip_network(f"10.0.0.{number}/31"), want, now=START)
         await ledger.give_back(conn, gone, now=START + timedelta(hours=1), by=BY)
 
         async def reserve(length: int, owner: UUID = project) -> Tenure:
@@ -154,7 +155,7 @@ async def _take_joined(conn: Any, scene: Scene) -> Any:
 
 
 async def _hold(conn: Any, scene: Scene) -> Any:
-    return await ledger.hold(conn, scene.links, ip_network("10.0.0.6/31"), scene.device, "x", now=NOW, by=BY)
+    return await ledger.hold(conn, scene.links, ip_network("10.0.0.6/31"), ledger.Want(scene.device, "x", BY), now=NOW)
 
 
 async def _give_back(conn: Any, scene: Scene) -> Any:

@@ -23,7 +23,7 @@ from ipam.exchange.diff import counts
 from ipam.exchange.read import Printer, export, organizations, organizations_by_name
 from ipam.exchange.rows import AddressRow, AsnRow, Owner, PoolRow, PrefixRow, Row, Source, VrfRow, Wish
 from ipam.exchange.tree import Tree
-from ipam.ledger import give_back, hold, holding, take
+from ipam.ledger import Want, give_back, hold, holding, take
 from ipam.prefixes import add_prefix, add_vrf, prefixes_for, set_status, usage
 from service.store.rows import Connection, Pool
 
@@ -224,7 +224,7 @@ async def test_what_is_not_given_stays_as_it_is(db: Pool) -> None:
         made = await add_prefix(
             conn, vrf, "10.1.0.0/16", "private", block_length=31, facility="ewr1", description="racks"
         )
-        await hold(conn, made, IPv4Network("10.1.0.0/31"), uuid4(), "boot", now=NOW, by=BY, note={"mac": "x"})
+        await hold(conn, made, IPv4Network("10.1.0.0/31"), Want(uuid4(), "boot", BY, note={"mac": "x"}), now=NOW)
         await set_status(conn, made.id, "draining")
         source = csv("kind,cidr,role", "prefix,10.1.0.0/16,private")
         assert await told(conn, source) == []
@@ -286,7 +286,7 @@ async def test_what_cannot_be_is_said_and_keeps_the_rest_from_being_done(db: Poo
         private = await add_prefix(conn, vrf, "10.1.0.0/16", "private", block_length=31)
         frozen = await add_prefix(conn, vrf, "192.0.2.0/24", "infrastructure", block_length=32)
         await set_status(conn, frozen.id, "frozen")
-        await hold(conn, private, IPv4Network("10.1.0.2/31"), UUID(int=5), "boot", now=NOW, by=BY)
+        await hold(conn, private, IPv4Network("10.1.0.2/31"), Want(UUID(int=5), "boot", BY), now=NOW)
         await tag(conn, vrf, IPv4Network("10.1.1.0/28"), "spam", "", now=NOW, by=BY)
         await add_pool(conn, "private", 64512, 65534)
         await add_pool(conn, "wide", 4200000000, 4294967294)
@@ -369,7 +369,7 @@ async def test_a_block_that_several_free_ones_make_up_is_held(db: Pool) -> None:
         made = await add_prefix(conn, vrf, "192.0.2.0/24", "infrastructure", block_length=32)
         owner = uuid4()
         for number in range(4):
-            await hold(conn, made, IPv4Network((0xC0000200 + number, 32)), owner, f"s{number}", now=NOW, by=BY)
+            await hold(conn, made, IPv4Network((0xC0000200 + number, 32)), Want(owner, f"s{number}", BY), now=NOW)
         later = NOW + timedelta(hours=1)
         await give_back(conn, owner, now=later, by=BY)
         source = csv("kind,cidr,role", "address,192.0.2.0/30", "address,192.0.2.64/26")

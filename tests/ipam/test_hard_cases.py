@@ -38,8 +38,8 @@ async def test_a_tagged_block_is_handed_out_to_nobody_who_names_it_either(crowde
         await tag(conn, prefix.vrf_id, ip_network("198.51.100.2/32"), "spam", "", now=START, by=BY)
         for wanted in ("198.51.100.2/32", "198.51.100.0/30"):
             with pytest.raises(BlockTaken, match="tagged"):
-                await hold(conn, prefix, ip_network(wanted), uuid4(), "public", now=START, by=BY)
-        await hold(conn, prefix, ip_network("198.51.100.3/32"), uuid4(), "public", now=START, by=BY)
+                await hold(conn, prefix, ip_network(wanted), Want(uuid4(), "public", BY), now=START)
+        await hold(conn, prefix, ip_network("198.51.100.3/32"), Want(uuid4(), "public", BY), now=START)
 
 
 async def test_a_tag_inside_a_tagged_block_leaves_the_rest_tagged(crowded: Pool) -> None:
@@ -106,7 +106,7 @@ async def test_space_rests_although_its_prefix_got_another_shape(crowded: Pool) 
 async def test_larger_blocks_join_after_a_batch_that_wanted_smaller_ones(crowded: Pool) -> None:
     prefix, owner = await make_prefix(crowded, "198.51.100.0/28"), uuid4()
     async with crowded.acquire() as conn:
-        await hold(conn, prefix, ip_network("198.51.100.0/29"), owner, "half", now=START, by=BY)
+        await hold(conn, prefix, ip_network("198.51.100.0/29"), Want(owner, "half", BY), now=START)
         for number in range(8):
             await take(conn, [prefix], owner, f"one {number}", now=START, by=BY)
         await give_back(conn, owner, now=START + SECOND, by=BY)
@@ -158,8 +158,8 @@ async def test_a_named_block_that_ends_ahead_of_our_clock_is_taken(crowded: Pool
         await give_back(conn, owner, now=START + HOUR + SECOND, by=BY)  # by a process whose clock is ahead
         async with conn.transaction():
             with pytest.raises(BlockTaken, match="until"):
-                await hold(conn, prefix, ip_network("198.51.100.0/31"), uuid4(), "x", now=START + HOUR, by=BY)
-        await hold(conn, prefix, ip_network("198.51.100.0/31"), uuid4(), "x", now=START + 2 * HOUR, by=BY)
+                await hold(conn, prefix, ip_network("198.51.100.0/31"), Want(uuid4(), "x", BY), now=START + HOUR)
+        await hold(conn, prefix, ip_network("198.51.100.0/31"), Want(uuid4(), "x", BY), now=START + 2 * HOUR)
 
 
 async def test_the_same_block_of_two_vrfs_to_one_device_is_refused_in_words(crowded: Pool) -> None:
@@ -167,7 +167,7 @@ async def test_the_same_block_of_two_vrfs_to_one_device_is_refused_in_words(crow
     prefixes = [await make_prefix(crowded, "198.51.100.0/31", "elastic") for _ in range(2)]
     block = ip_network("198.51.100.0/32")
     async with crowded.acquire() as conn, conn.transaction():
-        held = [await hold(conn, prefix, block, uuid4(), new_slot(), now=START, by=BY) for prefix in prefixes]
+        held = [await hold(conn, prefix, block, Want(uuid4(), new_slot(), BY), now=START) for prefix in prefixes]
         common: dict[str, Any] = {"now": START, "by": BY, "project_id": None, "note": {}}
         await route(conn, held[0].id, block, device, **common)
         with pytest.raises(BlockTaken, match="another VRF"):
@@ -192,7 +192,7 @@ async def test_wide_blocks_show_the_anycast_parts_and_the_corrected_ones(crowded
     prefix, project = await make_prefix(crowded, "198.51.100.0/28", "anycast"), uuid4()
     wide, one = ip_network("198.51.100.0/24"), ip_network("198.51.100.1/32")
     async with crowded.acquire() as conn:
-        held = await hold(conn, prefix, ip_network("198.51.100.0/31"), project, new_slot(), now=START, by=BY)
+        held = await hold(conn, prefix, ip_network("198.51.100.0/31"), Want(project, new_slot(), BY), now=START)
         for _ in range(2):
             await route(conn, held.id, one, uuid4(), now=START, by=BY, project_id=project, note={}, anycast=True)
         await correct(conn, held.id, "another port", by=BY, note={"port": "et-0/0/1"})

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from ipam import abuse, elastic
 from ipam.errors import IpamError, PrefixExhausted
-from ipam.ledger import give_back, hold, take
+from ipam.ledger import Want, give_back, hold, take
 from ipam.prefixes import Prefix, add_prefix, add_vrf
 from ipam.reports import (
     Fragments,
@@ -86,7 +86,7 @@ async def live(conn: Connection, prefixes: Sequence[Prefix], projects: Sequence[
                     case 0 if owners:
                         await give_back(conn, owners.pop(chance.randrange(len(owners))), now=now, by=BY)
                     case 1:
-                        await hold(conn, prefix, block_in(chance, prefix), owner, "reserved 0", now=now, by=BY)
+                        await hold(conn, prefix, block_in(chance, prefix), Want(owner, "reserved 0", BY), now=now)
                     case 2:
                         block = block_in(chance, prefix)
                         await abuse.tag(conn, prefix.vrf_id, block, "spam", "", now=now, by=BY)

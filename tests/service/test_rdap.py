@@ -17,7 +17,7 @@ from aiohttp.test_utils import TestServer
 
 from ipam import elastic
 from ipam.asn import add_pool, take_asn
-from ipam.ledger import give_back_one, hold, take
+from ipam.ledger import Want, give_back_one, hold, take
 from ipam.prefixes import add_prefix, add_vrf, prefixes_for, set_status
 from service.api.app import make_api
 from service.seed import seed
@@ -149,11 +149,8 @@ async def test_a_reservation_of_a_whole_prefix_does_not_lead_up_to_itself(regist
             conn,
             prefix,
             ip_network("198.18.3.0/24"),
-            registry.project,
-            elastic.new_slot(),
+            Want(registry.project, elastic.new_slot(), BY, project_id=registry.project),
             now=NOW,
-            by=BY,
-            project_id=registry.project,
         )
     _, body, _ = await registry.get("ip/198.18.3.9")
     assert (body["handle"], body["parentHandle"]) == ("RES-198.18.3.0-24", "NET-198.18.0.0-22")

@@ -9,22 +9,15 @@ from contextlib import suppress
 
 import asyncssh
 
+from service.lab.ssh_connections import Connected
+
 Serve = Callable[[asyncssh.SSHServerProcess[bytes]], Awaitable[None]]
 
 
-class _Server(asyncssh.SSHServer):
+class _Server(Connected):
     def __init__(self, login: tuple[str, str], connections: set[asyncssh.SSHServerConnection]) -> None:
         self._login = login
-        self._connections = connections
-        self._connection: asyncssh.SSHServerConnection | None = None
-
-    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
-        self._connection = conn
-        self._connections.add(conn)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._connection is not None:
-            self._connections.discard(self._connection)
+        super().__init__(connections)
 
     def begin_auth(self, username: str) -> bool:
         return True

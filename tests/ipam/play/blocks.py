@@ -177,7 +177,7 @@ class Blocks(Player):
         tenure = await self.attempt(
             wrong,
             lambda conn: ledger.hold(
-                conn, node.the_prefix(), block, owner, slot, now=self._now, by=want.by, note=want.note
+                conn, node.the_prefix(), block, ledger.Want(owner, slot, want.by, note=want.note), now=self._now
             ),
             may=may,
         )
