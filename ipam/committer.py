@@ -60,7 +60,7 @@ class Committer:
     ) -> Tenure:
         """A block, committed. The same owner and slot get the same block, also after a cancelled call.
 
-        Raises ipam.errors.PrefixExhausted or PrefixClosed.
+        It has the mask length `length`, or the prefix's own. Raises ipam.errors.PrefixExhausted or PrefixClosed.
         """
         key = (tuple(prefix.id for prefix in prefixes), length, cool_down)
         queue = self._queues.setdefault(key, _Queue(prefixes, length, cool_down))

@@ -200,7 +200,10 @@ async def take(
     project_id: UUID | None = None,
     note: Mapping[str, Any] | None = None,
 ) -> Tenure:
-    """One block, as `take_all` takes them. Raises PrefixExhausted, which says what is free, or PrefixClosed."""
+    """One block of mask length `length`, or of the prefix's own, as `take_all` takes them.
+
+    Raises PrefixExhausted, which says what is free, or PrefixClosed.
+    """
     want = Want(owner, slot, by, project_id, note or {})
     (found,) = await take_all(conn, prefixes, [want], now=now, cool_down=cool_down, length=length)
     if found is None:

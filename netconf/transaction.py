@@ -46,22 +46,12 @@ class Applied:
     refused: Mapping[str, str] = field(default_factory=dict)  # ports that stay as they ran, and why
 
 
-def desired_lines(leaf: Leaf) -> list[str]:
-    """What the leaf's owned objects should read as, in `set` form."""
-    return set_lines(desired_objects(leaf))
-
-
 async def read_running(session: LeafSession) -> Element:
     """The leaf's `<configuration>`, with what of ours is ephemeral in it. Raises what a call raises."""
     running = await session.get_config("running")
     if session.address.database is not Database.EPHEMERAL:
         return running
     return overlaid(running, await DRAFTS[Database.EPHEMERAL].running(session))
-
-
-async def read_owned(session: LeafSession) -> list[str]:
-    """What the leaf's owned objects read as, in `set` form, from its running configuration."""
-    return set_lines(owned_objects(await read_running(session)))
 
 
 async def apply(

@@ -167,7 +167,7 @@ async def _withdraw(conn: Connection, part: Tenure, *, now: datetime) -> None:
 
 
 async def split(conn: Connection, reservation: Reservation, length: int, *, now: datetime, by: str) -> list[Tenure]:
-    """Cut a reservation into several; each says of itself what the whole did. Raises IpamError."""
+    """Cut a reservation into blocks of /`length`; each says of itself what the whole did. Raises IpamError."""
     made = await elastic.split(conn, reservation.id, length, now=now, by=by)
     await conn.execute(Q["copy_label"], reservation.id, [one.id for one in made])
     await bgp_changed(conn, reservation.project_id, now=now)

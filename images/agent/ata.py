@@ -190,7 +190,10 @@ class Registers:
 
 
 def configured_sectors(data: bytes) -> int:
-    """The number of sectors in DEVICE CONFIGURATION IDENTIFY's data (ATA8-ACS 7.9.3, words 3 to 6)."""
+    """The number of sectors in DEVICE CONFIGURATION IDENTIFY's data (ATA8-ACS 7.9.3, words 3 to 6).
+
+    Raises Malformed.
+    """
     if len(data) < _SECTOR:
         raise Malformed(f"the device configuration has {len(data)} bytes")
     return int.from_bytes(data[6:14], "little") + 1

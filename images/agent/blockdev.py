@@ -145,14 +145,14 @@ class Buffer:
         self._zeros = ctypes.addressof(ctypes.c_char.from_buffer(Buffer._zero_map))
 
     def is_zero(self, start: int, length: int) -> bool:
-        """True where all of `length` bytes from `start` are zero; 4 MiB at most."""
+        """True where all of `length` bytes from `start` are zero. Raises ValueError for more than 4 MiB."""
         if length > len(Buffer._zero_map):
             raise ValueError("buffers are compared with 4 MiB of zeros")
         return bool(_libc.memcmp(self.address + start, self._zeros, length) == 0)
 
 
 def write_all(fd: int, view: memoryview, offset: int) -> None:
-    """Write the whole of `view` at `offset`."""
+    """Write the whole of `view` at byte `offset`. Raises OSError."""
     while view:
         count = os.pwrite(fd, view, offset)
         view, offset = view[count:], offset + count

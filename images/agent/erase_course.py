@@ -109,7 +109,7 @@ class Together:
         self._stranded: list[str] = []  # what only a method that takes the whole controller would reach
 
     def run(self) -> None:
-        """Erase them all, and prove it."""
+        """Erase them all, and prove it. Raises WorkFailed where no method did it."""
         for course in self.courses:
             self._ask(course)
             self._look(course)

@@ -101,7 +101,7 @@ class Node:
         return answer_of(ended.status, told, data.raw[: max(0, command.data_in_bytes - ended.residual)])
 
     def rescan(self) -> None:
-        """Have the kernel ask the disk for its size again, and take it over."""
+        """Have the kernel ask the disk for its size again, and take it over. Raises Refused."""
         name = os.path.basename(self.disk.path)
         try:
             with open(f"/sys/block/{name}/device/rescan", "w", encoding="ascii") as file:

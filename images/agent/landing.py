@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from images.chunks import Map
 
 BLOCK = 4096  # what O_DIRECT must be aligned to on any disk
-_ZEROS = 4 << 20  # written at a time
 _SMALL_HOLE = 1 << 20  # that is written sooner than a device is told of it
 _TABLE = 1 << 20  # at the end of a disk, where the partition table's copy is
 _NO_PROMISE = (errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.ENOSYS)

@@ -62,7 +62,7 @@ def sanitize_log() -> Command:
 
 
 def security_receive(protocol: int, specific: int, size: int) -> Command:
-    """Security Receive (5.25)."""
+    """Security Receive (5.25) of so many bytes."""
     return Command(_SECURITY_RECEIVE, 0, protocol << 24 | specific << 8, size, data_bytes=size)
 
 
@@ -129,7 +129,7 @@ class Namespace:
 
 
 def namespaces(data: bytes) -> list[int]:
-    """The namespace ids of a list: ascending, ended by a zero."""
+    """The namespace ids of a list: ascending, ended by a zero. Raises Malformed."""
     if len(data) < _IDENTIFY_BYTES:
         raise Malformed(f"a namespace list has {len(data)} bytes")
     found = []

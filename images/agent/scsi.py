@@ -177,14 +177,17 @@ class Inquiry:
 
 
 def serial_of(data: bytes) -> str:
-    """The serial number in its page."""
+    """The serial number in its page. Raises Malformed."""
     if len(data) < 4 or data[1] != 0x80:
         raise Malformed(f"the serial number page has {len(data)} bytes")
     return data[4 : 4 + data[3]].decode("ascii", "replace").strip("\0 ")
 
 
 def is_supported(data: bytes) -> bool:
-    """Whether the answer about one command says that the device has it, by the standard or its maker's way."""
+    """Whether the answer about one command says that the device has it, by the standard or its maker's way.
+
+    Raises Malformed.
+    """
     if len(data) < 4:
         raise Malformed(f"the report of one operation code has {len(data)} bytes")
     return data[1] & 7 in (3, 5)

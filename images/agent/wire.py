@@ -39,7 +39,7 @@ class Response:
         return filled
 
     def read_some(self, room: memoryview) -> int:
-        """Read what is there, at least one byte, into `room`; 0 at the body's end. WireError: it ended early."""
+        """Read what is there, at least one byte, into `room`; 0 at the body's end. Raises WireError."""
         if self._left is not None:
             room = room[: self._left]
         if self._rest:

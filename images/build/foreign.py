@@ -112,7 +112,10 @@ def _disk(source: Path) -> str:
 
 
 def qcow2_bytes(head: bytes) -> int:
-    """The size of a qcow2 disk, from the file's first MiB (QEMU's docs/interop/qcow2). BuildError if not by itself."""
+    """The size of a qcow2 disk, from the file's first MiB (QEMU's docs/interop/qcow2).
+
+    Raises BuildError where it does not stand by itself, or is no such disk.
+    """
     if len(head) < 72:
         raise BuildError("the qcow2 file ends in its header")
     version, backing, _, _, size, encryption = struct.unpack_from(">IQIIQI", head, 4)
@@ -148,7 +151,10 @@ def _check_qcow2_extensions(head: bytes, at: int) -> None:
 
 
 def vmdk_bytes(head: bytes) -> int:
-    """The size of a VMDK disk, from the file's first MiB ("Virtual Disk Format 5.0"). BuildError if not by itself."""
+    """The size of a VMDK disk, from the file's first MiB ("Virtual Disk Format 5.0").
+
+    Raises BuildError where it does not stand by itself, or is no such disk.
+    """
     if len(head) < 512:
         raise BuildError("the VMDK file ends in its header")
     version, _, capacity, _, descriptor, length = struct.unpack_from("<IIQQQQ", head, 4)

@@ -68,14 +68,14 @@ class Item:
         return self._item.get(field)
 
     def text(self, field: str) -> str:
-        """A field's text; nothing for null."""
+        """A field's text; nothing for null. Raises BadValue."""
         value = self.get(field)
         if value is None or isinstance(value, str):
             return value or ""
         raise BadValue(f"{field}: {shown(value)} is no text")
 
     def choice(self, field: str) -> str:
-        """A field with choices: NetBox answers with value and label, and takes the value alone."""
+        """A field with choices: NetBox answers with value and label, and takes the value alone. Raises BadValue."""
         value = self.get(field)
         value = value.get("value") if isinstance(value, dict) else value
         if value is None or isinstance(value, str):
@@ -83,7 +83,7 @@ class Item:
         raise BadValue(f"{field}: {shown(value)} is no choice")
 
     def nested(self, field: str, name: str) -> str | None:
-        """One field of a nested object; None for null."""
+        """One field of a nested object; None for null. Raises BadValue."""
         value = self.get(field)
         if value is None:
             return None
@@ -92,14 +92,14 @@ class Item:
         raise BadValue(f"{field}: {shown(value)} is no nested object with its {name}")
 
     def names(self, field: str) -> str:
-        """The names of a list of nested objects."""
+        """The names of a list of nested objects, with commas between them. Raises BadValue."""
         value = self.get(field) or []
         if not isinstance(value, list):
             raise BadValue(f"{field}: {shown(value)} is no list")
         return ", ".join(str(one.get("name") or one.get("display")) for one in value if isinstance(one, dict))
 
     def ours(self, field: str, parse: Callable[[str], Any]) -> Any:
-        """One of our custom fields; None when it is not given."""
+        """One of our custom fields; None when it is not given. Raises BadValue."""
         value = self._custom.get(OURS + field)
         if value is None or value == "":
             return None
@@ -109,7 +109,7 @@ class Item:
             raise BadValue(f"custom_fields.{OURS}{field}: {err}") from None
 
     def ours_object(self, field: str) -> Mapping[str, Any]:
-        """One of our custom fields that is an object; empty when it is not given."""
+        """One of our custom fields that is an object; empty when it is not given. Raises BadValue."""
         value = self._custom.get(OURS + field) or {}
         if isinstance(value, dict):
             return value

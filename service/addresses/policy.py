@@ -49,7 +49,7 @@ async def require(conn: Connection, principal: Principal, prefix_id: int, right:
 
 @contextmanager
 def answered() -> Iterator[None]:
-    """The address manager's refusals as answers.
+    """The address manager's refusals as answers. Raises Refused.
 
     404 for what is not there or may not be seen, 403 for what may be seen but not done, 422 for everything else.
     """

@@ -91,7 +91,7 @@ class Call:
         return self.api.db
 
     def id(self, name: str) -> UUID:
-        """The id that the path has at a placeholder; what is no id cannot be found."""
+        """The id that the path has at a placeholder. Raises Refused (404): what is no id cannot be found."""
         try:
             return UUID(self.ids[name])
         except ValueError:

@@ -95,7 +95,7 @@ class PublicResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """The addresses of a host."""
+        """The addresses of a host. Raises NotAllowed where none of them may be spoken to."""
         found = await self._names.resolve(host, port, family)
         good = [one for one in found if allowed(one["host"], self._networks)]
         if not good:

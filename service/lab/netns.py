@@ -58,18 +58,13 @@ def create_tap(name: str) -> None:
     """Make the tap device that a machine's network card is plugged into, up and without addresses.
 
     It stands for the leaf's port, so it sends nothing of its own accord: no router solicitations, no link-local
-    address until a link is configured.
+    address until a link is configured. Raises NetworkError, also for a name of more than 15 characters.
     """
     if len(name) > 15:
         raise NetworkError(f"{name!r} is longer than the 15 characters that Linux allows")
     ip("tuntap", "add", "dev", name, "mode", "tap")
     ip("link", "set", "dev", name, "addrgenmode", "none")
     ip("link", "set", "dev", name, "up")
-
-
-def delete_tap(name: str) -> None:
-    """Remove a tap and the addresses on it."""
-    ip("link", "delete", "dev", name)
 
 
 def add_service_address(address: Interface) -> None:

@@ -104,7 +104,10 @@ class Ipmi:
         await self._raw(0x06, 0x02)
 
     async def change_password(self, new: str) -> None:
-        """Give the user that we are another password. Whether it holds is shown by a login alone."""
+        """Give the user that we are another password, of 20 bytes at most. Whether it holds is shown by a login alone.
+
+        Raises BmcUnreachable, BmcRefused.
+        """
         if len(new.encode()) > 20:
             raise BmcRefused(f"IPMI passwords have 20 bytes at most (§22.30), this one has {len(new.encode())}")
         users = csv.reader((await self._run("-c", "user", "list")).splitlines())

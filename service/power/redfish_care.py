@@ -64,7 +64,10 @@ async def locate(redfish: Redfish, on: bool) -> None:
 
 
 async def reset_bmc(redfish: Redfish) -> None:
-    """Restart the BMC itself; the machine runs on. It answers nobody for a minute or more."""
+    """Restart the BMC itself; the machine runs on. It answers nobody for a minute or more.
+
+    Raises PowerError's children; BmcRefused where the service names no manager.
+    """
     system = await redfish.read(await redfish.system())
     async for manager in _linked(redfish, system, "ManagedBy"):
         action = manager.get("Actions", {}).get("#Manager.Reset", {})
@@ -77,7 +80,10 @@ async def reset_bmc(redfish: Redfish) -> None:
 
 
 async def change_password(redfish: Redfish, new: str) -> None:
-    """Give the user that we are another password. Whether it holds is shown by a login alone."""
+    """Give the user that we are another password. Whether it holds is shown by a login alone.
+
+    Raises PowerError's children; BmcRefused where no account is ours.
+    """
     async for account in _members(redfish, "/redfish/v1/AccountService/Accounts", _MEMBERS):
         if account.get("UserName") == redfish.username:
             await redfish.change(str(account["@odata.id"]), {"Password": new})

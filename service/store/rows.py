@@ -23,7 +23,7 @@ async def _prepare_connection(conn: Connection) -> None:
 
 
 async def open_pool(url: str, *, size: int = 10) -> Pool:
-    """A pool whose connections read and write JSON columns as Python values; the caller closes it.
+    """A pool of at most `size`, whose connections read and write JSON columns as Python values; the caller closes it.
 
     The only state that a session has is who acts, where somebody does (LISTEN and session locks have connections of
     their own): handing any other connection back needs no round trip. asyncpg itself ends a transaction that was left

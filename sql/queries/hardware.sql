@@ -79,9 +79,6 @@ FROM leaf_port AS o JOIN leaf AS l ON l.id = o.leaf_id WHERE o.id = $1
 -- name: leaves
 SELECT id FROM leaf ORDER BY name
 
--- name: leaf_by_id
-SELECT id, name, host, port, username, secret, host_key, state, fault, epoch FROM leaf WHERE id = $1
-
 -- name: hold_leaf
 UPDATE leaf SET epoch = epoch + CASE WHEN holder = $2 THEN 0 ELSE 1 END, holder = $2, held_until = now() + $3::interval
 WHERE id = $1 AND (holder = $2 OR held_until IS NULL OR held_until < now())

@@ -79,9 +79,6 @@ FROM reservation_holding AS h WHERE h.reservation_id = $1
 -- name: activate_reservation
 UPDATE hardware_reservation SET spare = false, note = coalesce($2, note) WHERE id = $1
 
--- name: change_reservation
-UPDATE hardware_reservation SET ends_at = $2 WHERE id = $1
-
 -- name: end_reservation
 WITH freed AS (
     UPDATE machine SET reservation_id = NULL WHERE reservation_id = $1 RETURNING facility_id, plan_id

@@ -61,20 +61,6 @@ SELECT id FROM run
 WHERE finished_at IS NULL AND wake_at <= $1 AND (leased_until IS NULL OR leased_until < now())
 ORDER BY wake_at LIMIT 500
 
--- name: run_by_id
-SELECT id, workflow, subject, state, step, data, reason, failure, attempt, wake_at, step_since, deadline, epoch,
-       created_at, finished_at
-FROM run WHERE id = $1
-
--- name: runs_of_subject
-SELECT id, workflow, subject, state, step, data, reason, failure, attempt, wake_at, step_since, deadline, epoch,
-       created_at, finished_at
-FROM run WHERE subject = $1 ORDER BY created_at
-
--- name: steps_of_run
-SELECT step, attempt, state, reason, started_at, finished_at
-FROM run_step WHERE run_id = $1 ORDER BY started_at, attempt
-
 -- name: run_under_way
 SELECT true FROM run WHERE subject = $1 AND finished_at IS NULL
 

@@ -147,7 +147,7 @@ def test_who_boots_at_a_port_is_handed_on_when_it_is_news() -> None:
     assert seen_at(port(0, booted_mac=other), other, Stage.FIRMWARE) == [(told, other)]
 
 
-def request6(facts: PortFacts, *, nearest: int | None = None, beyond: tuple[Relayed6, ...] = (), **changes: Any) -> Any:
+def request6(facts: PortFacts, *, beyond: tuple[Relayed6, ...] = (), **changes: Any) -> Any:
     """What comes by the port over IPv6."""
     relay = relayed6(facts)
     told: dict[str, Any] = {

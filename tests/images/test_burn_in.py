@@ -108,7 +108,7 @@ def test_a_disk_that_gives_back_something_else_is_found(tmp_path: Path) -> None:
     assert found["first_error"] == f"at {16 << 20}: other bytes than were written"
 
 
-def test_a_disk_that_is_shorter_than_it_says_is_found(tmp_path: Path) -> None:
+def test_a_disk_that_is_shorter_than_it_says_is_found() -> None:
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
     found = burn_disk.try_disk(Disk("/dev/full", 64 << 20, "", "", False), 60, nothing)

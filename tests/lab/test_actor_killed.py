@@ -16,7 +16,6 @@ import pytest
 
 from ipam.ledger import take
 from ipam.prefixes import add_prefix, add_vrf, prefixes_for
-from netconf.transaction import desired_lines
 from service.lab.leaf import VirtualLeaf
 from service.leaves.actor import LeafActor
 from service.leaves.desired import desired_leaf
@@ -30,6 +29,7 @@ from service.store.rows import Pool, open_pool
 from sql.loader import Q
 from tests.lab.killed_actor import drive, parts_in
 from tests.netconf.killed import Moment
+from tests.netconf.lines import desired_lines
 from tests.netconf.test_transaction import without_named_trials
 
 _AT_ONCE = 8

@@ -13,13 +13,13 @@ from uuid import UUID, uuid4
 import aiohttp
 import asyncssh
 
-from netconf.transaction import desired_lines
 from service.lab.rack import Rack
 from service.lab.up import Lab, LabSettings, lab_settings, running_lab
 from service.leaves.desired import desired_leaf
 from service.parts import Parts
 from service.store.rows import Pool
 from service.wiring import listening
+from tests.netconf.lines import desired_lines
 
 TOKEN = "a token for tests"
 KEY = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode().strip()

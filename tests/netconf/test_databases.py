@@ -18,8 +18,9 @@ from netconf.errors import LockedByOther, Lost, Refused
 from netconf.owned import Key, desired_objects, edit, owned_objects, set_lines
 from netconf.render import Element
 from netconf.session import Database, LeafAddress, open_session
-from netconf.transaction import apply, apply_all, desired_lines, read_owned
+from netconf.transaction import apply, apply_all
 from service.lab.leaf import VirtualLeaf
+from tests.netconf.lines import desired_lines, read_owned
 from tests.netconf.test_evidence import lost_while, opened
 from tests.netconf.test_refusals import instead, made
 from tests.netconf.test_transaction import PORTS, address, leaf_of, port, without_named_trials

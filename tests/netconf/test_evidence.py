@@ -19,9 +19,10 @@ from netconf.evidence import PortState, Seen
 from netconf.lldp import LldpNeighbor
 from netconf.owned import desired_objects
 from netconf.session import LeafSession, open_session
-from netconf.transaction import apply, apply_all, desired_lines
+from netconf.transaction import apply, apply_all
 from service.lab.leaf import Plug, VirtualLeaf
 from service.lab.leaf.faults import Struck
+from tests.netconf.lines import desired_lines
 from tests.netconf.test_refusals import instead, made
 from tests.netconf.test_transaction import PORTS, address, leaf_of, port
 

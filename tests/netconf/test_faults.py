@@ -16,9 +16,10 @@ from netconf import session as netconf_session
 from netconf.desired import Leaf, Profile
 from netconf.errors import NetconfError
 from netconf.session import open_session
-from netconf.transaction import apply, desired_lines
+from netconf.transaction import apply
 from service.lab.leaf import Fault, Point, VirtualLeaf
 from tests.netconf.killed import write_table
+from tests.netconf.lines import desired_lines
 from tests.netconf.test_transaction import PORTS, address, leaf_of, port, without_named_trials
 
 OLD = leaf_of(port(0, Profile.QUARANTINE), port(1, Profile.ACTIVE))

@@ -21,10 +21,11 @@ import pytest
 from netconf.desired import Profile
 from netconf.owned import desired_objects, edit, owned_objects, set_lines
 from netconf.session import open_session
-from netconf.transaction import apply_all, desired_lines
+from netconf.transaction import apply_all
 from service.lab.leaf import VirtualLeaf
 from service.lab.leaf.datastore import apply_edit, without_namespaces
 from tests.netconf.killed import Moment, change, write_table
+from tests.netconf.lines import desired_lines
 from tests.netconf.test_evidence import lost_while, opened
 from tests.netconf.test_refusals import instead
 from tests.netconf.test_transaction import PORTS, address, leaf_of, port, without_named_trials

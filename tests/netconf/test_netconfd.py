@@ -17,8 +17,9 @@ from netconf.errors import LockedByOther, Refused, Unreachable
 from netconf.owned import NETCONF, edit, name_of, owned_objects
 from netconf.render import Element, configuration
 from netconf.session import LeafAddress, LeafSession, open_session
-from netconf.transaction import apply, apply_all, desired_lines, read_owned
+from netconf.transaction import apply, apply_all
 from tests.netconf.junos_models import NAMESPACES
+from tests.netconf.lines import desired_lines, read_owned
 from tests.netconf.netconfd import netconfd, why_not
 from tests.netconf.test_transaction import leaf_of, port
 

@@ -18,8 +18,9 @@ from netconf.errors import LockedByOther, Unverified
 from netconf.recovery import held, settle
 from netconf.render import configuration
 from netconf.session import open_session
-from netconf.transaction import apply, desired_lines
+from netconf.transaction import apply
 from service.lab.leaf import Fault, VirtualLeaf
+from tests.netconf.lines import desired_lines
 from tests.netconf.netconfd import netconfd, why_not
 from tests.netconf.test_transaction import PORTS, address, leaf_of, port, without_named_trials
 

@@ -20,8 +20,9 @@ from netconf.errors import Refused
 from netconf.owned import owned_objects, set_lines
 from netconf.render import configuration
 from netconf.session import LeafAddress, LeafSession, open_session
-from netconf.transaction import apply, apply_all, desired_lines
+from netconf.transaction import apply, apply_all
 from service.lab.leaf import PortRefusal, VirtualLeaf
+from tests.netconf.lines import desired_lines
 from tests.netconf.test_transaction import PORTS, leaf_of, port
 
 Step = Literal["edit-config", "validate", "commit"]

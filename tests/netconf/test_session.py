@@ -16,8 +16,9 @@ from netconf import session as netconf_session
 from netconf.desired import Profile
 from netconf.errors import OutcomeUnknown, Unreachable
 from netconf.session import LeafAddress, open_session
-from netconf.transaction import apply, desired_lines
+from netconf.transaction import apply
 from service.lab.leaf import Fault, Point, VirtualLeaf
+from tests.netconf.lines import desired_lines
 from tests.netconf.test_transaction import PORTS, address, leaf_of, port
 
 

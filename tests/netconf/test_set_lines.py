@@ -6,7 +6,7 @@ from dataclasses import replace
 from ipaddress import IPv4Network
 
 from netconf.desired import Profile
-from netconf.transaction import desired_lines
+from tests.netconf.lines import desired_lines
 from tests.netconf.test_transaction import leaf_of, port
 
 _QUARANTINED = """\

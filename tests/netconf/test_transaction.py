@@ -17,8 +17,9 @@ from netconf.lldp import LldpNeighbor
 from netconf.owned import owned_objects, plain
 from netconf.render import configuration
 from netconf.session import LeafAddress, open_session
-from netconf.transaction import apply, desired_lines, read_owned
+from netconf.transaction import apply
 from service.lab.leaf import Trials, VirtualLeaf
+from tests.netconf.lines import desired_lines, read_owned
 
 PORTS = [f"xe-0/0/{number}" for number in range(8)]
 _BASES = {

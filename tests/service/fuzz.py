@@ -30,7 +30,7 @@ from sql.migrate import migrate
 from tests.service.api_world import ED25519, TOKEN, World, open_world
 
 TOKENS = {"staff": TOKEN, "customer": "tenant-token", "read-only": "reading-token", "project": "project-token"}
-_DEVICES, _KEYS, _RESERVATIONS, _PROJECTS = 12, 6, 6, 4
+_DEVICES, _KEYS, _PROJECTS = 12, 6, 4
 
 # Whether a plan, a place or an address is there is nothing that a schema could say, so 422 is an answer to a request
 # that is as the schema wants it; 409 is to one that came too late, 400 to a header that cannot be sent.

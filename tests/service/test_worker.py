@@ -19,8 +19,10 @@ from service.store.rows import Pool
 from service.store.runs import signal, start_run, supersede
 from service.worker import Worker
 from service.workflow import Act, Back, Done, Failed, Job, Outcome, RunLost, Step, Wait, Workflow
-from sql.loader import Q
 from tests.service.parts import make_parts
+
+_RUN = "SELECT * FROM run WHERE id = $1"
+_STEPS = "SELECT step, state FROM run_step WHERE run_id = $1 ORDER BY started_at, attempt"
 
 
 @dataclass
@@ -72,7 +74,7 @@ async def begin(db: Pool, workflow: Workflow, subject: UUID | None = None, **dat
 
 async def ended(db: Pool, run_id: UUID, limit: float = 20.0) -> Any:
     async with asyncio.timeout(limit):
-        while (row := await db.fetchrow(Q["run_by_id"], run_id))["finished_at"] is None:
+        while (row := await db.fetchrow(_RUN, run_id))["finished_at"] is None:
             await asyncio.sleep(0.02)
         return row
 
@@ -84,7 +86,7 @@ async def test_steps_are_taken_in_order_and_their_data_is_kept(db: Pool, parts: 
         row = await ended(db, await begin(db, flow, given=0))
     assert diary.lines == ["one", "two", "three"]
     assert (row["state"], row["data"]) == ("done", {"given": 0, "one": 1})
-    steps = await db.fetch(Q["steps_of_run"], row["id"])
+    steps = await db.fetch(_STEPS, row["id"])
     assert [(step["step"], step["state"]) for step in steps] == [("one", "done"), ("two", "done"), ("three", "done")]
 
 
@@ -121,7 +123,7 @@ async def test_a_wait_ends_with_a_signal_and_tells_its_reason(db: Pool, parts: P
     async with worker(db, parts, flow):
         run_id = await begin(db, flow, subject)
         async with asyncio.timeout(30):
-            while (await db.fetchrow(Q["run_by_id"], run_id))["reason"] != "the door is shut":
+            while (await db.fetchrow(_RUN, run_id))["reason"] != "the door is shut":
                 await asyncio.sleep(0.02)
         open_[0] = True
         async with db.acquire() as conn, conn.transaction():
@@ -206,7 +208,7 @@ async def test_a_dead_workers_run_goes_on_elsewhere_and_the_dead_can_write_nothi
     dying.cancel()
     await asyncio.gather(dying, return_exceptions=True)
     assert diary.lines == ["one", "hang", "hang"]
-    assert (await db.fetchrow(Q["run_by_id"], run_id))["epoch"] > lost[0]
+    assert (await db.fetchrow(_RUN, run_id))["epoch"] > lost[0]
 
 
 async def test_a_superseded_run_writes_no_more_and_undoes_nothing(db: Pool, parts: Parts) -> None:
@@ -222,7 +224,7 @@ async def test_a_superseded_run_writes_no_more_and_undoes_nothing(db: Pool, part
             await supersede(conn, subject, now=now, reason="deleted")
             await start_run(conn, flow.name, subject, "one", now=now, deadline=now + timedelta(minutes=1))
         await asyncio.sleep(0.5)
-    assert (await db.fetchrow(Q["run_by_id"], first))["state"] == "superseded"
+    assert (await db.fetchrow(_RUN, first))["state"] == "superseded"
     assert not any(line.startswith("undo") for line in diary.lines)
 
 

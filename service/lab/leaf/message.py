@@ -11,7 +11,6 @@ from netconf.render import Element
 from service.lab.leaf.datastore import EditError
 
 JUNOS = "http://xml.juniper.net/junos/21.4R0/junos"
-_XML = "{http://www.w3.org/XML/1998/namespace}"
 
 
 def hello(capabilities: Iterable[str], session: int) -> bytes:
