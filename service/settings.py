@@ -36,6 +36,7 @@ class Settings:
     image_keep_days: int = 30  # and those that are younger
     sos_host: str = "127.0.0.1"  # serial consoles are served by SSH here (docs/console.md)
     sos_port: int = 0  # 0: they are not
+    sos_peer_host: str = ""  # where other processes reach them; empty: sos_host, or the address the database sees
     sos_name: str = ""  # how customers reach them, {facility} being the device's; empty: sos_host
     boot_host: str = "127.0.0.1"  # DHCP, TFTP, HTTP boot, metadata and agents are answered here
     # Addresses of all boot nodes, which leaves relay to, separated by commas; empty: boot_host and boot_host6.

@@ -452,6 +452,14 @@ CREATE TABLE public.machine (
     CONSTRAINT machine_place CHECK (((rack_unit IS NULL) OR ((rack_id IS NOT NULL) AND ((rack_unit >= 1) AND (rack_unit <= 100)))))
 );
 
+CREATE TABLE public.console_lease (
+    machine_id uuid NOT NULL,
+    holder uuid NOT NULL,
+    host text NOT NULL,
+    port integer NOT NULL,
+    held_until timestamp with time zone NOT NULL
+);
+
 CREATE TABLE public.console_session (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     machine_id uuid,
@@ -1176,6 +1184,9 @@ ALTER TABLE ONLY public.bmc_password
 ALTER TABLE ONLY public.boot_node
     ADD CONSTRAINT boot_node_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.console_lease
+    ADD CONSTRAINT console_lease_pkey PRIMARY KEY (machine_id);
+
 ALTER TABLE ONLY public.console_session
     ADD CONSTRAINT console_session_pkey PRIMARY KEY (id);
 
@@ -1665,6 +1676,9 @@ ALTER TABLE ONLY public.bmc_access
 
 ALTER TABLE ONLY public.bmc_access
     ADD CONSTRAINT bmc_access_port_id_fkey FOREIGN KEY (port_id) REFERENCES public.leaf_port(id);
+
+ALTER TABLE ONLY public.console_lease
+    ADD CONSTRAINT console_lease_machine_id_fkey FOREIGN KEY (machine_id) REFERENCES public.machine(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.console_session
     ADD CONSTRAINT console_session_device_id_fkey FOREIGN KEY (device_id) REFERENCES public.device(id) ON DELETE SET NULL;

@@ -25,6 +25,11 @@ class SerialLine:
         if self.typed is not None:
             self.typed(data)
 
+    @property
+    def sessions(self) -> int:
+        """How many look at it."""
+        return len(self._viewers)
+
     def look(self, viewer: Heard) -> Callable[[], None]:
         """Have `viewer` called with all that is printed from now on, until the function that comes back is called."""
         self._viewers.add(viewer)

@@ -1,16 +1,18 @@
-"""The consoles that this process is at: one connection to each machine's BMC, for however many look."""
+"""The consoles that somebody looks at here: one connection to each machine's BMC, or to the process that is at it."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
+from typing import Protocol
 from uuid import UUID
 
 import asyncssh
 import structlog
 
 from service.parts import Parts
+from service.sos.lease import LEASE_S, RENEW_S, Place, Seat, keeping, take
 from service.sos.ring import Ring
 from service.sos.upstream import NoConsole, Upstream, open_console
 from service.store.notify import Watch
@@ -26,6 +28,13 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 _STUCK_S = 5.0  # for a BMC to take what is typed
 
 
+class OpenRelay(Protocol):
+    """Opens the console that another process is at. Raises NoConsole."""
+
+    def __call__(self, place: Place, machine_id: UUID, *, kept: bool) -> AbstractAsyncContextManager[Upstream]:
+        """`kept`: with what was printed before."""
+
+
 class Line:
     """One machine's console: what it printed last, and who looks."""
 
@@ -36,6 +45,8 @@ class Line:
         self.unwatched_at = asyncio.get_running_loop().time()
         self.trouble = "is being reached"  # why there is no connection now; empty: there is one
         self.upstream: Upstream | None = None
+        self.own = False  # whether that leads to the BMC, and not to another process
+        self.sought = asyncio.Event()  # somebody has begun to look
         self._tenant: UUID | None = None
         self._tenant_from = 0
 
@@ -82,9 +93,11 @@ class Line:
 class Lines:
     """Opens consoles that somebody looks at, and those of machines under installation."""
 
-    def __init__(self, db: Pool, parts: Parts) -> None:
+    def __init__(self, db: Pool, parts: Parts, seat: Seat, relay: OpenRelay) -> None:
         self._db = db
         self._parts = parts
+        self._seat = seat
+        self._relay = relay
         self._lines: dict[UUID, Line] = {}
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
 
@@ -92,7 +105,13 @@ class Lines:
         """Look at a machine's console: `watch` is woken whenever it has printed something, until `leave`."""
         line = self._line(machine_id)
         line.watches.add(watch)
+        line.sought.set()
         return line
+
+    def held(self, machine_id: UUID) -> Line | None:
+        """The machine's line, if this process is at its console now."""
+        line = self._lines.get(machine_id)
+        return line if line is not None and line.own and line.upstream is not None else None
 
     def leave(self, line: Line, watch: Watch) -> None:
         """Look away."""
@@ -139,22 +158,47 @@ class Lines:
         """Keep the connection up, with growing pauses where it cannot be had."""
         pause = _FIRST_PAUSE_S
         while True:
+            line.sought.clear()
+            trouble, longest = "cannot be reached", _LONGEST_PAUSE_S
             try:
-                async with open_console(self._db, self._parts, line.machine_id) as upstream:
-                    pause = _FIRST_PAUSE_S
-                    line.upstream, line.trouble = upstream, ""
-                    line.wake()
-                    await _copy(upstream, line)
-                trouble = "was ended by the machine's BMC"
+                place = await take(self._db, line.machine_id, self._seat)
+                if place is None:
+                    async with (
+                        keeping(self._db, line.machine_id, self._seat),
+                        open_console(self._db, self._parts, line.machine_id) as upstream,
+                    ):
+                        pause = _FIRST_PAUSE_S
+                        await _show(line, upstream, own=True)
+                    trouble = "was ended by the machine's BMC"
+                else:
+                    longest = RENEW_S  # the lease of a process that was killed ends soon
+                    trouble = await self._at_another(line, place)
             except (NoConsole, *AWAY) as err:
-                trouble = "cannot be reached"
                 log.info("console_not_reached", machine_id=str(line.machine_id), reason=str(err) or type(err).__name__)
             finally:
-                line.upstream = None
+                line.upstream, line.own = None, False
             line.trouble = trouble
             line.wake()
             await asyncio.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE_S)
+            pause = min(pause * 2, longest)
+
+    async def _at_another(self, line: Line, place: Place) -> str:
+        """Look at it through the process that is at it, if anybody looks; why that ended."""
+        if line.watches:
+            # What was printed before is asked for once: it comes from the BMC no second time either.
+            async with self._relay(place, line.machine_id, kept=line.ring.end == 0) as upstream:
+                await _show(line, upstream, own=False)
+        else:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LEASE_S):
+                    await line.sought.wait()
+        return "is being reached"
+
+
+async def _show(line: Line, upstream: Upstream, *, own: bool) -> None:
+    line.upstream, line.own, line.trouble = upstream, own, ""
+    line.wake()
+    await _copy(upstream, line)
 
 
 async def _copy(upstream: Upstream, line: Line) -> None:

@@ -6,16 +6,22 @@ import asyncio
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from uuid import UUID
 
+import asyncpg
 import asyncssh
 import structlog
 
 from service.parts import Parts
 from service.secrets import KeyRing
+from service.sos.lease import Place, seat_of
 from service.sos.lines import Lines
+from service.sos.relay import KEPT, LIVE, open_relay, relayed, serve_relay
 from service.sos.session import Login, Session
+from service.sos.upstream import Upstream
 from service.store.console import access_of
+from service.store.hardware import machine_by_id
 from service.store.notify import Hub
 from service.store.own_keys import own_key
 from service.store.rows import AWAY, Pool
@@ -24,6 +30,7 @@ log = structlog.get_logger()
 
 HOST_KEY = "console_host_key"
 _LOGIN = "roundhouse_login"  # under which a connection keeps who it is
+_RELAY = "roundhouse_relay"  # … and which machine's console another process asks for
 _LOGIN_S = 30.0
 _KEEPALIVE_S, _MISSED = 15.0, 3  # a client that answers nothing for so long is gone
 _CLOSING_S = 2.0  # for a client to read why it was cut
@@ -39,6 +46,11 @@ def make_host_key() -> str:
 async def public_host_key(db: Pool, keys: KeyRing) -> str:
     """The public half of the host key, as a line of known_hosts has it after the name."""
     key = asyncssh.import_private_key(await own_key(db, keys, HOST_KEY, make_host_key))
+    return _line_of(key)
+
+
+def _line_of(key: asyncssh.SSHKey) -> str:
+    """The public half: its type and base64."""
     return " ".join(key.export_public_key().decode().split()[:2])
 
 
@@ -47,8 +59,14 @@ async def serve_consoles(
     db: Pool, parts: Parts, hub: Hub, tasks: asyncio.TaskGroup, sockets: Sequence[socket.socket]
 ) -> AsyncIterator[None]:
     """Serve consoles on listening sockets while the block runs."""
-    lines, connections = Lines(db, parts), _Connections()
+    connections = _Connections()
     key = asyncssh.import_private_key(await own_key(db, parts.key, HOST_KEY, make_host_key))
+    own = _line_of(key)
+
+    def relay(place: Place, machine_id: UUID, *, kept: bool) -> AbstractAsyncContextManager[Upstream]:
+        return open_relay(place, key, machine_id, KEPT if kept else LIVE)
+
+    lines = Lines(db, parts, await seat_of(db, parts.settings, sockets[0].getsockname()[1]), relay)
 
     async def began(process: asyncssh.SSHServerProcess[bytes]) -> None:
         await _session(db, parts, hub, lines, process)
@@ -58,7 +76,7 @@ async def serve_consoles(
         async with AsyncExitStack() as stack:
             for sock in sockets:
                 acceptor = await asyncssh.create_server(
-                    lambda: _Server(db, connections),
+                    lambda: _Server(db, connections, own),
                     sock=sock,
                     server_host_keys=[key],
                     process_factory=began,
@@ -85,6 +103,12 @@ async def serve_consoles(
 
 async def _session(db: Pool, parts: Parts, hub: Hub, lines: Lines, process: asyncssh.SSHServerProcess[bytes]) -> None:
     login, connection = process.get_extra_info(_LOGIN), process.get_extra_info("connection")
+    if (machine_id := process.get_extra_info(_RELAY)) is not None:
+        with suppress(OSError, asyncssh.Error, KeyError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            await serve_relay(lines, machine_id, (await machine_by_id(db, machine_id)).device_id, process)
+        with suppress(OSError, asyncssh.Error):
+            process.exit(0)
+        return
     if process.command is not None or process.subsystem is not None:
         process.stderr.write(b"This is a serial console: it carries no commands out and has no files.\r\n")
         process.exit(1)
@@ -119,8 +143,9 @@ class _Connections:
 class _Server(asyncssh.SSHServer):
     """One connection's login."""
 
-    def __init__(self, db: Pool, connections: _Connections) -> None:
+    def __init__(self, db: Pool, connections: _Connections, own_key: str) -> None:
         self._db = db
+        self._own_key = own_key
         self._connections = connections
         self._connection: asyncssh.SSHServerConnection | None = None
         self._name = self._source = ""
@@ -151,7 +176,10 @@ class _Server(asyncssh.SSHServer):
 
     async def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
         """Asked for each key that is offered, and once more with its signature: the last one is whose login it is."""
-        line = " ".join(key.export_public_key().decode().split()[:2])
+        line = _line_of(key)
+        if (machine_id := relayed(username, line, self._own_key)) is not None and self._connection is not None:
+            self._connection.set_extra_info(**{_RELAY: machine_id})
+            return True
         try:
             access = await access_of(self._db, username, line)
         except AWAY as err:

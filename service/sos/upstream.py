@@ -45,18 +45,23 @@ class Upstream(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _SshUpstream:
+class SshUpstream:
+    """A console by SSH."""
+
     process: asyncssh.SSHClientProcess[bytes]
 
     async def read(self) -> bytes:
+        """What was printed; empty at the end."""
         data: bytes = await self.process.stdout.read(16384)
         return data
 
     async def write(self, data: bytes) -> None:
+        """Type."""
         self.process.stdin.write(data)
         await self.process.stdin.drain()
 
     def send_break(self) -> None:
+        """Hold the line."""
         self.process.send_break(_BREAK_MS)
 
 
@@ -87,7 +92,7 @@ async def open_console(db: Pool, parts: Parts, machine_id: UUID) -> AsyncIterato
 @asynccontextmanager
 async def _open_ssh(
     db: Pool, parts: Parts, machine_id: UUID, row: Mapping[str, Any], found: SshConsole
-) -> AsyncIterator[_SshUpstream]:
+) -> AsyncIterator[SshUpstream]:
     known = row["bmc_host_key"]
     async with asyncssh.connect(
         urlsplit(row["bmc_url"]).hostname or "",
@@ -108,7 +113,7 @@ async def _open_ssh(
         process: Any = await connection.create_process(term_type="vt100", term_size=(80, 24), encoding=None)
         if found.command is not None:
             process.stdin.write(found.command.encode() + b"\r")
-        yield _SshUpstream(process)
+        yield SshUpstream(process)
 
 
 def _host_key(connection: asyncssh.SSHClientConnection) -> str:

@@ -82,3 +82,21 @@ FROM console_session AS s
 LEFT JOIN machine AS m ON m.id = s.machine_id
 LEFT JOIN user_account AS u ON u.id = s.user_id
 ORDER BY s.started_at DESC, s.id LIMIT 200
+
+-- name: take_console
+INSERT INTO console_lease (machine_id, holder, host, port, held_until) VALUES ($1, $2, $3, $4, now() + $5::interval)
+ON CONFLICT (machine_id) DO UPDATE SET holder = $2, host = $3, port = $4, held_until = now() + $5::interval
+WHERE console_lease.holder = $2 OR console_lease.held_until < now()
+RETURNING true
+
+-- name: console_holder
+SELECT host, port FROM console_lease WHERE machine_id = $1
+
+-- name: keep_console
+UPDATE console_lease SET held_until = now() + $3::interval WHERE machine_id = $1 AND holder = $2 RETURNING true
+
+-- name: leave_console
+DELETE FROM console_lease WHERE machine_id = $1 AND holder = $2
+
+-- name: own_address
+SELECT host(inet_client_addr())

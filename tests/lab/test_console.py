@@ -69,13 +69,13 @@ class Terminal:
 class Person:
     """Somebody with a key of their own and OpenSSH's client."""
 
-    def __init__(self, folder: Path, name: str, running: Lab, host_key: str) -> None:
+    def __init__(self, folder: Path, name: str, port: int, host_key: str) -> None:
         self.key = asyncssh.generate_private_key("ssh-ed25519", comment=name)
         self.public = self.key.export_public_key().decode().strip()
         self.file = folder / name
         self.file.write_bytes(self.key.export_private_key())
         self.file.chmod(0o600)
-        self._port = running.service.parts.settings.sos_port
+        self._port = port
         self._known = folder / "known_hosts"
         self._known.write_text(f"[127.0.0.1]:{self._port} {host_key}\n")
 
@@ -110,7 +110,7 @@ async def console_lab(
         host_key = await public_host_key(running.service.db, running.service.parts.key)
 
         def person(name: str) -> Person:
-            return Person(folder, name, running, host_key)
+            return Person(folder, name, running.service.parts.settings.sos_port, host_key)
 
         yield running, customer, person
 

@@ -23,6 +23,7 @@ UNAUDITED = {
     "batch_device": "orders",
     "bmc_password": "on its way to a BMC; the request that asks for it is told",
     "boot_node": "processes report themselves",
+    "console_lease": "processes report themselves",
     "console_session": "names who logged in where",
     "device": "events and runs tell a device's course",
     "device_batch": "orders, each with who made it",
