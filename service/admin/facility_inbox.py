@@ -18,6 +18,7 @@ from aiohttp import web
 
 from service.admin.facility_telling import SIGNED_BY, Happened, event_object, keep
 from service.api.call import Api, Body
+from service.api.content import content_of
 from service.api.models import read
 from service.api.problems import Invalid, Refused, refusal_response
 from service.api.storable import parse, why_unstorable
@@ -61,7 +62,7 @@ class FacilityInbox:
 
     def application(self) -> web.Application:
         """To be mounted at /inbound."""
-        app = web.Application(client_max_size=_LARGEST)
+        app = web.Application()
         app.router.add_post("/v1/facilities/{facility}/events", self._answer)
         return app
 
@@ -76,7 +77,7 @@ class FacilityInbox:
         return web.Response(text=json.dumps(body), content_type="application/json")
 
     async def _told(self, request: web.Request, code: str) -> Body:
-        content = await request.read()
+        content = await content_of(request, _LARGEST)
         facility = await self._signer(request, code, content)
         id_ = request.headers["webhook-id"]
         if not (0 < len(id_) <= _LONGEST_ID and id_.isprintable()):
@@ -85,8 +86,10 @@ class FacilityInbox:
             given = parse(content)
         except ValueError:
             raise Refused(400, "The body is not valid JSON") from None
-        if not isinstance(given, dict) or (why := why_unstorable(given)) is not None:
-            raise Invalid("The body is not valid: it must be a JSON object" + (f": {why}" if given else ""))
+        if not isinstance(given, dict):
+            raise Invalid("The body is not valid: it must be a JSON object")
+        if (why := why_unstorable(given)) is not None:
+            raise Invalid(f"The body is not valid: {why}")
         happened = read(Happened, given)
         source = f"{SIGNED_BY}{facility}"
         acting = Acting(source, None, None, request.remote, request.method, request.path, uuid4())

@@ -87,6 +87,7 @@ from service.api.call import (
     RouteTable,
     split_path,
 )
+from service.api.content import content_of
 from service.api.docs import DOCUMENT, PAGE, Docs
 from service.api.door import enter
 from service.api.expand import exclude, include, paths_of
@@ -102,8 +103,6 @@ from service.store.notify import Hub
 from service.store.rows import Pool
 
 log = structlog.get_logger()
-
-_CONTENT = web.RequestKey("content", bytes)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -258,7 +257,7 @@ async def _dispatch(request: web.Request, table: RouteTable) -> web.StreamRespon
         links=Links(prefix),
         ids=ids,
         query=_query(request),
-        content=await _content(request, route.largest),
+        content=await content_of(request, route.largest),
         idempotency_key=_idempotency_key(request),
         last_event_id=request.headers.get("Last-Event-ID"),
     )
@@ -273,18 +272,6 @@ async def _dispatch(request: web.Request, table: RouteTable) -> web.StreamRespon
         return await _sent(request, route.status, body)
     await _reshape(call, route, body)
     return web.Response(status=route.status, text=json.dumps(body), content_type="application/json")
-
-
-async def _content(request: web.Request, largest: int) -> bytes:
-    """The request's body, read in pieces: the application's own limit is that of the usual request."""
-    if _CONTENT not in request:  # it is there when a deadlock makes the handler be called again
-        content = bytearray()
-        async for piece in request.content.iter_any():
-            content += piece
-            if len(content) > largest:
-                raise Refused(413, f"The body is too large: allowed are {largest >> 20} MiB")
-        request[_CONTENT] = bytes(content)
-    return request[_CONTENT]
 
 
 async def _sent(request: web.Request, status: int, file: File) -> web.StreamResponse:
