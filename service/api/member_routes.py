@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -16,6 +17,7 @@ from service.api.parameters import SEARCH
 from service.api.problems import Invalid, not_found, shown
 from service.api.tenancy_models import ChangeMembership, Invite
 from service.policy import Right, Role
+from service.settings import Settings
 from service.store.events import add_event
 from service.store.members import Invitation, Membership, end_membership, invitations, memberships
 from service.store.quotas import OverQuota, Use, keep_within
@@ -117,7 +119,8 @@ async def list_own_invitations(call: Call) -> Body:
 async def invite(call: Call) -> Body:
     """POST /projects/{project}/invitations, POST /organizations/{organization}/invitations: offer a membership
 
-    No mail is sent: whoever has an account with the address finds the invitation under /invitations.
+    Whoever has an account with the address finds the invitation under /invitations. A mail is sent by a hook of the
+    operator's, which is told all that the mail needs (docs/hooks.md).
     """
     wish, id_ = read(Invite, call.body), uuid4()
     project_id = call.id("project") if "project" in call.ids else None
@@ -138,7 +141,8 @@ async def invite(call: Call) -> Body:
                 await conn.execute(Q["add_invitation"], id_, *owner, *row)
             except asyncpg.UniqueViolationError:
                 raise Invalid(f"Invitee is not valid: {shown(wish.invitee)} is invited already") from None
-            await _tell(conn, "invitation.created", f"{wish.invitee} was invited", id_, owner)
+            words = await _in_words(conn, id_, call.api.settings)
+            await _tell(conn, "invitation.created", f"{wish.invitee} was invited", id_, owner, **words)
         return objects.invitation(await _invitation(conn, earlier or id_), call.links)
 
 
@@ -155,9 +159,21 @@ async def _keep_members(conn: Connection, organization_id: UUID, project_id: UUI
         raise Invalid(f"Members are not valid: {err}") from None
 
 
-async def _tell(conn: Connection, type_: str, text: str, id_: UUID, owner: tuple[UUID | None, UUID | None]) -> None:
+async def _in_words(conn: Connection, id_: UUID, settings: Settings) -> dict[str, Any]:
+    """What whoever writes to the invited has to say. The URL comes from the settings and never from the request, whose
+    Host anybody can make up.
+    """
+    one, words = await _invitation(conn, id_), await conn.fetchrow(Q["invitation_in_words"], id_)
+    base = settings.api_url.rstrip("/") or f"http://{settings.api_host}:{settings.api_port}"
+    told = {"email": one.email, "roles": one.roles, "message": one.message, "url": f"{base}/invitations/{id_}"}
+    return told | dict(words)
+
+
+async def _tell(
+    conn: Connection, type_: str, text: str, id_: UUID, owner: tuple[UUID | None, UUID | None], **words: Any
+) -> None:
     organization_id, project_id = owner
-    data = {"invitation": str(id_)}
+    data = {"invitation": str(id_), **words}
     if organization_id is not None:
         data["organization"] = str(organization_id)
     await add_event(conn, type_, text, project_id=project_id, private=project_id is None, data=data)

@@ -162,7 +162,8 @@ def list_invitations(args: Namespace, client: Client, out: Output) -> int:
 def create_invitation(args: Namespace, client: Client, out: Output) -> int:
     """Invite somebody into an organization or a project.
 
-    No mail is sent: whoever has an account with the address sees it in `invitation list`.
+    Whoever has an account with the address sees it in `invitation list`; a mail is sent if the operator has a hook for
+    that (docs/hooks.md).
     """
     wish = {"invitee": args.email, "roles": args.role or ["collaborator"], "message": args.message or ""}
     out.one(client.post(f"{_owner(args, client)}/invitations", wish), INVITATIONS)

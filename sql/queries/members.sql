@@ -135,3 +135,11 @@ SELECT id FROM membership WHERE user_id = $1 ORDER BY created_at, id
 
 -- name: hold_organization
 SELECT id FROM organization WHERE id = $1 AND deleted_at IS NULL FOR KEY SHARE
+
+-- name: invitation_in_words
+SELECT coalesce(p.name, o.name) AS "to", u.email AS invited_by
+FROM invitation AS i
+LEFT JOIN project AS p ON p.id = i.project_id
+LEFT JOIN organization AS o ON o.id = i.organization_id
+LEFT JOIN user_account AS u ON u.id = i.invited_by
+WHERE i.id = $1
