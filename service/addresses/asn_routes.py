@@ -106,7 +106,7 @@ async def take(call: Call) -> Body:
     return _asn(made, {pool.id: pool.name for pool in await pools(call.db)})
 
 
-async def end(call: Call) -> Body | None:
+async def end(call: Call) -> None:
     """DELETE /ipam/v1/asns/{asn}: the number is nobody's again after its cool-down"""
     text = call.ids["asn"]
     if not (text.isascii() and text.isdecimal() and len(text) <= 10):
@@ -114,7 +114,6 @@ async def end(call: Call) -> Body | None:
     async with call.db.acquire() as conn, conn.transaction():
         if not await give_back_asn(conn, int(text), now=call.api.clock.now(), by=call.caller.actor):
             raise not_found()
-    return None
 
 
 _ASNS = (

@@ -17,7 +17,7 @@ from ipam.exchange.apply import ImportConflicts, Plan, apply, plan
 from ipam.exchange.diff import Change, counts
 from ipam.exchange.read import Printer, export, organizations, organizations_by_name
 from ipam.exchange.rows import BadSource, LeftOut, Row, Source, shown
-from service.addresses import schemas
+from service.addresses import report_schemas
 from service.api import parameters
 from service.api.call import Body, Call, File, Route
 from service.api.door import READS
@@ -153,7 +153,7 @@ ROUTES = (
         writes=False,
         largest=LARGEST_FILE,
         query=_IMPORT,
-        answer=schemas.ImportOutcome,
+        answer=report_schemas.ImportOutcome,
     ),
     Route(
         "GET",

@@ -158,7 +158,7 @@ async def set_tag(call: Call) -> Body:
     return next(tag_object(one, names) for one in found if (one.block, one.tag) == (block, wish.tag))
 
 
-async def clear_tag(call: Call) -> Body | None:
+async def clear_tag(call: Call) -> None:
     """DELETE /ipam/v1/abuse-tags/{tag}: the block is handed out again; the tag stays in the history"""
     wanted = call.id("tag")
     async with call.db.acquire() as conn, conn.transaction():
@@ -167,7 +167,6 @@ async def clear_tag(call: Call) -> Body | None:
             raise not_found()
         with answered():
             await clear(conn, one.vrf_id, one.block, one.tag, now=call.api.clock.now(), by=call.caller.actor)
-    return None
 
 
 _WHO = (

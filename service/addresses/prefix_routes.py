@@ -218,7 +218,7 @@ async def _tenure(call: Call, conn: Connection) -> Tenure:
     return found
 
 
-async def end_tenure(call: Call) -> Body | None:
+async def end_tenure(call: Call) -> None:
     """DELETE /ipam/v1/tenures/{tenure}: of a block that was taken by hand"""
     async with call.db.acquire() as conn, conn.transaction():
         tenure = await _tenure(call, conn)
@@ -231,7 +231,6 @@ async def end_tenure(call: Call) -> Body | None:
             if not runs_addresses(call.caller) and not await _is_own(call, conn, tenure):
                 raise NoTenure(f"{tenure.block} is not yours")
             await give_back_one(conn, tenure.id, now=call.api.clock.now(), by=call.caller.actor)
-    return None
 
 
 async def _is_own(call: Call, conn: Connection, tenure: Tenure) -> bool:
@@ -276,7 +275,7 @@ async def list_reserved(call: Call) -> Body:
     return {"reserved": list(ranges.values())}
 
 
-async def end_reserved(call: Call) -> Body | None:
+async def end_reserved(call: Call) -> None:
     """DELETE /ipam/v1/prefixes/{prefix}/reserved/{range}: the range is handed out again"""
     async with call.db.acquire() as conn, conn.transaction():
         prefix_id = await allowed_prefix(call, conn, "manage")
@@ -286,7 +285,6 @@ async def end_reserved(call: Call) -> Body | None:
             raise not_found()
         with answered():
             await give_back(conn, range_id, now=call.api.clock.now(), by=call.caller.actor)
-    return None
 
 
 _PREFIXES = (
@@ -324,7 +322,7 @@ ROUTES = (
         change_prefix,
         right=Right.USE,
         body=ChangePrefix,
-        answer=schemas.Prefix,
+        answer=schemas.PrefixAfter,
     ),
     Route(
         "GET",

@@ -30,7 +30,7 @@ from ipam.reports import (
     tallies,
 )
 from ipam.space import inside
-from service.addresses import schemas
+from service.addresses import report_schemas
 from service.addresses.asked import block_of, vrf_named
 from service.addresses.objects import moment
 from service.addresses.policy import subject_of
@@ -320,7 +320,7 @@ ROUTES = (
         utilization,
         right=Right.VIEW,
         query=_UTILIZATION,
-        answer=schemas.Utilization,
+        answer=report_schemas.Utilization,
         documents=("text/csv",),
     ),
     Route(
@@ -329,7 +329,7 @@ ROUTES = (
         forecasts,
         right=Right.VIEW,
         query=_FORECAST,
-        answer=schemas.ForecastReport,
+        answer=report_schemas.ForecastReport,
         documents=("text/csv",),
     ),
     Route(
@@ -338,7 +338,7 @@ ROUTES = (
         fragmentation,
         right=Right.VIEW,
         query=_FRAGMENTATION,
-        answer=schemas.FragmentationReport,
+        answer=report_schemas.FragmentationReport,
         documents=("text/csv",),
     ),
 )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, RootModel
 
-from service.api.schemas import Answer
+from ipam.permissions import GranteeKind, Right
+from service.api.schemas import Answer, Compared
+
+Status = Literal["active", "draining", "frozen", "retired"]
 
 
 class Vrf(Answer):
@@ -29,8 +32,8 @@ class Prefix(Answer):
     facility: str | None
     block_length: int
     description: str
-    status: str
-    standing: str
+    status: Status
+    standing: Status = Field(description="The strictest status of it and of what it lies in.")
     organization: UUID | None
     project: UUID | None
     tenures: int
@@ -38,6 +41,14 @@ class Prefix(Answer):
     taken: int
     utilization: float
     href: str
+
+
+class PrefixChange(Prefix, Compared):
+    """A prefix as it is after the change, and what differs."""
+
+
+class PrefixAfter(RootModel[PrefixChange | Prefix]):
+    """A prefix as it is after the change; with `dry_run` what would differ, too."""
 
 
 class Named(Answer):
@@ -59,7 +70,7 @@ class Tenure(Answer):
 
     id: UUID
     block: str
-    kind: str
+    kind: Literal["held", "routed", "anycast"]
     slot: str
     prefix: int
     owner: UUID
@@ -75,6 +86,12 @@ class Tenure(Answer):
     opened_by: str
     closed_by: str | None
     within: str | None
+
+
+class TenureInVrf(Tenure):
+    """Who has, or had, a block of a VRF."""
+
+    vrf: str
 
 
 class RecordedTenure(Tenure):
@@ -107,7 +124,7 @@ class Holders(Answer):
     address: str
     at: datetime
     as_of: datetime | None
-    tenures: list[Tenure]
+    tenures: list[TenureInVrf]
     abuse_tags: list[AbuseTag]
 
 
@@ -138,7 +155,7 @@ class ReservedRange(ReservedMade):
 class Grantee(Answer):
     """Whom a right is for."""
 
-    kind: str
+    kind: GranteeKind
     id: UUID
     name: str | None
 
@@ -148,7 +165,7 @@ class Grant(Answer):
 
     id: UUID
     prefix: int
-    right: str
+    right: Right
     grantee: Grantee
     granted_by: str
     granted_at: datetime
@@ -170,7 +187,7 @@ class Permissions(Answer):
 
     prefix: int
     subject: GrantSubject
-    right: str | None
+    right: Right | None
     reasons: list[str]
 
 
@@ -223,36 +240,3 @@ class Ptr(Answer):
     set_at: datetime | None
     confirmed: str | None
     confirmed_at: datetime | None
-
-
-class Utilization(Answer):
-    """How full each node, role, facility, owner or project is."""
-
-    group: str
-    utilization: list[dict[str, Any]]
-
-
-class ForecastReport(Answer):
-    """When nothing will be left."""
-
-    group: str
-    method: str
-    confidence: float
-    forecast: list[dict[str, Any]]
-
-
-class FragmentationReport(Answer):
-    """The free blocks by mask length, and how broken up they are."""
-
-    group: str
-    definition: str
-    fragmentation: list[dict[str, Any]]
-
-
-class ImportOutcome(Answer):
-    """What a file does, or would do."""
-
-    applied: bool
-    counts: dict[str, int]
-    changes: list[dict[str, Any]]
-    left_out: list[dict[str, Any]]

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from service.admin import record_schemas
 from service.api.call import Body, Call, Route
 from service.api.links import stamp
 from service.api.problems import Invalid, shown
@@ -87,4 +88,4 @@ async def list_audit(call: Call) -> Body:
     return {"audit": [audit_object(one) for one in found], "next": found[-1].seq if len(found) == limit else None}
 
 
-ROUTES = (Route("GET", "/admin/v1/audit", list_audit, right=Right.LOOK),)
+ROUTES = (Route("GET", "/admin/v1/audit", list_audit, right=Right.LOOK, answer=record_schemas.AuditPage),)

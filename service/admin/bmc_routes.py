@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from service.admin import hardware_schemas
 from service.admin.named import machine_in
 from service.api.call import Body, Call, Route
 from service.api.models import Strict, read
@@ -76,9 +77,35 @@ async def trust(call: Call) -> Body:
 
 
 ROUTES = (
-    Route("GET", "/admin/v1/machines/{machine}/bmc", get_bmc, right=Right.LOOK),
-    Route("POST", "/admin/v1/machines/{machine}/locate", locate, right=Right.FACILITY, body=Locate),
-    Route("POST", "/admin/v1/machines/{machine}/bmc-reset", reset_bmc, status=202, right=Right.FACILITY),
-    Route("POST", "/admin/v1/machines/{machine}/bmc-password", change_password, right=Right.FACILITY),
-    Route("POST", "/admin/v1/machines/{machine}/bmc-trust", trust, right=Right.FACILITY),
+    Route("GET", "/admin/v1/machines/{machine}/bmc", get_bmc, right=Right.LOOK, answer=hardware_schemas.BmcTold),
+    Route(
+        "POST",
+        "/admin/v1/machines/{machine}/locate",
+        locate,
+        right=Right.FACILITY,
+        body=Locate,
+        answer=hardware_schemas.Located,
+    ),
+    Route(
+        "POST",
+        "/admin/v1/machines/{machine}/bmc-reset",
+        reset_bmc,
+        status=202,
+        right=Right.FACILITY,
+        answer=hardware_schemas.BmcRestarted,
+    ),
+    Route(
+        "POST",
+        "/admin/v1/machines/{machine}/bmc-password",
+        change_password,
+        right=Right.FACILITY,
+        answer=hardware_schemas.BmcPasswordChanged,
+    ),
+    Route(
+        "POST",
+        "/admin/v1/machines/{machine}/bmc-trust",
+        trust,
+        right=Right.FACILITY,
+        answer=hardware_schemas.BmcTrusted,
+    ),
 )

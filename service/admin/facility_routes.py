@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from typing import get_args
 from uuid import UUID
 
+from service.admin import hook_schemas
 from service.admin.facility_telling import Happened, Word, beforehand, event_object, keep, told_by
 from service.api.call import Body, Call, Route
 from service.api.models import read
 from service.api.parameters import Parameter, choice
 from service.api.problems import Invalid, not_found, shown
-from service.facility_events import Kept, carry_out
+from service.facility_events import Kept, State, carry_out
 from service.policy import Right
 from sql.loader import Q
 
-_STATES = ("applied", "late", "unknown", "refused", "flagged")
+_STATES = get_args(State)
 _MOST = 200
 
 
@@ -66,7 +68,14 @@ async def _found(call: Call, id_: UUID) -> Kept:
 
 
 ROUTES = (
-    Route("POST", "/admin/v1/facility-events", tell, right=Right.FACILITY, body=TellEvent),
+    Route(
+        "POST",
+        "/admin/v1/facility-events",
+        tell,
+        right=Right.FACILITY,
+        body=TellEvent,
+        answer=hook_schemas.FacilityEvent,
+    ),
     Route(
         "GET",
         "/admin/v1/facility-events",
@@ -74,6 +83,13 @@ ROUTES = (
         objects="facility_events",
         right=Right.LOOK,
         query=(Parameter("machine", "Of this machine, by name or id."), choice("state", "In this state.", *_STATES)),
+        answer=hook_schemas.FacilityEvent,
     ),
-    Route("POST", "/admin/v1/facility-events/{event}/replay", replay, right=Right.FACILITY),
+    Route(
+        "POST",
+        "/admin/v1/facility-events/{event}/replay",
+        replay,
+        right=Right.FACILITY,
+        answer=hook_schemas.FacilityEvent,
+    ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from service.admin import hook_schemas
 from service.admin.facility_inbox import FacilitySecret
 from service.api.call import Body, Call, Route
 from service.api.links import stamp
@@ -58,7 +59,7 @@ async def _shown(call: Call) -> Body:
 
 
 ROUTES = (
-    Route("GET", _PATH, get_secret, right=Right.LOOK),
-    Route("POST", _PATH, set_secret, right=Right.FACILITY, body=Rotate),
+    Route("GET", _PATH, get_secret, right=Right.LOOK, answer=hook_schemas.SigningFacility),
+    Route("POST", _PATH, set_secret, right=Right.FACILITY, body=Rotate, answer=hook_schemas.FacilitySecretMade),
     Route("DELETE", _PATH, remove_secret, right=Right.FACILITY, status=204),
 )

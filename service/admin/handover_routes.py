@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from images.protocol import Handover
-from service.admin import schemas
+from service.admin import release_schemas
 from service.api.call import Body, Call, Route
 from service.api.links import stamp
 from service.api.models import Strict, read
@@ -84,14 +84,14 @@ async def remove_rule(call: Call) -> None:
 
 
 ROUTES = (
-    Route("GET", "/admin/v1/handover-rules", list_rules, right=Right.LOOK, answer=schemas.HandoverRules),
+    Route("GET", "/admin/v1/handover-rules", list_rules, right=Right.LOOK, answer=release_schemas.HandoverRules),
     Route(
         "POST",
         "/admin/v1/handover-rules",
         make_rule,
         right=Right.OPERATE,
         body=HandoverEntry,
-        answer=schemas.HandoverRule,
+        answer=release_schemas.HandoverRule,
     ),
     Route("DELETE", "/admin/v1/handover-rules/{rule}", remove_rule, right=Right.OPERATE, status=204),
 )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import get_args
 from uuid import UUID, uuid4
 
 import asyncpg
 
+from service.admin import hook_schemas
 from service.api.call import Body, Call, Route
 from service.api.hook_objects import delivery, hook, question
+from service.api.hook_schemas import Delivery
 from service.api.models import read
 from service.api.pages import meta, page_of
 from service.api.parameters import PAGES, Parameter, choice
@@ -22,10 +25,12 @@ from service.hooks.wishes import ChangeHook, CreateHook, GiveVerdict, Replay, Ro
 from service.policy import Right
 from service.secrets import open_sealed
 from service.store.hooks import (
+    DeliveryState,
     Hook,
     NewHook,
     Owner,
     QuestionSeen,
+    QuestionState,
     Verdict,
     deliveries_of,
     delivery_of,
@@ -38,8 +43,8 @@ from service.workflows.ask_again import NothingToAsk, ask_question_again
 from sql.loader import Q
 
 _OPERATOR = Owner()
-_DELIVERY_STATES = ("pending", "delivered", "dead")
-_QUESTION_STATES = ("open", "allowed", "vetoed")
+_DELIVERY_STATES = get_args(DeliveryState)
+_QUESTION_STATES = get_args(QuestionState)
 
 
 async def _found(call: Call, db: Connection | None = None) -> Hook:
@@ -239,14 +244,16 @@ _LOOK, _WORK, _FACILITY = Right.LOOK, Right.OPERATE, Right.FACILITY
 _HOOK = "/admin/v1/hooks/{hook}"
 _QUESTION = "/admin/v1/hook-questions/{question}"
 ROUTES = (
-    Route("GET", "/admin/v1/hooks", list_hooks, objects="hooks", right=_LOOK),
-    Route("POST", "/admin/v1/hooks", create_hook, status=201, right=_WORK, body=CreateHook),
-    Route("GET", _HOOK, get_hook, right=_LOOK),
-    Route("PATCH", _HOOK, change_hook, right=_WORK, body=ChangeHook),
+    Route("GET", "/admin/v1/hooks", list_hooks, objects="hooks", right=_LOOK, answer=hook_schemas.Hook),
+    Route(
+        "POST", "/admin/v1/hooks", create_hook, status=201, right=_WORK, body=CreateHook, answer=hook_schemas.HookMade
+    ),
+    Route("GET", _HOOK, get_hook, right=_LOOK, answer=hook_schemas.Hook),
+    Route("PATCH", _HOOK, change_hook, right=_WORK, body=ChangeHook, answer=hook_schemas.Hook),
     Route("DELETE", _HOOK, delete_hook, status=204, right=_WORK),
-    Route("POST", f"{_HOOK}/secret", rotate_secret, right=_WORK, body=Rotate),
-    Route("POST", f"{_HOOK}/test", try_hook, right=_WORK),
-    Route("POST", f"{_HOOK}/replay", replay, right=_WORK, body=Replay),
+    Route("POST", f"{_HOOK}/secret", rotate_secret, right=_WORK, body=Rotate, answer=hook_schemas.HookMade),
+    Route("POST", f"{_HOOK}/test", try_hook, right=_WORK, answer=Delivery),
+    Route("POST", f"{_HOOK}/replay", replay, right=_WORK, body=Replay, answer=hook_schemas.Hook),
     Route(
         "GET",
         f"{_HOOK}/deliveries",
@@ -254,8 +261,9 @@ ROUTES = (
         objects="deliveries",
         right=_LOOK,
         query=(*PAGES, choice("state", "In this state.", *_DELIVERY_STATES)),
+        answer=Delivery,
     ),
-    Route("POST", f"{_HOOK}/deliveries/{{delivery}}/replay", redeliver, right=_WORK),
+    Route("POST", f"{_HOOK}/deliveries/{{delivery}}/replay", redeliver, right=_WORK, answer=Delivery),
     Route(
         "GET",
         "/admin/v1/hook-questions",
@@ -267,8 +275,9 @@ ROUTES = (
             Parameter("machine", "About this machine, by id or name."),
             choice("state", "In this state.", *_QUESTION_STATES),
         ),
+        answer=hook_schemas.HookQuestion,
     ),
-    Route("GET", _QUESTION, get_question, right=_LOOK),
-    Route("POST", _QUESTION, answer_question, right=_FACILITY, body=GiveVerdict),
-    Route("POST", f"{_QUESTION}/replay", replay_question, right=_FACILITY),
+    Route("GET", _QUESTION, get_question, right=_LOOK, answer=hook_schemas.HookQuestion),
+    Route("POST", _QUESTION, answer_question, right=_FACILITY, body=GiveVerdict, answer=hook_schemas.HookQuestion),
+    Route("POST", f"{_QUESTION}/replay", replay_question, right=_FACILITY, answer=hook_schemas.HookQuestion),
 )

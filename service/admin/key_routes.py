@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from service.admin import record_schemas
 from service.api.call import Body, Call, Route
 from service.api.models import Strict, read
 from service.api.problems import Invalid
@@ -44,6 +45,14 @@ async def rotate_key(call: Call) -> Body:
 
 
 ROUTES = (
-    Route("GET", "/admin/v1/keys", list_keys, right=Right.LOOK),
-    Route("POST", "/admin/v1/keys", rotate_key, status=202, right=Right.OPERATE, body=RotateKey),
+    Route("GET", "/admin/v1/keys", list_keys, right=Right.LOOK, answer=record_schemas.SealedByKeys),
+    Route(
+        "POST",
+        "/admin/v1/keys",
+        rotate_key,
+        status=202,
+        right=Right.OPERATE,
+        body=RotateKey,
+        answer=record_schemas.SealingKeys,
+    ),
 )

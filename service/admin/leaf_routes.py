@@ -9,7 +9,7 @@ from typing import Any
 from netconf.bootstrap import BadValue
 from netconf.owned import desired_objects, owned_objects, rendered_objects
 from netconf.statements import set_lines
-from service.admin import schemas
+from service.admin import leaf_schemas
 from service.admin.leaf_objects import document, drifted_object, exemption_object, of_leaf, plan_object
 from service.api import parameters
 from service.api.call import Body, Call, Document, Route
@@ -170,14 +170,14 @@ _DRIFT = (parameters.flag("read", "Read the leaf now, instead of telling what wa
 _CONFIG = (parameters.flag("running", "As it was read last, instead of as it should be."),)
 
 ROUTES = (
-    Route("GET", "/admin/v1/leaves/{leaf}/drift", get_drift, right=Right.LOOK, query=_DRIFT, answer=schemas.Drift),
+    Route("GET", "/admin/v1/leaves/{leaf}/drift", get_drift, right=Right.LOOK, query=_DRIFT, answer=leaf_schemas.Drift),
     Route(
         "GET",
         "/admin/v1/leaves/{leaf}/exemptions",
         list_exemptions,
         right=Right.LOOK,
         objects="exemptions",
-        answer=schemas.Exemption,
+        answer=leaf_schemas.Exemption,
     ),
     Route(
         "GET",
@@ -185,7 +185,7 @@ ROUTES = (
         list_neighbors,
         right=Right.LOOK,
         objects="neighbors",
-        answer=schemas.Neighbor,
+        answer=leaf_schemas.Neighbor,
     ),
     Route(
         "GET",
@@ -193,7 +193,7 @@ ROUTES = (
         get_config,
         right=Right.LOOK,
         query=_CONFIG,
-        answer=schemas.LeafConfiguration,
+        answer=leaf_schemas.LeafConfiguration,
     ),
     Route(
         "POST",
@@ -204,7 +204,12 @@ ROUTES = (
         documents=("text/plain",),
     ),
     Route(
-        "GET", "/admin/v1/leaves/{leaf}/plans", list_plans, right=Right.LOOK, objects="plans", answer=schemas.LeafPlan
+        "GET",
+        "/admin/v1/leaves/{leaf}/plans",
+        list_plans,
+        right=Right.LOOK,
+        objects="plans",
+        answer=leaf_schemas.LeafPlan,
     ),
     Route(
         "POST",
@@ -213,8 +218,8 @@ ROUTES = (
         right=Right.OPERATE,
         status=201,
         body=PlanEntry,
-        answer=schemas.LeafPlan,
+        answer=leaf_schemas.LeafPlan,
     ),
-    Route("GET", "/admin/v1/leaf-plans/{plan}", get_plan, right=Right.LOOK, answer=schemas.LeafPlan),
-    Route("POST", "/admin/v1/leaf-plans/{plan}/apply", carry_out, right=Right.OPERATE, answer=schemas.LeafPlan),
+    Route("GET", "/admin/v1/leaf-plans/{plan}", get_plan, right=Right.LOOK, answer=leaf_schemas.LeafPlan),
+    Route("POST", "/admin/v1/leaf-plans/{plan}/apply", carry_out, right=Right.OPERATE, answer=leaf_schemas.LeafPlan),
 )

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 import asyncpg
 from pydantic import Field
 
+from service.admin import hardware_schemas
 from service.admin.asked_first import hooks_allow
 from service.admin.named import machine_id_in, machine_in
 from service.api.call import Body, Call, Route
@@ -224,14 +225,37 @@ async def get_rma(call: Call) -> Body:
 
 ROUTES = (
     *(
-        Route("POST", f"/admin/v1/machines/{{machine}}/{verb}", act, status=202, right=Right.FACILITY, body=body)
+        Route(
+            "POST",
+            f"/admin/v1/machines/{{machine}}/{verb}",
+            act,
+            status=202,
+            right=Right.FACILITY,
+            body=body,
+            answer=hardware_schemas.MachineMoved,
+        )
         for verb, act, body in (
             ("maintain", maintain_machine, Maintain),
             ("give-back", give_machine_back, GiveBack),
             ("retire", retire_machine, Retire),
         )
     ),
-    Route("POST", "/admin/v1/machines/{machine}/rma", open_rma, status=201, right=Right.FACILITY, body=Maintain),
-    Route("GET", "/admin/v1/machines/{machine}/rmas", list_rmas, right=Right.LOOK),
-    Route("GET", "/admin/v1/rmas/{rma}", get_rma, right=Right.LOOK),
+    Route(
+        "POST",
+        "/admin/v1/machines/{machine}/rma",
+        open_rma,
+        status=201,
+        right=Right.FACILITY,
+        body=Maintain,
+        answer=hardware_schemas.RmaOpened,
+    ),
+    Route(
+        "GET",
+        "/admin/v1/machines/{machine}/rmas",
+        list_rmas,
+        right=Right.LOOK,
+        objects="rmas",
+        answer=hardware_schemas.Rma,
+    ),
+    Route("GET", "/admin/v1/rmas/{rma}", get_rma, right=Right.LOOK, answer=hardware_schemas.RmaEvidence),
 )

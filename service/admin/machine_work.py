@@ -205,7 +205,7 @@ ROUTES = (
         right=Right.FACILITY,
         status=202,
         body=BurnIn,
-        answer=schemas.MachineState,
+        answer=schemas.MachineNow,
     ),
     Route(
         "POST",
@@ -214,7 +214,7 @@ ROUTES = (
         right=Right.FACILITY,
         status=202,
         body=Login,
-        answer=schemas.MachineState,
+        answer=schemas.MachineNow,
     ),
     Route(
         "POST",
@@ -222,7 +222,7 @@ ROUTES = (
         ssh_off,
         right=Right.FACILITY,
         status=202,
-        answer=schemas.MachineState,
+        answer=schemas.MachineNow,
     ),
     Route(
         "POST",
@@ -231,7 +231,7 @@ ROUTES = (
         right=Right.FACILITY,
         status=202,
         body=Firmware,
-        answer=schemas.MachineState,
+        answer=schemas.MachineNow,
     ),
     Route(
         "GET",

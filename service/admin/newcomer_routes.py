@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
+from service.admin import hardware_schemas
 from service.api.call import Body, Call, Route
 from service.api.links import stamp
 from service.api.models import Strict, read
@@ -21,7 +22,7 @@ from service.workflows.newcomer import judge_again
 from sql.loader import Q
 
 
-class Cpu(Strict):
+class Processors(Strict):
     """The processors: a part of the name that must be told, how many there are, and the cores of all together."""
 
     model: Annotated[str, Field(min_length=1, max_length=200)] | None = None
@@ -48,7 +49,7 @@ class Bom(Strict):
     """A bill of materials. What is left out is not compared."""
 
     arch: Literal["amd64", "arm64"] | None = None
-    cpu: Cpu | None = None
+    cpu: Processors | None = None
     memory_bytes: Annotated[int, Field(ge=1, le=10**16)] | None = None
     disks: Annotated[list[Disks], Field(max_length=50)] | None = None
     nics: Nics | None = None
@@ -211,10 +212,33 @@ async def look_again(call: Call) -> Body:
 
 
 ROUTES = (
-    Route("GET", "/admin/v1/plans/{plan}/hardware", get_hardware, right=Right.LOOK),
-    Route("PATCH", "/admin/v1/plans/{plan}/hardware", set_hardware, right=Right.FACILITY, body=Hardware),
-    Route("GET", "/admin/v1/bmc-access", list_access, right=Right.LOOK),
-    Route("PUT", "/admin/v1/bmc-access", set_access, right=Right.FACILITY, body=Access),
+    Route(
+        "GET", "/admin/v1/plans/{plan}/hardware", get_hardware, right=Right.LOOK, answer=hardware_schemas.PlanHardware
+    ),
+    Route(
+        "PATCH",
+        "/admin/v1/plans/{plan}/hardware",
+        set_hardware,
+        right=Right.FACILITY,
+        body=Hardware,
+        answer=hardware_schemas.PlanHardware,
+    ),
+    Route(
+        "GET",
+        "/admin/v1/bmc-access",
+        list_access,
+        right=Right.LOOK,
+        objects="bmc_access",
+        answer=hardware_schemas.BmcAccess,
+    ),
+    Route(
+        "PUT",
+        "/admin/v1/bmc-access",
+        set_access,
+        right=Right.FACILITY,
+        body=Access,
+        answer=hardware_schemas.BmcAccessSet,
+    ),
     Route(
         *("DELETE", "/admin/v1/bmc-access", forget_access),
         status=204,
@@ -225,5 +249,13 @@ ROUTES = (
             Parameter("port", "And its port."),
         ),
     ),
-    Route("POST", "/admin/v1/discoveries/check", look_again, status=202, right=Right.FACILITY, body=Which),
+    Route(
+        "POST",
+        "/admin/v1/discoveries/check",
+        look_again,
+        status=202,
+        right=Right.FACILITY,
+        body=Which,
+        answer=hardware_schemas.LookedAgain,
+    ),
 )

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import asyncpg
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
+from service.admin import place_schemas
 from service.api.call import Body, Call, Route
 from service.api.links import stamp
 from service.api.models import Request, read
@@ -224,12 +225,49 @@ async def change_plan(call: Call) -> Body:
 
 
 ROUTES = (
-    Route("GET", "/admin/v1/facilities", list_facilities, right=Right.LOOK),
-    Route("POST", "/admin/v1/facilities", add_facility, status=201, right=Right.OPERATE, body=AddFacility),
-    Route("GET", "/admin/v1/facilities/{facility}", get_facility, right=Right.LOOK),
-    Route("PATCH", "/admin/v1/facilities/{facility}", change_facility, right=Right.OPERATE, body=ChangeFacility),
-    Route("GET", "/admin/v1/plans", list_plans, right=Right.LOOK),
-    Route("POST", "/admin/v1/plans", add_plan, status=201, right=Right.OPERATE, body=AddPlan),
-    Route("GET", "/admin/v1/plans/{plan}", get_plan, right=Right.LOOK),
-    Route("PATCH", "/admin/v1/plans/{plan}", change_plan, right=Right.OPERATE, body=ChangePlan),
+    Route(
+        "GET",
+        "/admin/v1/facilities",
+        list_facilities,
+        right=Right.LOOK,
+        objects="facilities",
+        answer=place_schemas.FacilityKept,
+    ),
+    Route(
+        "POST",
+        "/admin/v1/facilities",
+        add_facility,
+        status=201,
+        right=Right.OPERATE,
+        body=AddFacility,
+        answer=place_schemas.FacilityKept,
+    ),
+    Route("GET", "/admin/v1/facilities/{facility}", get_facility, right=Right.LOOK, answer=place_schemas.FacilityKept),
+    Route(
+        "PATCH",
+        "/admin/v1/facilities/{facility}",
+        change_facility,
+        right=Right.OPERATE,
+        body=ChangeFacility,
+        answer=place_schemas.FacilityChange,
+    ),
+    Route("GET", "/admin/v1/plans", list_plans, right=Right.LOOK, objects="plans", answer=place_schemas.PlanKept),
+    Route(
+        "POST",
+        "/admin/v1/plans",
+        add_plan,
+        status=201,
+        right=Right.OPERATE,
+        body=AddPlan,
+        answer=place_schemas.PlanKept,
+    ),
+    Route("GET", "/admin/v1/plans/{plan}", get_plan, right=Right.LOOK, answer=place_schemas.PlanKept),
+    Route(
+        "PATCH",
+        "/admin/v1/plans/{plan}",
+        change_plan,
+        right=Right.OPERATE,
+        body=ChangePlan,
+        answer=place_schemas.PlanChange,
+    ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from service.admin import order_schemas
 from service.api.call import Body, Call, Route
 from service.api.links import stamp
 from service.api.parameters import Parameter, flag
@@ -118,7 +119,15 @@ _OF_ORDERS = (
 )
 
 ROUTES = (
-    Route("GET", "/admin/v1/orders", list_orders, right=Right.LOOK, query=_OF_ORDERS),
-    Route("GET", "/admin/v1/orders/{order}", get_order, right=Right.LOOK),
-    Route("GET", "/admin/v1/orders/{order}/why", explain_order, right=Right.LOOK),
+    Route(
+        "GET",
+        "/admin/v1/orders",
+        list_orders,
+        right=Right.LOOK,
+        query=_OF_ORDERS,
+        objects="orders",
+        answer=order_schemas.Order,
+    ),
+    Route("GET", "/admin/v1/orders/{order}", get_order, right=Right.LOOK, answer=order_schemas.OrderWhole),
+    Route("GET", "/admin/v1/orders/{order}/why", explain_order, right=Right.LOOK, answer=order_schemas.OrderExplained),
 )

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import asyncpg
 from pydantic import Field, StringConstraints
 
+from service.admin import place_schemas
 from service.api.call import Body, Call, Route
 from service.api.links import stamp
 from service.api.models import Request, read
@@ -173,11 +174,45 @@ _OF_PORTS = (
 )
 
 ROUTES = (
-    Route("GET", "/admin/v1/racks", list_racks, right=Right.LOOK, query=(_FACILITY,)),
-    Route("POST", "/admin/v1/racks", add_rack, status=201, right=Right.FACILITY, body=AddRack),
-    Route("GET", "/admin/v1/racks/{rack}", get_rack, right=Right.LOOK, query=(_FACILITY,)),
-    Route("PATCH", "/admin/v1/racks/{rack}", change_rack, right=Right.FACILITY, body=ChangeRack, query=(_FACILITY,)),
+    Route(
+        "GET",
+        "/admin/v1/racks",
+        list_racks,
+        right=Right.LOOK,
+        query=(_FACILITY,),
+        objects="racks",
+        answer=place_schemas.Rack,
+    ),
+    Route(
+        "POST", "/admin/v1/racks", add_rack, status=201, right=Right.FACILITY, body=AddRack, answer=place_schemas.Rack
+    ),
+    Route("GET", "/admin/v1/racks/{rack}", get_rack, right=Right.LOOK, query=(_FACILITY,), answer=place_schemas.Rack),
+    Route(
+        "PATCH",
+        "/admin/v1/racks/{rack}",
+        change_rack,
+        right=Right.FACILITY,
+        body=ChangeRack,
+        query=(_FACILITY,),
+        answer=place_schemas.Rack,
+    ),
     Route("DELETE", "/admin/v1/racks/{rack}", remove_rack, status=204, right=Right.FACILITY, query=(_FACILITY,)),
-    Route("POST", "/admin/v1/racks/{rack}/contents", put, right=Right.FACILITY, body=Put, query=(_FACILITY,)),
-    Route("GET", "/admin/v1/ports", list_ports, right=Right.LOOK, query=_OF_PORTS),
+    Route(
+        "POST",
+        "/admin/v1/racks/{rack}/contents",
+        put,
+        right=Right.FACILITY,
+        body=Put,
+        query=(_FACILITY,),
+        answer=place_schemas.Rack,
+    ),
+    Route(
+        "GET",
+        "/admin/v1/ports",
+        list_ports,
+        right=Right.LOOK,
+        query=_OF_PORTS,
+        objects="ports",
+        answer=place_schemas.Port,
+    ),
 )

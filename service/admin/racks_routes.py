@@ -11,6 +11,7 @@ from pydantic import Field
 
 from ipam.errors import IpamError
 from service import racks_csv
+from service.admin import place_schemas
 from service.admin.enrol import EnrolmentRefused, Inventory, LeafEntry, MachineEntry, PortEntry, enrol
 from service.admin.racks_plan import Change, Plan, Recorded, changes_of, counted
 from service.api.call import Body, Call, Document, Route
@@ -196,7 +197,14 @@ def _row(line: int, row: dict[str, Any]) -> Row:
 _FACILITY = Parameter("facility", "At one of these facilities, by code.", many=True)
 
 ROUTES = (
-    Route("POST", "/admin/v1/inventory/csv", import_racks, right=Right.FACILITY, body=Table),
+    Route(
+        "POST",
+        "/admin/v1/inventory/csv",
+        import_racks,
+        right=Right.FACILITY,
+        body=Table,
+        answer=place_schemas.TableOutcome,
+    ),
     Route(
         *("GET", "/admin/v1/inventory/csv", export_racks),
         right=Right.LOOK,

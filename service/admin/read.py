@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from service.admin import schemas
+from service.admin import leaf_schemas, schemas
 from service.admin.named import machine_id_in
 from service.advice import advice
-from service.api import parameters
+from service.api import device_schemas, parameters
 from service.api.call import Body, Call, Route
 from service.api.device_routes import devices_body
+from service.api.device_schemas import Device
 from service.api.hook_objects import question
 from service.api.links import stamp
 from service.api.objects import event
 from service.api.parameters import Parameter
 from service.api.problems import not_found
-from service.api.schemas import Device
 from service.api.waterfall import stages_of
 from service.policy import Right
 from service.store.hooks import questions_seen
@@ -246,9 +246,16 @@ ADMIN_ROUTES = (
         answer=schemas.Machine,
     ),
     Route("GET", "/admin/v1/machines/{machine}", get_machine, right=Right.LOOK, answer=schemas.MachineWhole),
-    Route("GET", "/admin/v1/machines/{machine}/events", machine_events, right=Right.LOOK),
-    Route("GET", "/admin/v1/leaves", list_leaves, right=Right.LOOK, objects="leaves", answer=schemas.Leaf),
-    Route("GET", "/admin/v1/leaves/{leaf}", get_leaf, right=Right.LOOK, answer=schemas.Leaf),
+    Route(
+        "GET",
+        "/admin/v1/machines/{machine}/events",
+        machine_events,
+        right=Right.LOOK,
+        objects="events",
+        answer=device_schemas.Event,
+    ),
+    Route("GET", "/admin/v1/leaves", list_leaves, right=Right.LOOK, objects="leaves", answer=leaf_schemas.Leaf),
+    Route("GET", "/admin/v1/leaves/{leaf}", get_leaf, right=Right.LOOK, answer=leaf_schemas.Leaf),
     Route("GET", "/admin/v1/runs", list_runs, right=Right.LOOK, objects="runs", query=_RUNS, answer=schemas.Run),
     Route("GET", "/admin/v1/prefixes", list_prefixes, right=Right.LOOK, objects="prefixes", answer=schemas.PrefixUse),
     Route(

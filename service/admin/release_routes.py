@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from service.admin import schemas
+from service.admin import release_schemas
 from service.api.call import Body, Call, Route
 from service.api.links import stamp
 from service.api.models import Strict, read
@@ -171,8 +171,10 @@ async def stop_rollout(call: Call) -> Body:
 _ROLLOUTS = (Parameter("slug", "Of this operating system."),)
 
 ROUTES = (
-    Route("GET", "/admin/v1/releases", list_releases, right=Right.LOOK, objects="slugs", answer=schemas.Slug),
-    Route("GET", "/admin/v1/releases/referred-to", list_referred_to, right=Right.LOOK, answer=schemas.ReferredTo),
+    Route("GET", "/admin/v1/releases", list_releases, right=Right.LOOK, objects="slugs", answer=release_schemas.Slug),
+    Route(
+        "GET", "/admin/v1/releases/referred-to", list_referred_to, right=Right.LOOK, answer=release_schemas.ReferredTo
+    ),
     Route(
         "GET",
         "/admin/v1/rollouts",
@@ -180,7 +182,7 @@ ROUTES = (
         right=Right.LOOK,
         objects="rollouts",
         query=_ROLLOUTS,
-        answer=schemas.Rollout,
+        answer=release_schemas.Rollout,
     ),
     Route(
         "POST",
@@ -189,7 +191,7 @@ ROUTES = (
         right=Right.OPERATE,
         status=201,
         body=RolloutEntry,
-        answer=schemas.Rollout,
+        answer=release_schemas.Rollout,
     ),
     Route(
         "POST",
@@ -197,6 +199,6 @@ ROUTES = (
         stop_rollout,
         right=Right.OPERATE,
         body=StopEntry,
-        answer=schemas.Rollout,
+        answer=release_schemas.Rollout,
     ),
 )

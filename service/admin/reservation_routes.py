@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import Field
 
 from service import reservations
-from service.api import order_schemas
+from service.admin import billing_schemas
 from service.api.call import Body, Call, Route
 from service.api.device_view import scenery_of
 from service.api.idempotency import made_before, made_instead
@@ -92,7 +92,7 @@ ROUTES = (
         "GET",
         "/admin/v1/hardware-reservations",
         list_all,
-        answer=order_schemas.HardwareReservation,
+        answer=billing_schemas.MachineReserved,
         objects="hardware_reservations",
         right=Right.LOOK,
         query=(*PAGES, flag("all", "With true: those that have ended, too.")),
@@ -101,7 +101,7 @@ ROUTES = (
         "POST",
         "/admin/v1/hardware-reservations",
         make,
-        answer=order_schemas.HardwareReservation,
+        answer=billing_schemas.MachineReserved,
         status=201,
         right=Right.SUPPORT,
         body=MakeReservation,

@@ -53,6 +53,6 @@ ROUTES = (
         prepare,
         right=Right.FACILITY,
         status=202,
-        answer=schemas.MachineState,
+        answer=schemas.MachineNow,
     ),
 )

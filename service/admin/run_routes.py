@@ -8,6 +8,7 @@ from uuid import UUID
 from pgqueuer.queries import Queries
 from pydantic import StringConstraints
 
+from service.admin import order_schemas
 from service.admin.read import run_object
 from service.api.call import Body, Call, Route
 from service.api.models import Request, read
@@ -108,7 +109,23 @@ async def cancel_run(call: Call) -> Body:
 
 
 ROUTES = (
-    Route("GET", "/admin/v1/runs/{run}", get_run, right=Right.LOOK),
-    Route("POST", "/admin/v1/runs/{run}/retry", retry_run, status=202, right=Right.OPERATE, body=Retry),
-    Route("POST", "/admin/v1/runs/{run}/cancel", cancel_run, status=202, right=Right.OPERATE, body=Cancel),
+    Route("GET", "/admin/v1/runs/{run}", get_run, right=Right.LOOK, answer=order_schemas.RunWhole),
+    Route(
+        "POST",
+        "/admin/v1/runs/{run}/retry",
+        retry_run,
+        status=202,
+        right=Right.OPERATE,
+        body=Retry,
+        answer=order_schemas.RunWhole,
+    ),
+    Route(
+        "POST",
+        "/admin/v1/runs/{run}/cancel",
+        cancel_run,
+        status=202,
+        right=Right.OPERATE,
+        body=Cancel,
+        answer=order_schemas.RunWhole,
+    ),
 )

@@ -1,4 +1,4 @@
-"""What the operators' answers look like, for the OpenAPI document."""
+"""What answers about machines, runs and boots look like."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from service.api.schemas import Answer, CourseRun
+from pydantic import Field
+
+from netconf.desired import Profile
+from service.admin.hook_schemas import HookQuestion
+from service.api.device_schemas import CourseRun, RunState
+from service.api.schemas import Answer
+from service.lifecycle import DeviceState, MachineState
 
 
 class DeviceAt(Answer):
@@ -14,6 +20,12 @@ class DeviceAt(Answer):
 
     hostname: str
     href: str
+
+
+class MachineDevice(DeviceAt):
+    """The device that a machine carries."""
+
+    state: DeviceState
 
 
 class MachineRun(Answer):
@@ -34,15 +46,21 @@ class Machine(Answer):
     plan: str
     arch: str
     mac: str
-    state: str
+    state: MachineState
     reason: str | None
+    held: str | None = Field(description="Why no order gets it although it is ready.")
+    flag: str | None = Field(description="What an operator must know of it.")
     state_since: datetime
+    leaving: str | None = Field(description="Why it goes to maintenance when its device is gone.")
+    advice: str | None = Field(description="What is to be done, as a sentence.")
     leaf: str | None
     port: str | None
-    profile: str | None
-    port_applied: bool
+    profile: Profile | None
+    rack: str | None
+    rack_unit: int | None
+    port_applied: bool = Field(description="Whether the leaf has taken what the port should be.")
     port_fault: str | None
-    device: DeviceAt | None
+    device: MachineDevice | None
     agent_seen_at: datetime | None
     run: MachineRun | None
     href: str
@@ -53,54 +71,14 @@ class MachineWhole(Machine):
 
     inventory: dict[str, Any] | None
     runs: list[CourseRun]
+    questions: list[HookQuestion] = Field(description="The latest that hooks were asked about it.")
 
 
-class MachineState(Answer):
+class MachineNow(Answer):
     """A machine, and the state that it is in now."""
 
     id: UUID
-    state: str
-
-
-class LeafPort(Answer):
-    """A port of a leaf; `generation` is what it should be, `applied` what it was seen to be."""
-
-    name: str
-    profile: str
-    generation: int
-    applied: int
-    fault: str | None
-    changed_at: datetime
-    take_over: bool
-    seen_mac: str | None
-    seen_name: str | None
-    seen_at: datetime | None
-    machine: str | None
-    machine_state: str | None
-    device: DeviceAt | None
-
-
-class Leaf(Answer):
-    """A leaf with its ports. `commit_s` is how long its commits take, in seconds."""
-
-    id: UUID
-    name: str
-    facility: str
-    host: str
-    port: int
-    state: str
-    fault: str | None
-    held: str | bool | None
-    ports: list[LeafPort]
-    pending: int
-    faulty: int
-    drifted: int | None
-    read_at: datetime | None
-    locked_since: datetime | None
-    commit_s: float | None
-    database: str
-    fabric: Any
-    href: str
+    state: MachineState
 
 
 class Run(Answer):
@@ -108,10 +86,10 @@ class Run(Answer):
 
     id: UUID
     workflow: str
-    subject: UUID
-    about: str | None
-    state: str
-    step: str | None
+    subject: UUID = Field(description="The device or machine.")
+    about: str | None = Field(description="What the subject is called.")
+    state: RunState
+    step: str
     reason: str | None
     failure: str | None
     attempt: int
@@ -154,6 +132,7 @@ class Enrolled(Answer):
     prefixes: int
     leaves: int
     machines: int
+    free_ports: int
 
 
 class Certificate(Answer):
@@ -167,97 +146,19 @@ class Certificate(Answer):
     valid: bool
 
 
-class DriftedObject(Answer):
-    """A piece of configuration that runs otherwise than it should."""
-
-    object: str
-    ports: list[str]
-    difference: str
-
-
-class Drift(Answer):
-    """How a leaf differs from what it should be."""
-
-    leaf: str
-    state: str
-    fault: str | None
-    fresh: bool | None
-    read_at: datetime | None
-    drifted: int
-    under_way: list[str]
-    objects: list[DriftedObject]
-    difference: str
-
-
-class Exemption(Answer):
-    """What operators accept as it runs."""
-
-    object: str
-    difference: str
-    accepted_by: str
-    accepted_at: datetime
-    lapsed: bool
-
-
-class Neighbor(Answer):
-    """Who is recorded, and who is seen, at the other end of a port's cable."""
-
-    port: str
-    machine: str | None
-    mac: str | None
-    seen_mac: str | None
-    seen_name: str | None
-    seen_at: datetime | None
-    as_recorded: bool
-    swapped: bool
-    verdict: str
-
-
-class LeafConfiguration(Answer):
-    """What of a leaf's configuration is ours, as set commands and as XML, without secrets."""
-
-    leaf: str
-    set: list[str] | str
-    xml: str
-
-
-class LeafPlan(Answer):
-    """What an action would do to a leaf, and for whom."""
-
-    id: UUID
-    leaf: str
-    action: str
-    arguments: dict[str, Any]
-    state: str
-    waits_for: str | None
-    difference: str
-    notes: list[str]
-    ports: list[dict[str, Any]]
-    machines: list[str]
-    devices: list[str]
-    customers: list[dict[str, Any]]
-    read_at: datetime | None
-    planned_by: str
-    planned_at: datetime
-    expires_at: datetime
-    applied_by: str | None
-    applied_at: datetime | None
-    href: str
-
-
 class BootNode(Answer):
     """A process that answers machines, with what it has counted since it began."""
 
     id: UUID
     host: str
     pid: int
-    address: str | None
+    address: str
     state: Literal["alive", "silent"]
     started_at: datetime
     seen_at: datetime
     ports: int
     loaded_at: datetime | None
-    counters: dict[str, Any]
+    counters: dict[str, int]
 
 
 class Discovery(Answer):
@@ -266,12 +167,15 @@ class Discovery(Answer):
     leaf: str
     port: str
     facility: str
-    mac: str | None
-    system: str | None
-    cpu: str | None
-    memory_bytes: int | None
-    disks_bytes: list[int] | int | None
-    inventory: dict[str, Any] | None
+    mac: str
+    state: Literal["waiting", "quarantined"]
+    reason: str | None
+    state_since: datetime
+    system: str = Field(description="Who made it, what it is, and its serial number.")
+    cpu: str
+    memory_bytes: int = Field(description="0 where it does not say.")
+    disks_bytes: list[int]
+    inventory: dict[str, Any] = Field(description="As the machine has told it.")
     first_seen_at: datetime
     seen_at: datetime
 
@@ -288,64 +192,25 @@ class WrongCable(Answer):
     finding: str
 
 
-class Slug(Answer):
-    """An operating system's releases, and the rollout that runs."""
-
-    slug: str
-    releases: list[dict[str, Any]]
-    rollout: dict[str, Any] | None
-    failures: list[dict[str, Any]]
-
-
-class ReferredTo(Answer):
-    """By slug, the releases that are needed."""
-
-    releases: dict[str, list[str]]
-
-
-class Rollout(Answer):
-    """A release that some orders get, to be judged by its installs."""
-
-    id: UUID
-    slug: str
-    release: str
-    baseline: str | None
-    plans: list[str]
-    percent: int
-    enough: int
-    state: str
-    reason: str | None
-    started_at: datetime
-    step_since: datetime
-    ended_at: datetime | None
-
-
-class HandoverRule(Answer):
-    """How a hardware model is handed over to its system; what is empty stands for any."""
-
-    id: UUID
-    plan: str | None
-    vendor: str
-    product: str
-    ways: list[str]
-    note: str
-    changed_at: datetime
-    changed_by: str
-
-
-class HandoverRules(Answer):
-    """The rules, and what holds where none fits."""
-
-    handover_rules: list[HandoverRule]
-    default: list[str]
-
-
 class AgentWork(Answer):
     """A piece of work of a machine's agent."""
 
     id: UUID
-    kind: str
-    state: str
+    kind: Literal["install", "erase", "reboot", "burn_in", "rescue", "firmware"]
+    slot: str
+    workflow: str
+    state: Literal["offered", "taken", "done", "failed", "withdrawn"]
+    stage: str | None
+    percent: float
+    bytes_done: int
+    bytes_total: int
+    bytes_per_s: int
+    result: dict[str, Any] = Field(description="What it came to, when it is done.")
+    reason: str | None = Field(description="Why it failed.")
+    created_at: datetime
+    taken_at: datetime | None
+    progress_at: datetime | None
+    finished_at: datetime | None
 
 
 class BurnInLimit(Answer):

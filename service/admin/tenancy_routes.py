@@ -7,7 +7,8 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
-from service.api import objects, tenancy_objects
+from service.admin import tenancy_schemas
+from service.api import account_schemas, objects, tenancy_objects
 from service.api.call import Body, Call, Route
 from service.api.links import stamp
 from service.api.models import read
@@ -220,18 +221,66 @@ ROUTES = (
         right=Right.LOOK,
         objects="users",
         query=(*PAGES, SEARCH, choice("staff_role", "Staff of this role.", *STAFF_ROLES)),
+        answer=tenancy_schemas.Account,
     ),
-    Route("POST", "/admin/v1/users", create_user, right=Right.SUPPORT, status=201, body=CreateUser),
-    Route("GET", "/admin/v1/users/{user}", get_user, right=Right.LOOK),
-    Route("PATCH", "/admin/v1/users/{user}", change_user, right=Right.SUPPORT, body=SetUser),
-    Route("POST", "/admin/v1/users/{user}/api-keys", create_token, right=Right.SUPPORT, status=201, body=CreateToken),
+    Route(
+        "POST",
+        "/admin/v1/users",
+        create_user,
+        right=Right.SUPPORT,
+        status=201,
+        body=CreateUser,
+        answer=tenancy_schemas.Account,
+    ),
+    Route("GET", "/admin/v1/users/{user}", get_user, right=Right.LOOK, answer=tenancy_schemas.AccountWhole),
+    Route(
+        "PATCH",
+        "/admin/v1/users/{user}",
+        change_user,
+        right=Right.SUPPORT,
+        body=SetUser,
+        answer=tenancy_schemas.Account,
+    ),
+    Route(
+        "POST",
+        "/admin/v1/users/{user}/api-keys",
+        create_token,
+        right=Right.SUPPORT,
+        status=201,
+        body=CreateToken,
+        answer=account_schemas.ApiKey,
+    ),
     Route("DELETE", "/admin/v1/api-keys/{token}", delete_token, right=Right.SUPPORT, status=204),
-    Route("GET", "/admin/v1/organizations", list_organizations, right=Right.LOOK, objects="organizations", query=PAGES),
+    Route(
+        "GET",
+        "/admin/v1/organizations",
+        list_organizations,
+        right=Right.LOOK,
+        objects="organizations",
+        query=PAGES,
+        answer=tenancy_schemas.OrganizationAndUse,
+    ),
     Route("DELETE", _ORGANIZATION, delete_organization, right=Right.SUPPORT, status=204),
-    Route("PUT", f"{_ORGANIZATION}/members/{{user}}", add_member, right=Right.SUPPORT),
+    Route(
+        "PUT", f"{_ORGANIZATION}/members/{{user}}", add_member, right=Right.SUPPORT, answer=account_schemas.Membership
+    ),
     Route("DELETE", f"{_ORGANIZATION}/members/{{user}}", remove_member, right=Right.SUPPORT, status=204),
-    Route("GET", f"{_ORGANIZATION}/quota", get_quota, right=Right.LOOK),
-    Route("PUT", f"{_ORGANIZATION}/quota", put_quota, right=Right.SUPPORT, body=SetQuota),
-    Route("GET", "/admin/v1/projects/{project}/quota", get_quota, right=Right.LOOK),
-    Route("PUT", "/admin/v1/projects/{project}/quota", put_quota, right=Right.SUPPORT, body=SetQuota),
+    Route("GET", f"{_ORGANIZATION}/quota", get_quota, right=Right.LOOK, answer=tenancy_schemas.QuotaAndUse),
+    Route(
+        "PUT",
+        f"{_ORGANIZATION}/quota",
+        put_quota,
+        right=Right.SUPPORT,
+        body=SetQuota,
+        answer=tenancy_schemas.QuotaAndUse,
+    ),
+    Route("GET", "/admin/v1/projects/{project}/quota", get_quota, right=Right.LOOK, answer=tenancy_schemas.QuotaAndUse),
+    Route(
+        "PUT",
+        "/admin/v1/projects/{project}/quota",
+        put_quota,
+        right=Right.SUPPORT,
+        body=SetQuota,
+        answer=tenancy_schemas.QuotaAndUse,
+    ),
 )

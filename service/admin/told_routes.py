@@ -7,9 +7,11 @@ from typing import Annotated, Any
 from pydantic import Field, StringConstraints
 
 from service.admin.named import machine_id_in
+from service.api import device_schemas
 from service.api.call import Body, Call, Route
 from service.api.models import Maybe, Request, read
 from service.api.problems import Invalid, not_found
+from service.api.schemas import Answer
 from service.metadata import told
 from service.metadata.keep import Speaker, keep, keep_components, keep_problem, set_password
 from service.metadata.told import BadBody, GaveUp, PhonedHome
@@ -123,8 +125,15 @@ async def tell_components(call: Call) -> None:
     await keep_components(call.db, machine_id, asked.components)
 
 
-def _both(what: str, handler: Any, *, status: int = 200, body: type[Request] | None = None) -> tuple[Route, Route]:
-    more: dict[str, Any] = {"status": status, "body": body, "audited": False}
+def _both(
+    what: str,
+    handler: Any,
+    *,
+    status: int = 200,
+    body: type[Request] | None = None,
+    answer: type[Answer] | None = None,
+) -> tuple[Route, Route]:
+    more: dict[str, Any] = {"status": status, "body": body, "answer": answer, "audited": False}
     return (
         Route("POST", f"/devices/{{device}}/{what}", handler, right=Right.SUPPORT, **more),
         Route("POST", f"/hardware/{{machine}}/{what}", handler, right=Right.FACILITY, **more),
@@ -133,7 +142,7 @@ def _both(what: str, handler: Any, *, status: int = 200, body: type[Request] | N
 
 ROUTES = (
     *_both("phone-home", phone_home),
-    *_both("events", tell_event, status=201, body=ToldEvent),
+    *_both("events", tell_event, status=201, body=ToldEvent, answer=device_schemas.Told),
     *_both("fail", tell_failure, body=ToldFailure),
     Route("POST", "/devices/{device}/password", tell_password, right=Right.SUPPORT, body=ToldPassword, audited=False),
     Route(
@@ -144,6 +153,7 @@ ROUTES = (
         right=Right.FACILITY,
         body=ToldProblem,
         audited=False,
+        answer=device_schemas.Told,
     ),
     Route(
         "POST",

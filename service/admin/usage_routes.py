@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from service.api import order_schemas
+from service.admin import billing_schemas
 from service.api.call import Body, Call, Document, Route
 from service.api.links import stamp
 from service.api.models import Request, read
@@ -102,7 +102,7 @@ ROUTES = (
         "GET",
         "/admin/v1/usages",
         export,
-        answer=order_schemas.Usages,
+        answer=billing_schemas.MonthUsages,
         right=Right.LOOK,
         query=(
             Parameter("organization", "Of this organization alone, by id or name."),
@@ -111,7 +111,14 @@ ROUTES = (
         ),
         documents=("text/csv",),
     ),
-    Route("GET", "/admin/v1/address-prices", address_prices, objects="address_prices", right=Right.LOOK),
+    Route(
+        "GET",
+        "/admin/v1/address-prices",
+        address_prices,
+        objects="address_prices",
+        right=Right.LOOK,
+        answer=billing_schemas.AddressPriceSince,
+    ),
     Route(
         "POST",
         "/admin/v1/address-prices",
@@ -120,5 +127,6 @@ ROUTES = (
         objects="address_prices",
         right=Right.OPERATE,
         body=AddressPrice,
+        answer=billing_schemas.AddressPriceSince,
     ),
 )

@@ -8,7 +8,7 @@ import asyncpg
 
 from service import elastic
 from service.addresses.policy import answered
-from service.api import objects, parameters, schemas
+from service.api import account_schemas, objects, parameters
 from service.api.call import Body, Call, Route
 from service.api.door import Place, check
 from service.api.idempotency import made_before
@@ -227,7 +227,7 @@ async def delete_key(call: Call) -> None:
 _PROJECTS = (*parameters.PAGES, Parameter("name", "With this name."))
 
 ROUTES = (
-    Route("GET", "/user", get_user, right=Right.SELF, answer=schemas.User),
+    Route("GET", "/user", get_user, right=Right.SELF, answer=account_schemas.User),
     Route(
         "GET",
         "/organizations",
@@ -235,9 +235,11 @@ ROUTES = (
         right=Right.VIEW,
         objects="organizations",
         query=parameters.PAGES,
-        answer=schemas.Organization,
+        answer=account_schemas.Organization,
     ),
-    Route("GET", "/organizations/{organization}", get_organization, right=Right.VIEW, answer=schemas.Organization),
+    Route(
+        "GET", "/organizations/{organization}", get_organization, right=Right.VIEW, answer=account_schemas.Organization
+    ),
     Route(
         "GET",
         "/organizations/{organization}/projects",
@@ -245,7 +247,7 @@ ROUTES = (
         right=Right.VIEW,
         objects="projects",
         query=_PROJECTS,
-        answer=schemas.Project,
+        answer=account_schemas.Project,
     ),
     Route(
         "POST",
@@ -254,22 +256,34 @@ ROUTES = (
         right=Right.MANAGE,
         status=201,
         body=CreateProject,
-        answer=schemas.Project,
+        answer=account_schemas.Project,
     ),
     Route(
-        "GET", "/projects", list_projects, right=Right.VIEW, objects="projects", query=_PROJECTS, answer=schemas.Project
+        "GET",
+        "/projects",
+        list_projects,
+        right=Right.VIEW,
+        objects="projects",
+        query=_PROJECTS,
+        answer=account_schemas.Project,
     ),
     Route(
-        "POST", "/projects", create_project, right=Right.MANAGE, status=201, body=CreateProject, answer=schemas.Project
+        "POST",
+        "/projects",
+        create_project,
+        right=Right.MANAGE,
+        status=201,
+        body=CreateProject,
+        answer=account_schemas.Project,
     ),
-    Route("GET", "/projects/{project}", get_project, right=Right.VIEW, answer=schemas.Project),
+    Route("GET", "/projects/{project}", get_project, right=Right.VIEW, answer=account_schemas.Project),
     Route(
         "PUT PATCH",
         "/projects/{project}",
         change_project,
         right=Right.MANAGE,
         body=ChangeProject,
-        answer=schemas.Project,
+        answer=account_schemas.Project,
     ),
     Route("DELETE", "/projects/{project}", delete_project, right=Right.MANAGE, status=204),
     Route(
@@ -279,9 +293,17 @@ ROUTES = (
         right=Right.SELF,
         objects="ssh_keys",
         query=(parameters.SEARCH,),
-        answer=schemas.SshKey,
+        answer=account_schemas.SshKey,
     ),
-    Route("POST", "/ssh-keys", create_user_key, right=Right.SELF, status=201, body=CreateSshKey, answer=schemas.SshKey),
+    Route(
+        "POST",
+        "/ssh-keys",
+        create_user_key,
+        right=Right.SELF,
+        status=201,
+        body=CreateSshKey,
+        answer=account_schemas.SshKey,
+    ),
     Route(
         "GET",
         "/projects/{project}/ssh-keys",
@@ -289,7 +311,7 @@ ROUTES = (
         right=Right.VIEW,
         objects="ssh_keys",
         query=(parameters.SEARCH,),
-        answer=schemas.SshKey,
+        answer=account_schemas.SshKey,
     ),
     Route(
         "POST",
@@ -298,9 +320,11 @@ ROUTES = (
         right=Right.USE,
         status=201,
         body=CreateSshKey,
-        answer=schemas.SshKey,
+        answer=account_schemas.SshKey,
     ),
-    Route("GET", "/ssh-keys/{seen_key}", get_key, right=Right.VIEW, answer=schemas.SshKey),
-    Route("PUT PATCH", "/ssh-keys/{key}", change_key, right=Right.USE, body=ChangeSshKey, answer=schemas.SshKey),
+    Route("GET", "/ssh-keys/{seen_key}", get_key, right=Right.VIEW, answer=account_schemas.SshKey),
+    Route(
+        "PUT PATCH", "/ssh-keys/{key}", change_key, right=Right.USE, body=ChangeSshKey, answer=account_schemas.SshKey
+    ),
     Route("DELETE", "/ssh-keys/{key}", delete_key, right=Right.USE, status=204),
 )

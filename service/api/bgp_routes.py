@@ -13,7 +13,7 @@ from pydantic import AfterValidator
 from ipam.bgp import LOCAL_AS, MAX_PREFIXES, why_not
 from ipam.ledger import held_by
 from service import elastic
-from service.api import objects, schemas
+from service.api import address_schemas, objects
 from service.api.call import Body, Call, Route
 from service.api.idempotency import made_before
 from service.api.links import stamp
@@ -253,13 +253,15 @@ async def list_neighbors(call: Call) -> Body:
 
 ROUTES = (
     Route("POST", "/projects/{project}/bgp-configs", set_config, right=Right.USE, status=204, body=SetBgpConfig),
-    Route("GET", "/projects/{project}/bgp-config", get_config, right=Right.VIEW, answer=schemas.BgpConfiguration),
+    Route(
+        "GET", "/projects/{project}/bgp-config", get_config, right=Right.VIEW, answer=address_schemas.BgpConfiguration
+    ),
     Route(
         "POST",
         "/admin/v1/projects/{project}/bgp-config/approve",
         approve_config,
         right=Right.SUPPORT,
-        answer=schemas.BgpConfiguration,
+        answer=address_schemas.BgpConfiguration,
     ),
     Route(
         "GET",
@@ -267,7 +269,7 @@ ROUTES = (
         list_project_sessions,
         right=Right.VIEW,
         objects="bgp_sessions",
-        answer=schemas.BgpSession,
+        answer=address_schemas.BgpSession,
     ),
     Route(
         "GET",
@@ -275,7 +277,7 @@ ROUTES = (
         list_device_sessions,
         right=Right.VIEW,
         objects="bgp_sessions",
-        answer=schemas.BgpSession,
+        answer=address_schemas.BgpSession,
     ),
     Route(
         "POST",
@@ -284,7 +286,7 @@ ROUTES = (
         right=Right.USE,
         status=201,
         body=AddBgpSession,
-        answer=schemas.BgpSession,
+        answer=address_schemas.BgpSession,
     ),
     Route(
         "GET",
@@ -292,16 +294,16 @@ ROUTES = (
         list_neighbors,
         right=Right.VIEW,
         objects="bgp_neighbors",
-        answer=schemas.BgpNeighbor,
+        answer=address_schemas.BgpNeighbor,
     ),
-    Route("GET", "/bgp/sessions/{session}", get_session, right=Right.VIEW, answer=schemas.BgpSession),
+    Route("GET", "/bgp/sessions/{session}", get_session, right=Right.VIEW, answer=address_schemas.BgpSession),
     Route(
         "PUT PATCH",
         "/bgp/sessions/{session}",
         change_session,
         right=Right.USE,
         body=ChangeBgpSession,
-        answer=schemas.BgpSession,
+        answer=address_schemas.BgpSession,
     ),
     Route("DELETE", "/bgp/sessions/{session}", delete_session, right=Right.USE, status=204),
 )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from uuid import UUID
 
-from service.api import schemas
+from service.api import offer_schemas
 from service.api.call import Body, Call, Route
 from service.api.links import stamp
 from service.api.models import CapacityQuestion, CapacityWish, read
@@ -120,8 +120,8 @@ async def capacity_eta(call: Call) -> Body:
 
 
 ROUTES = (
-    Route("GET", "/capacity", capacity, right=Right.OPEN, answer=schemas.Capacity),
-    Route("GET", "/capacity/metros", capacity, right=Right.OPEN, answer=schemas.Capacity),
+    Route("GET", "/capacity", capacity, right=Right.OPEN, answer=offer_schemas.Capacity),
+    Route("GET", "/capacity/metros", capacity, right=Right.OPEN, answer=offer_schemas.Capacity),
     Route(
         "POST",
         "/capacity",
@@ -129,7 +129,7 @@ ROUTES = (
         right=Right.OPEN,
         writes=False,
         body=CapacityQuestion,
-        answer=schemas.CapacityAnswer,
+        answer=offer_schemas.CapacityAnswer,
     ),
     Route(
         "POST",
@@ -138,7 +138,7 @@ ROUTES = (
         right=Right.OPEN,
         writes=False,
         body=CapacityQuestion,
-        answer=schemas.CapacityAnswer,
+        answer=offer_schemas.CapacityAnswer,
     ),
     Route(
         "GET",
@@ -152,5 +152,7 @@ ROUTES = (
             Parameter("operating_system", "Its slug or id."),
         ),
         addition=True,
+        objects="etas",
+        answer=offer_schemas.CapacityEta,
     ),
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from service.admin import hardware_schemas
+from service.api import device_schemas
 from service.api.call import Body, Call, Route
 from service.api.device_view import scenery_of
 from service.api.links import stamp
@@ -79,8 +81,28 @@ async def forget_host_key(call: Call) -> None:
 
 
 ROUTES = (
-    Route("GET", "/devices/{device}/console", device_console, right=Right.VIEW, addition=True),
-    Route("GET", "/admin/v1/machines/{machine}/console", machine_console, right=Right.LOOK),
-    Route("GET", "/admin/v1/console-sessions", list_sessions, right=Right.LOOK),
+    Route(
+        "GET",
+        "/devices/{device}/console",
+        device_console,
+        right=Right.VIEW,
+        addition=True,
+        answer=device_schemas.ConsoleAt,
+    ),
+    Route(
+        "GET",
+        "/admin/v1/machines/{machine}/console",
+        machine_console,
+        right=Right.LOOK,
+        answer=device_schemas.ConsoleAt,
+    ),
+    Route(
+        "GET",
+        "/admin/v1/console-sessions",
+        list_sessions,
+        right=Right.LOOK,
+        objects="sessions",
+        answer=hardware_schemas.ConsoleSession,
+    ),
     Route("DELETE", "/admin/v1/machines/{machine}/bmc-host-key", forget_host_key, status=204, right=Right.FACILITY),
 )

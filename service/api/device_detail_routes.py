@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from service.api import objects, schemas
+from service.api import account_schemas, device_schemas, objects, offer_schemas, schemas
 from service.api.call import Body, Call, Route
 from service.api.device_objects import ports_of
 from service.api.links import bond0_of, eth0_of
@@ -147,21 +147,46 @@ async def validate_userdata(call: Call) -> None:
 
 
 def _refused(methods: str, *patterns: str) -> Sequence[Route]:
-    return [Route(methods, f"/ports/{{port}}/{one}", refuse_port, right=Right.USE, body=PortChange) for one in patterns]
+    return [
+        Route(
+            methods,
+            f"/ports/{{port}}/{one}",
+            refuse_port,
+            right=Right.USE,
+            body=PortChange,
+            answer=schemas.Error,
+            status=422,
+        )
+        for one in patterns
+    ]
 
 
 ROUTES = (
-    Route("GET", "/devices/{device}/customdata", device_customdata, right=Right.VIEW),
-    Route("GET", "/devices/{device}/metadata", device_metadata, right=Right.VIEW),
-    Route("GET", "/devices/{device}/userdata", device_userdata, right=Right.VIEW),
     Route(
-        "GET", "/devices/{device}/ssh-keys", device_keys, answer=schemas.SshKey, objects="ssh_keys", right=Right.VIEW
+        "GET", "/devices/{device}/customdata", device_customdata, right=Right.VIEW, answer=account_schemas.CustomData
     ),
-    Route("GET", "/projects/{project}/customdata", project_customdata, right=Right.VIEW),
-    Route("GET", "/ports/{port}", get_port, answer=schemas.NetworkPort, right=Right.VIEW),
-    Route("POST", "/ports/{port}/bond", keep_port, answer=schemas.NetworkPort, right=Right.USE, body=PortChange),
+    Route("GET", "/devices/{device}/metadata", device_metadata, right=Right.VIEW, answer=device_schemas.Metadata),
+    Route("GET", "/devices/{device}/userdata", device_userdata, right=Right.VIEW, answer=device_schemas.DeviceUserdata),
     Route(
-        "POST", "/ports/{port}/convert/layer-3", keep_port, answer=schemas.NetworkPort, right=Right.USE, body=PortChange
+        "GET",
+        "/devices/{device}/ssh-keys",
+        device_keys,
+        answer=account_schemas.SshKey,
+        objects="ssh_keys",
+        right=Right.VIEW,
+    ),
+    Route(
+        "GET", "/projects/{project}/customdata", project_customdata, right=Right.VIEW, answer=account_schemas.CustomData
+    ),
+    Route("GET", "/ports/{port}", get_port, answer=device_schemas.NetworkPort, right=Right.VIEW),
+    Route("POST", "/ports/{port}/bond", keep_port, answer=device_schemas.NetworkPort, right=Right.USE, body=PortChange),
+    Route(
+        "POST",
+        "/ports/{port}/convert/layer-3",
+        keep_port,
+        answer=device_schemas.NetworkPort,
+        right=Right.USE,
+        body=PortChange,
     ),
     *_refused("POST", "disbond", "assign", "unassign", "convert/layer-2"),
     *_refused("POST DELETE", "native-vlan"),
@@ -169,19 +194,27 @@ ROUTES = (
         "GET",
         "/projects/{project}/virtual-networks",
         no_networks,
-        objects="virtual_networks",
         right=Right.VIEW,
         query=PAGES,
+        answer=device_schemas.VirtualNetworks,
     ),
-    Route("POST", "/projects/{project}/virtual-networks", refuse_network, right=Right.USE, body=PortChange),
-    Route("GET", "/incidents", no_incidents, objects="incidents", right=Right.OPEN),
+    Route(
+        "POST",
+        "/projects/{project}/virtual-networks",
+        refuse_network,
+        right=Right.USE,
+        body=PortChange,
+        answer=schemas.Error,
+        status=422,
+    ),
+    Route("GET", "/incidents", no_incidents, right=Right.OPEN, answer=device_schemas.Incidents),
     Route(
         "GET",
         "/organizations/{organization}/payment-methods",
         no_payment_methods,
-        objects="payment_methods",
         right=Right.VIEW,
         query=PAGES,
+        answer=device_schemas.PaymentMethods,
     ),
     Route(
         "GET",
@@ -189,6 +222,7 @@ ROUTES = (
         list_operating_systems,
         objects="operating_systems",
         right=Right.OPEN,
+        answer=offer_schemas.OperatingSystem,
     ),
     Route(
         "POST",

@@ -7,7 +7,7 @@ from time import monotonic
 from uuid import UUID, uuid4
 
 from service import intents
-from service.api import parameters, schemas
+from service.api import device_schemas, parameters
 from service.api.call import Body, Call, Route
 from service.api.device_view import one_device, render_devices
 from service.api.drafts import draft_of, engine_errors, install_errors, ipxe_errors, termination_error
@@ -318,7 +318,7 @@ ROUTES = (
         right=Right.VIEW,
         objects="devices",
         query=parameters.DEVICES,
-        answer=schemas.Device,
+        answer=device_schemas.Device,
     ),
     Route(
         "GET",
@@ -327,7 +327,7 @@ ROUTES = (
         right=Right.VIEW,
         objects="devices",
         query=parameters.DEVICES,
-        answer=schemas.Device,
+        answer=device_schemas.Device,
     ),
     Route(
         "POST",
@@ -337,10 +337,17 @@ ROUTES = (
         status=201,
         audited=False,
         body=CreateDevice,
-        answer=schemas.Device,
+        answer=device_schemas.Device,
     ),
-    Route("GET", "/devices/{device}", get_device, right=Right.VIEW, answer=schemas.Device),
-    Route("PUT PATCH", "/devices/{device}", change_device, right=Right.USE, body=ChangeDevice, answer=schemas.Device),
+    Route("GET", "/devices/{device}", get_device, right=Right.VIEW, answer=device_schemas.Device),
+    Route(
+        "PUT PATCH",
+        "/devices/{device}",
+        change_device,
+        right=Right.USE,
+        body=ChangeDevice,
+        answer=device_schemas.Device,
+    ),
     Route("DELETE", "/devices/{device}", delete_device, right=Right.USE, status=204),
     Route("POST", "/devices/{device}/actions", act_on_device, right=Right.USE, status=202, body=Action),
     Route(
@@ -349,10 +356,15 @@ ROUTES = (
         wait_for_device,
         right=Right.VIEW,
         query=_WAIT,
-        answer=schemas.Device,
+        answer=device_schemas.Device,
         addition=True,
     ),
     Route(
-        "GET", "/devices/{device}/waterfall", get_waterfall, right=Right.VIEW, answer=schemas.Waterfall, addition=True
+        "GET",
+        "/devices/{device}/waterfall",
+        get_waterfall,
+        right=Right.VIEW,
+        answer=device_schemas.Waterfall,
+        addition=True,
     ),
 )

@@ -120,12 +120,20 @@ def _object(name: str, schema: Object) -> Object:
         {
             "name": field,
             "type": type_of(one),
-            "required": field in schema.get("required", ()),
+            "presence": _presence(schema, field),
             "meaning": one.get("description", ""),
         }
         for field, one in schema.get("properties", {}).items()
     ]
     return {"name": name, "text": schema.get("description", ""), "fields": fields, "type": type_of(schema)}
+
+
+def _presence(schema: Object, field: str) -> str:
+    """In words, whether an object has the field: of an answer, which may have others too, it is told when not."""
+    required = field in schema.get("required", ())
+    if schema.get("additionalProperties") is True:
+        return "" if required else "Not always there."
+    return "Must be there." if required else ""
 
 
 def type_of(schema: Object) -> Markup:

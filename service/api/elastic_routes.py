@@ -16,7 +16,7 @@ from ipam.ledger import Tenure, Want, give_back_one, no_block, take_all, tenure_
 from ipam.prefixes import Prefix, prefix_by_id
 from ipam.space import Network
 from service import elastic
-from service.api import schemas
+from service.api import address_schemas
 from service.api.call import Body, Call, Route
 from service.api.capacity_routes import places_of
 from service.api.device_view import scenery_of
@@ -356,10 +356,15 @@ ROUTES = (
         right=Right.USE,
         status=201,
         body=Reserve,
-        answer=schemas.Reservation,
+        answer=address_schemas.Reservation,
     ),
     Route(
-        "PUT PATCH", "/ips/{ip}", change_ip, right=Right.USE, body=ChangeLabel, answer=schemas.AssignmentOrReservation
+        "PUT PATCH",
+        "/ips/{ip}",
+        change_ip,
+        right=Right.USE,
+        body=ChangeLabel,
+        answer=address_schemas.AssignmentOrReservation,
     ),
     Route("DELETE", "/ips/{ip}", delete_ip, right=Right.USE, status=204),
     Route(
@@ -370,14 +375,36 @@ ROUTES = (
         status=201,
         objects="ip_addresses",
         body=Split,
-        answer=schemas.Reservation,
+        answer=address_schemas.Reservation,
         addition=True,
     ),
     Route(
-        "POST", "/ips/{ip}/move", move, right=Right.USE, status=201, body=Move, answer=schemas.Assignment, addition=True
+        "POST",
+        "/ips/{ip}/move",
+        move,
+        right=Right.USE,
+        status=201,
+        body=Move,
+        answer=address_schemas.Assignment,
+        addition=True,
     ),
     Route(
-        "POST", "/ips/merge", merge, right=Right.USE, status=201, body=Merge, answer=schemas.Reservation, addition=True
+        "POST",
+        "/ips/merge",
+        merge,
+        right=Right.USE,
+        status=201,
+        body=Merge,
+        answer=address_schemas.Reservation,
+        addition=True,
     ),
-    Route("POST", "/devices/{device}/ips", assign, right=Right.USE, status=201, body=Assign, answer=schemas.Assignment),
+    Route(
+        "POST",
+        "/devices/{device}/ips",
+        assign,
+        right=Right.USE,
+        status=201,
+        body=Assign,
+        answer=address_schemas.Assignment,
+    ),
 )

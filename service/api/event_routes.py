@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from service.api import parameters, schemas
+from service.api import device_schemas, parameters
 from service.api.call import Body, Call, Route
 from service.api.event_log_routes import logged
 from service.api.objects import event
@@ -76,9 +76,15 @@ async def get_event(call: Call) -> Body:
 
 ROUTES = (
     Route(
-        "GET", "/events", list_events, right=Right.VIEW, objects="events", query=parameters.EVENTS, answer=schemas.Event
+        "GET",
+        "/events",
+        list_events,
+        right=Right.VIEW,
+        objects="events",
+        query=parameters.EVENTS,
+        answer=device_schemas.Event,
     ),
-    Route("GET", "/events/{event}", get_event, right=Right.VIEW, answer=schemas.Event),
+    Route("GET", "/events/{event}", get_event, right=Right.VIEW, answer=device_schemas.Event),
     Route(
         "GET",
         "/devices/{device}/events",
@@ -86,7 +92,7 @@ ROUTES = (
         right=Right.VIEW,
         objects="events",
         query=parameters.EVENTS,
-        answer=schemas.Event,
+        answer=device_schemas.Event,
     ),
     Route(
         "GET",
@@ -95,7 +101,7 @@ ROUTES = (
         right=Right.VIEW,
         objects="events",
         query=parameters.EVENTS,
-        answer=schemas.Event,
+        answer=device_schemas.Event,
     ),
     Route(
         "GET",
@@ -104,6 +110,6 @@ ROUTES = (
         right=Right.VIEW,
         objects="events",
         query=parameters.EVENTS,
-        answer=schemas.Event,
+        answer=device_schemas.Event,
     ),
 )

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from ipam.ledger import Tenure
 from ipam.space import free_within
-from service.api import parameters, schemas
+from service.api import address_schemas, parameters
 from service.api.call import Body, Call, Route
 from service.api.device_objects import ip_addresses
 from service.api.device_view import scenery_of
@@ -145,7 +145,12 @@ _AVAILABLE = (Parameter("cidr", "The prefix length of the subnets; single addres
 
 ROUTES = (
     Route(
-        "GET", "/devices/{device}/ips", device_ips, right=Right.VIEW, objects="ip_addresses", answer=schemas.Assignment
+        "GET",
+        "/devices/{device}/ips",
+        device_ips,
+        right=Right.VIEW,
+        objects="ip_addresses",
+        answer=address_schemas.Assignment,
     ),
     Route(
         "GET",
@@ -154,8 +159,10 @@ ROUTES = (
         right=Right.VIEW,
         objects="ip_addresses",
         query=parameters.IPS,
-        answer=schemas.Reservation,
+        answer=address_schemas.Reservation,
     ),
-    Route("GET", "/ips/{ip}", get_ip, right=Right.VIEW, answer=schemas.AssignmentOrReservation),
-    Route("GET", "/ips/{ip}/available", available, right=Right.VIEW, query=_AVAILABLE, answer=schemas.Available),
+    Route("GET", "/ips/{ip}", get_ip, right=Right.VIEW, answer=address_schemas.AssignmentOrReservation),
+    Route(
+        "GET", "/ips/{ip}/available", available, right=Right.VIEW, query=_AVAILABLE, answer=address_schemas.Available
+    ),
 )

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
+from service.api import account_schemas
 from service.api import tenancy_objects as objects
 from service.api.call import Body, Call, Route
 from service.api.door import Place, check
@@ -232,20 +233,44 @@ async def delete_invitation(call: Call) -> None:
 def _routes(owner: str) -> tuple[Route, ...]:
     members, invited = f"{owner}/memberships", f"{owner}/invitations"
     return (
-        Route("GET", members, list_memberships, right=Right.VIEW, objects="memberships", query=(SEARCH,)),
-        Route("GET", invited, list_invitations, right=Right.VIEW, objects="invitations"),
-        Route("POST", invited, invite, right=Right.MANAGE, status=201, body=Invite),
+        Route(
+            "GET",
+            members,
+            list_memberships,
+            right=Right.VIEW,
+            objects="memberships",
+            query=(SEARCH,),
+            answer=account_schemas.Membership,
+        ),
+        Route(
+            "GET", invited, list_invitations, right=Right.VIEW, objects="invitations", answer=account_schemas.Invitation
+        ),
+        Route("POST", invited, invite, right=Right.MANAGE, status=201, body=Invite, answer=account_schemas.Invitation),
     )
 
 
 ROUTES = (
     *_routes("/projects/{project}"),
     *_routes("/organizations/{organization}"),
-    Route("GET", "/memberships/{membership}", get_membership, right=Right.VIEW),
-    Route("PUT PATCH", "/memberships/{membership}", change_membership, right=Right.MANAGE, body=ChangeMembership),
+    Route("GET", "/memberships/{membership}", get_membership, right=Right.VIEW, answer=account_schemas.Membership),
+    Route(
+        "PUT PATCH",
+        "/memberships/{membership}",
+        change_membership,
+        right=Right.MANAGE,
+        body=ChangeMembership,
+        answer=account_schemas.Membership,
+    ),
     Route("DELETE", "/memberships/{own_membership}", delete_membership, right=Right.MANAGE, status=204),
-    Route("GET", "/invitations", list_own_invitations, right=Right.SELF, objects="invitations"),
-    Route("GET", "/invitations/{invitation}", get_invitation, right=Right.VIEW),
-    Route("PUT", "/invitations/{invitation}", accept_invitation, right=Right.SELF),
+    Route(
+        "GET",
+        "/invitations",
+        list_own_invitations,
+        right=Right.SELF,
+        objects="invitations",
+        answer=account_schemas.Invitation,
+    ),
+    Route("GET", "/invitations/{invitation}", get_invitation, right=Right.VIEW, answer=account_schemas.Invitation),
+    Route("PUT", "/invitations/{invitation}", accept_invitation, right=Right.SELF, answer=account_schemas.Membership),
     Route("DELETE", "/invitations/{invitation}", delete_invitation, right=Right.MANAGE, status=204),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.api import objects, parameters, schemas
+from service.api import objects, offer_schemas, parameters
 from service.api.call import Body, Call, Route
 from service.api.parameters import Parameter
 from service.api.problems import not_found
@@ -58,10 +58,10 @@ _PLANS = (
 )
 
 ROUTES = (
-    Route("GET", "/facilities", list_facilities, right=Right.OPEN, objects="facilities", answer=schemas.Facility),
-    Route("GET", "/locations/metros", list_metros, right=Right.OPEN, objects="metros", answer=schemas.Metro),
-    Route("GET", "/locations/metros/{metro}", get_metro, right=Right.OPEN, answer=schemas.Metro),
-    Route("GET", "/plans", list_plans, right=Right.OPEN, objects="plans", query=_PLANS, answer=schemas.Plan),
+    Route("GET", "/facilities", list_facilities, right=Right.OPEN, objects="facilities", answer=offer_schemas.Facility),
+    Route("GET", "/locations/metros", list_metros, right=Right.OPEN, objects="metros", answer=offer_schemas.Metro),
+    Route("GET", "/locations/metros/{metro}", get_metro, right=Right.OPEN, answer=offer_schemas.Metro),
+    Route("GET", "/plans", list_plans, right=Right.OPEN, objects="plans", query=_PLANS, answer=offer_schemas.Plan),
     Route(
         "GET",
         "/projects/{project}/plans",
@@ -69,7 +69,7 @@ ROUTES = (
         right=Right.VIEW,
         objects="plans",
         query=_PLANS,
-        answer=schemas.Plan,
+        answer=offer_schemas.Plan,
     ),
     Route(
         "GET",
@@ -77,6 +77,6 @@ ROUTES = (
         list_operating_systems,
         right=Right.OPEN,
         objects="operating_systems",
-        answer=schemas.OperatingSystem,
+        answer=offer_schemas.OperatingSystem,
     ),
 )

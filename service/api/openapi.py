@@ -48,6 +48,11 @@ _PLACES: Mapping[str, tuple[Object, str]] = {
 _BY_PATTERN: Mapping[tuple[str, str], tuple[Object, str]] = {
     ("/admin/v1/plans/", "plan"): (_NAME, "The plan's slug."),
 }
+# What the answer also has where a part of the log was asked for.
+_BEHIND: Object = {
+    "cursor": {"type": "string", "description": "Of the last event: what `after` goes on with."},
+    "more": {"type": "boolean", "description": "Whether there are events behind it."},
+}
 _PARTS = {
     "Customers": "The dialect of the Packet and Equinix Metal clients, at the root and below `/metal/v1`.",
     "Additions": "What the dialect does not have, also below `/v1`, where errors are problem details (RFC 9457).",
@@ -117,6 +122,9 @@ class _Names:
         rows = list(routes)
         answers = [route.answer for route in rows if route.answer is not None]
         places, schemas = _schemas([Error, Unauthenticated, Problem, Meta, *answers])
+        for schema in schemas.values():
+            for field in schema.get("properties", {}).values():
+                field.pop("default", None)  # what is left out of an answer stands for nothing
         bodies, told = _schemas([route.body for route in rows if route.body is not None])
         for model, place in bodies.items():
             if not told[place["$ref"].removeprefix(_AT)].get("required"):
@@ -258,8 +266,6 @@ def _responses(route: Route, places: Mapping[Model, Object]) -> Object:
     }
     if route.answer is not None:
         content = {"application/json": {"schema": _answer(route, places[route.answer])}, **content}
-    elif route.status != 204 and _answers_objects(route):
-        content["application/json"] = {"schema": {"type": "object"}}
     good: Object = {"description": _GOOD.get(route.status, "The answer.")}
     if content:
         good["content"] = content
@@ -270,17 +276,16 @@ def _responses(route: Route, places: Mapping[Model, Object]) -> Object:
     return found
 
 
-def _answers_objects(route: Route) -> bool:
-    return "Body" in str(inspect.signature(route.handler).return_annotation)
-
-
 def _answer(route: Route, one: Object) -> Object:
     if route.objects is None:
         return one
     properties: Object = {route.objects: {"type": "array", "items": one}}
     if parameters.PAGES[0] in route.query:
         properties["meta"] = {"$ref": f"{_AT}Meta"}
-    return {"type": "object", "required": list(properties), "properties": properties}
+    required = list(properties)
+    if parameters.AFTER in route.query:
+        properties |= _BEHIND
+    return {"type": "object", "required": required, "properties": properties}
 
 
 def _refusal(meaning: str, route: Route, error: Object, places: Mapping[Model, Object]) -> Object:

@@ -6,7 +6,10 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from service.api.schemas import Answer, Facility, Plan, Reference, Whole
+from pydantic import Field
+
+from service.api.offer_schemas import Facility, Plan
+from service.api.schemas import Answer, Reference, Whole
 
 
 class HardwareReservation(Whole):
@@ -63,6 +66,14 @@ class SpotPriceHistory(Answer):
     prices_history: Datapoints
 
 
+class MetroNamed(Answer):
+    """A metro."""
+
+    id: UUID
+    code: str
+    name: str
+
+
 class SpotMarketRequest(Whole):
     """Machines that are ordered while they cost no more than the bid."""
 
@@ -75,6 +86,7 @@ class SpotMarketRequest(Whole):
     end_at: datetime | None
     created_at: datetime
     reason: str | None
+    metro: MetroNamed | None
 
 
 class Usage(Answer):
@@ -91,6 +103,8 @@ class Usage(Answer):
     price: str
     total: str
     seconds: int
+    from_: datetime = Field(alias="from")
+    until: datetime
 
 
 class Usages(Answer):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID, uuid4
 
-from service.api import objects
+from service.api import account_schemas, objects
 from service.api.call import Body, Call, Route
 from service.api.idempotency import made_before
 from service.api.models import read
@@ -109,17 +109,34 @@ async def change_user(call: Call) -> Body:
 
 
 ROUTES = (
-    Route("POST", "/organizations", create_organization, right=Right.SELF, status=201, body=CreateOrganization),
+    Route(
+        "POST",
+        "/organizations",
+        create_organization,
+        right=Right.SELF,
+        status=201,
+        body=CreateOrganization,
+        answer=account_schemas.Organization,
+    ),
     Route(
         "PUT PATCH",
         "/organizations/{organization}",
         change_organization,
         right=Right.OWN,
         body=ChangeOrganization,
+        answer=account_schemas.Organization,
     ),
     Route("DELETE", "/organizations/{organization}", delete_organization, right=Right.OWN, status=204),
-    Route("GET", "/users", list_users, right=Right.VIEW, objects="users", query=(*PAGES, SEARCH)),
-    Route("GET", "/users/{user}", get_user, right=Right.VIEW),
-    Route("GET", "/emails/{user}", get_email, right=Right.VIEW),
-    Route("PUT PATCH", "/user", change_user, right=Right.SELF, body=ChangeUser),
+    Route(
+        "GET",
+        "/users",
+        list_users,
+        right=Right.VIEW,
+        objects="users",
+        query=(*PAGES, SEARCH),
+        answer=account_schemas.User,
+    ),
+    Route("GET", "/users/{user}", get_user, right=Right.VIEW, answer=account_schemas.User),
+    Route("GET", "/emails/{user}", get_email, right=Right.VIEW, answer=account_schemas.Email),
+    Route("PUT PATCH", "/user", change_user, right=Right.SELF, body=ChangeUser, answer=account_schemas.User),
 )

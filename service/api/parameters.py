@@ -72,10 +72,11 @@ DEVICES = (
     choice("sort_by", "What they are sorted by.", *SORTABLE),
     choice("sort_direction", "Which comes first.", "asc", "desc"),
 )
+AFTER = Parameter("after", "Behind the event with this cursor, oldest first, without pages; 0 begins with the first.")
 EVENTS = (
     *PAGES,
     Parameter("type", "Of this type: `provisioning.110`."),
-    Parameter("after", "Behind the event with this cursor, oldest first, without pages; 0 begins with the first."),
+    AFTER,
 )
 IPS = (
     *PAGES,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from uuid import UUID, uuid4
 
+from service.api import account_schemas
 from service.api import tenancy_objects as objects
 from service.api.call import Body, Call, Route
 from service.api.models import read
@@ -59,8 +60,24 @@ async def delete_token(call: Call) -> None:
 
 
 ROUTES = (
-    Route("GET", "/user/api-keys", list_user_tokens, right=Right.SELF, objects="api_keys", query=(SEARCH,)),
-    Route("POST", "/user/api-keys", create_user_token, right=Right.SELF, status=201, body=CreateToken),
+    Route(
+        "GET",
+        "/user/api-keys",
+        list_user_tokens,
+        right=Right.SELF,
+        objects="api_keys",
+        query=(SEARCH,),
+        answer=account_schemas.ApiKey,
+    ),
+    Route(
+        "POST",
+        "/user/api-keys",
+        create_user_token,
+        right=Right.SELF,
+        status=201,
+        body=CreateToken,
+        answer=account_schemas.ApiKey,
+    ),
     Route("DELETE", "/user/api-keys/{token}", delete_token, right=Right.SELF, status=204),
     Route(
         "GET",
@@ -69,9 +86,16 @@ ROUTES = (
         right=Right.MANAGE,
         objects="api_keys",
         query=(SEARCH,),
+        answer=account_schemas.ApiKey,
     ),
     Route(
-        "POST", "/projects/{project}/api-keys", create_project_token, right=Right.MANAGE, status=201, body=CreateToken
+        "POST",
+        "/projects/{project}/api-keys",
+        create_project_token,
+        right=Right.MANAGE,
+        status=201,
+        body=CreateToken,
+        answer=account_schemas.ApiKey,
     ),
     Route("DELETE", "/api-keys/{token}", delete_token, right=Right.MANAGE, status=204),
 )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import get_args
 from uuid import UUID, uuid4
 
+from service.api import hook_schemas
 from service.api.call import Body, Call, Route
 from service.api.hook_objects import delivery, webhook
 from service.api.idempotency import made_before
@@ -19,12 +21,12 @@ from service.hooks.wishes import ChangeWebhook, CreateWebhook, Replay, Rotate
 from service.policy import Right
 from service.secrets import open_sealed
 from service.store.accounts import organizations
-from service.store.hooks import Hook, NewHook, Owner, deliveries_of, delivery_of, hook_of, hooks_of
+from service.store.hooks import DeliveryState, Hook, NewHook, Owner, deliveries_of, delivery_of, hook_of, hooks_of
 from service.store.rows import Connection
 from sql.loader import Q
 
 _MOST = 20  # of one organization or project
-STATES = ("pending", "delivered", "dead")
+STATES = get_args(DeliveryState)
 
 
 async def _owner(call: Call) -> Owner:
@@ -203,14 +205,33 @@ def _routes(owner: str) -> tuple[Route, ...]:
     one = f"{every}/{{webhook}}"
     view, manage = Right.VIEW, Right.MANAGE
     return (
-        Route("GET", every, list_webhooks, objects="webhooks", right=view, addition=True),
-        Route("POST", every, create_webhook, status=201, right=manage, body=CreateWebhook, addition=True),
-        Route("GET", one, get_webhook, right=view, addition=True),
-        Route("PATCH", one, change_webhook, right=manage, body=ChangeWebhook, addition=True),
+        Route("GET", every, list_webhooks, objects="webhooks", right=view, addition=True, answer=hook_schemas.Webhook),
+        Route(
+            "POST",
+            every,
+            create_webhook,
+            status=201,
+            right=manage,
+            body=CreateWebhook,
+            addition=True,
+            answer=hook_schemas.WebhookMade,
+        ),
+        Route("GET", one, get_webhook, right=view, addition=True, answer=hook_schemas.Webhook),
+        Route(
+            "PATCH", one, change_webhook, right=manage, body=ChangeWebhook, addition=True, answer=hook_schemas.Webhook
+        ),
         Route("DELETE", one, delete_webhook, status=204, right=manage, addition=True),
-        Route("POST", f"{one}/secret", rotate_secret, right=manage, body=Rotate, addition=True),
-        Route("POST", f"{one}/replay", replay, right=manage, body=Replay, addition=True),
-        Route("POST", f"{one}/test", test_webhook, right=manage, addition=True),
+        Route(
+            "POST",
+            f"{one}/secret",
+            rotate_secret,
+            right=manage,
+            body=Rotate,
+            addition=True,
+            answer=hook_schemas.WebhookMade,
+        ),
+        Route("POST", f"{one}/replay", replay, right=manage, body=Replay, addition=True, answer=hook_schemas.Webhook),
+        Route("POST", f"{one}/test", test_webhook, right=manage, addition=True, answer=hook_schemas.Delivery),
         Route(
             "GET",
             f"{one}/deliveries",
@@ -219,8 +240,16 @@ def _routes(owner: str) -> tuple[Route, ...]:
             right=manage,
             query=_DELIVERIES,
             addition=True,
+            answer=hook_schemas.Delivery,
         ),
-        Route("POST", f"{one}/deliveries/{{delivery}}/replay", redeliver, right=manage, addition=True),
+        Route(
+            "POST",
+            f"{one}/deliveries/{{delivery}}/replay",
+            redeliver,
+            right=manage,
+            addition=True,
+            answer=hook_schemas.Delivery,
+        ),
     )
 
 

@@ -14,6 +14,8 @@ Kind = Literal["webhook", "executable"]
 Mode = Literal["tell", "ask"]
 OnFailure = Literal["refuse", "proceed"]
 Verdict = Literal["allowed", "vetoed"]
+DeliveryState = Literal["pending", "delivered", "dead"]
+QuestionState = Literal["open", "allowed", "vetoed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ class Delivery:
     event_id: UUID | None
     position: int
     type: str
-    state: str
+    state: DeliveryState
     attempts: int
     status: int | None
     answer: str
@@ -131,7 +133,7 @@ class QuestionSeen:
     machine_id: UUID
     machine: str
     device_id: UUID | None
-    state: str
+    state: QuestionState
     decided_by: str | None
     reason: str | None
     attempts: int

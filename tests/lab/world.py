@@ -20,6 +20,7 @@ from service.parts import Parts
 from service.store.rows import Pool
 from service.wiring import listening
 from tests.netconf.lines import desired_lines
+from tests.service.documented import fault_of
 
 TOKEN = "a token for tests"
 KEY = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode().strip()
@@ -36,6 +37,8 @@ class Customer:
         """Status and JSON body of one call."""
         async with self._session.request(method, path, json=body, headers=headers) as answer:
             text = await answer.text()
+            fault = fault_of(method, path, answer.status, answer.content_type, text.encode())
+            assert fault is None, fault
             return answer.status, await answer.json() if text else None
 
     async def order(self, number: int = 0, **more: Any) -> str:

@@ -22,7 +22,7 @@ from service.settings import Settings
 from service.store.accounts import token_digest
 from service.store.notify import Hub
 from service.store.rows import Pool
-from tests.service.documented import check_answer
+from tests.service.documented import watching
 from tests.service.parts import make_parts
 
 TOKEN = "staff-token"
@@ -50,6 +50,7 @@ class World:
     organization: UUID
     catalogue: Catalogue
     runner: BaseRunner
+    faults: list[str]  # how answers to anybody were not as documented
 
     async def call(
         self,
@@ -71,7 +72,7 @@ class World:
             method, self.url + path, headers=headers, data=content, json=body if content is None else None
         ) as response:
             text = await response.read()
-            check_answer(method, path, response.status, response.content_type, text)
+            assert not self.faults, self.faults
             is_json = response.content_type == "application/json" and text
             return Answer(response.status, await response.json() if is_json else text, response.headers)
 
@@ -187,6 +188,8 @@ async def open_world(db: Pool, database_url: str, state_dir: Path, **settings: A
     hub = Hub(database_url)
     listening = asyncio.create_task(hub.run())
     app = make_api(db, make_parts(Settings(state_dir=state_dir, **settings)), hub)
+    faults: list[str] = []
+    app.middlewares.insert(0, watching(faults))
     server = TestServer(app)
     await server.start_server()
     assert server.runner is not None
@@ -201,9 +204,11 @@ async def open_world(db: Pool, database_url: str, state_dir: Path, **settings: A
                 organization=seeded.organization_id,
                 catalogue=catalogue,
                 runner=server.runner,
+                faults=faults,
             )
             await world.add_prefixes("ewr1", "sjc1")
             yield world
+            assert not faults, faults
     finally:
         listening.cancel()
         with suppress(asyncio.CancelledError):
