@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 from lxml import etree
 
@@ -32,13 +30,6 @@ xe-0/0/1
 @pytest.mark.parametrize("octets", [0, 123456789, 2**64 - 1])
 def test_the_ports_own_counters_are_read(octets: int) -> None:
     assert counters_in(etree.fromstring(JUNOS % octets)) == (PortCounters("xe-0/0/1", octets, 4096),)
-
-
-@pytest.fixture
-async def leaf() -> AsyncIterator[VirtualLeaf]:
-    made = await VirtualLeaf.start("leaf1", PORTS, username="rh", password="secret")
-    yield made
-    await made.stop()
 
 
 async def test_the_virtual_leaf_counts(leaf: VirtualLeaf) -> None:

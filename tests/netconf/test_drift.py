@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -14,10 +14,10 @@ from netconf.desired import Profile
 from netconf.drift import Drift, drift_of
 from netconf.owned import owned_objects
 from netconf.render import Element, configuration
-from netconf.session import LeafSession, open_session
+from netconf.session import LeafSession
 from netconf.transaction import apply, read_running
 from service.lab.leaf import VirtualLeaf
-from tests.netconf.test_transaction import PORTS, address, leaf_of, port
+from tests.netconf.test_transaction import leaf_of, port
 
 WANTED = leaf_of(port(0, Profile.ACTIVE), port(1, Profile.QUARANTINE))
 
@@ -27,17 +27,9 @@ async def drift(session: LeafSession) -> Drift:
 
 
 @pytest.fixture
-async def leaf() -> AsyncIterator[VirtualLeaf]:
-    made = await VirtualLeaf.start("leaf1", PORTS, username="rh", password="secret")
-    yield made
-    await made.stop()
-
-
-@pytest.fixture
-async def session(leaf: VirtualLeaf) -> AsyncIterator[LeafSession]:
-    async with open_session(address(leaf)) as opened:
-        await apply(opened, WANTED)
-        yield opened
+async def session(session: LeafSession) -> LeafSession:
+    await apply(session, WANTED)
+    return session
 
 
 def _one(running: Element, path: str) -> Element:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import ip_address, ip_interface
 
@@ -30,17 +30,9 @@ OLD, NEW = made([Profile.QUARANTINE] * 8), made([Profile.ACTIVE] * 8, 2)
 
 
 @pytest.fixture
-async def leaf() -> AsyncIterator[VirtualLeaf]:
-    made = await VirtualLeaf.start("leaf1", PORTS, username="rh", password="secret")
-    yield made
-    await made.stop()
-
-
-@pytest.fixture
-async def session(leaf: VirtualLeaf) -> AsyncIterator[LeafSession]:
-    async with open_session(address(leaf)) as opened:
-        await apply(opened, OLD)
-        yield opened
+async def session(session: LeafSession) -> LeafSession:
+    await apply(session, OLD)
+    return session
 
 
 @pytest.fixture(autouse=True)

@@ -3,27 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
 from netconf.secret9 import decode
 from service.lab.leaf import VirtualLeaf
 from tests.netconf.wire import Wire, bare, kinds, told, wire
-
-
-@pytest.fixture
-async def leaf() -> AsyncIterator[VirtualLeaf]:
-    made = await VirtualLeaf.start("leaf1", ["xe-0/0/0", "xe-0/0/1"], username="rh", password="secret")
-    yield made
-    await made.stop()
-
-
-@pytest.fixture
-async def call(leaf: VirtualLeaf) -> AsyncIterator[Wire]:
-    async with wire(leaf) as made:
-        yield made
-
 
 SET = '<load-configuration action="set" format="text"><configuration-set>{}</configuration-set></load-configuration>'
 TEXT = '<load-configuration action="{}" format="text"><configuration-text>{}</configuration-text></load-configuration>'

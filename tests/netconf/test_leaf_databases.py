@@ -19,19 +19,6 @@ WARNED, DONE = ["rpc-error warning", "ok"], ["commit-results", "ok"]
 
 
 @pytest.fixture
-async def leaf() -> AsyncIterator[VirtualLeaf]:
-    made = await VirtualLeaf.start("leaf1", ["xe-0/0/0", "xe-0/0/1"], username="rh", password="secret")
-    yield made
-    await made.stop()
-
-
-@pytest.fixture
-async def call(leaf: VirtualLeaf) -> AsyncIterator[Wire]:
-    async with wire(leaf) as made:
-        yield made
-
-
-@pytest.fixture
 async def other(leaf: VirtualLeaf) -> AsyncIterator[Wire]:
     async with wire(leaf) as made:
         yield made

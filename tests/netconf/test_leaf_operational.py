@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from ipaddress import ip_network
-
-import pytest
 
 from netconf.desired import Profile
 from netconf.owned import tag_of
@@ -15,20 +12,7 @@ from netconf.session import open_session
 from netconf.transaction import apply
 from service.lab.leaf import Plug, Speaker, VirtualLeaf
 from tests.netconf.test_transaction import PORTS, address, leaf_of, port
-from tests.netconf.wire import Wire, bare, kinds, told, wire
-
-
-@pytest.fixture
-async def leaf() -> AsyncIterator[VirtualLeaf]:
-    made = await VirtualLeaf.start("leaf1", PORTS, username="rh", password="secret")
-    yield made
-    await made.stop()
-
-
-@pytest.fixture
-async def call(leaf: VirtualLeaf) -> AsyncIterator[Wire]:
-    async with wire(leaf) as made:
-        yield made
+from tests.netconf.wire import Wire, bare, kinds, told
 
 
 async def configured(leaf: VirtualLeaf) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 from lxml import etree
@@ -12,24 +11,9 @@ from netconf.owned import NETCONF
 from netconf.render import Element
 from netconf.session import LeafAddress, open_session
 from service.lab.leaf import VirtualLeaf
-from tests.netconf.wire import wire
+from tests.netconf.wire import Wire
 
-Call = Callable[[str], Awaitable[Element]]
 _IN = {"nc": NETCONF}
-
-
-@pytest.fixture
-async def leaf() -> AsyncIterator[VirtualLeaf]:
-    made = await VirtualLeaf.start("leaf1", ["xe-0/0/0"], username="rh", password="secret")
-    yield made
-    await made.stop()
-
-
-@pytest.fixture
-async def call(leaf: VirtualLeaf) -> AsyncIterator[Call]:
-    """A session that sends an operation as it stands and gives back the whole reply."""
-    async with wire(leaf) as made:
-        yield made
 
 
 def said(reply: Element) -> tuple[str | None, str | None]:
@@ -40,7 +24,7 @@ def said(reply: Element) -> tuple[str | None, str | None]:
     )
 
 
-async def still_answers(call: Call) -> bool:
+async def still_answers(call: Wire) -> bool:
     return (await call("<discard-changes/>")).find("nc:ok", _IN) is not None
 
 
@@ -48,7 +32,7 @@ _NO_NUMBERS = ["soon", "0", "-5", "1.5", "1_0", "", "4294967296", "9" * 5000]
 
 
 @pytest.mark.parametrize("value", _NO_NUMBERS, ids=lambda value: value[:12] or "empty")
-async def test_a_confirm_timeout_that_is_none_is_refused_by_name(leaf: VirtualLeaf, call: Call, value: str) -> None:
+async def test_a_confirm_timeout_that_is_none_is_refused_by_name(leaf: VirtualLeaf, call: Wire, value: str) -> None:
     reply = await call(f"<commit><confirmed/><confirm-timeout>{value}</confirm-timeout></commit>")
     assert said(reply) == ("invalid-value", "confirm-timeout")
     assert (leaf.commits, leaf.trial) == (0, None)
@@ -56,20 +40,20 @@ async def test_a_confirm_timeout_that_is_none_is_refused_by_name(leaf: VirtualLe
 
 
 @pytest.mark.parametrize("timeout", ["", "<confirm-timeout>4294967295</confirm-timeout>"], ids=["default", "longest"])
-async def test_a_confirmed_commit_with_a_good_timeout_is_on_trial(leaf: VirtualLeaf, call: Call, timeout: str) -> None:
+async def test_a_confirmed_commit_with_a_good_timeout_is_on_trial(leaf: VirtualLeaf, call: Wire, timeout: str) -> None:
     reply = await call(f"<commit><confirmed/>{timeout}</commit>")
     assert reply.find("nc:ok", _IN) is not None
     assert leaf.trial is not None
 
 
 @pytest.mark.parametrize("value", [*_NO_NUMBERS, "999"], ids=lambda value: value[:12] or "empty")
-async def test_a_session_id_that_is_nobodys_is_refused_by_name(call: Call, value: str) -> None:
+async def test_a_session_id_that_is_nobodys_is_refused_by_name(call: Wire, value: str) -> None:
     reply = await call(f"<kill-session><session-id>{value}</session-id></kill-session>")
     assert said(reply) == ("invalid-value", "session-id")
     assert await still_answers(call)
 
 
-async def test_another_session_is_killed_by_its_number(leaf: VirtualLeaf, call: Call) -> None:
+async def test_another_session_is_killed_by_its_number(leaf: VirtualLeaf, call: Wire) -> None:
     async with open_session(LeafAddress(leaf.address, leaf.port, "rh", "secret", leaf.host_key)) as victim:
         reply = await call(f"<kill-session><session-id> {victim.session_id} </session-id></kill-session>")
         assert reply.find("nc:ok", _IN) is not None
@@ -85,7 +69,7 @@ _EDIT = (
 
 
 @pytest.mark.parametrize("target", ["running", "startup"])
-async def test_only_the_candidate_can_be_edited(leaf: VirtualLeaf, call: Call, target: str) -> None:
+async def test_only_the_candidate_can_be_edited(leaf: VirtualLeaf, call: Wire, target: str) -> None:
     running = etree.tostring(leaf.running)
     assert said(await call(_EDIT.format(f"<{target}/>"))) == ("operation-not-supported", target)
     assert etree.tostring(leaf.candidate) == etree.tostring(leaf.running) == running
@@ -94,6 +78,6 @@ async def test_only_the_candidate_can_be_edited(leaf: VirtualLeaf, call: Call, t
     assert leaf.candidate.findtext("system/host-name") == "other"
 
 
-async def test_an_edit_without_a_target_is_refused(leaf: VirtualLeaf, call: Call) -> None:
+async def test_an_edit_without_a_target_is_refused(leaf: VirtualLeaf, call: Wire) -> None:
     assert said(await call(_EDIT.format(""))) == ("missing-element", "target")
     assert not leaf.dirty

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from xml.sax.saxutils import escape, quoteattr
 
 import asyncssh
@@ -17,19 +16,6 @@ from service.lab.leaf import VirtualLeaf
 from service.lab.leaf.calls import CALLS
 from service.lab.leaf.grammar import ROOT, Statement
 from tests.netconf.wire import Wire, bare, kinds, told, wire
-
-
-@pytest.fixture
-async def leaf() -> AsyncIterator[VirtualLeaf]:
-    made = await VirtualLeaf.start("leaf1", ["xe-0/0/0"], username="rh", password="secret")
-    yield made
-    await made.stop()
-
-
-@pytest.fixture
-async def call(leaf: VirtualLeaf) -> AsyncIterator[Wire]:
-    async with wire(leaf) as made:
-        yield made
 
 
 def rpc(inside: str, attributes: str = 'message-id="1"') -> bytes:

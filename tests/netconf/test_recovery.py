@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -22,16 +21,9 @@ from netconf.transaction import apply
 from service.lab.leaf import Fault, VirtualLeaf
 from tests.netconf.lines import desired_lines
 from tests.netconf.netconfd import netconfd, why_not
-from tests.netconf.test_transaction import PORTS, address, leaf_of, port, without_named_trials
+from tests.netconf.test_transaction import address, leaf_of, port, without_named_trials
 
 WANTED = leaf_of(port(0, Profile.ACTIVE))
-
-
-@pytest.fixture
-async def leaf() -> AsyncIterator[VirtualLeaf]:
-    made = await VirtualLeaf.start("leaf1", PORTS, username="rh", password="secret")
-    yield made
-    await made.stop()
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from math import ceil, log2
@@ -19,7 +19,7 @@ from netconf.desired import Leaf, Port, Profile
 from netconf.errors import Refused
 from netconf.owned import owned_objects, set_lines
 from netconf.render import configuration
-from netconf.session import LeafAddress, LeafSession, open_session
+from netconf.session import LeafSession
 from netconf.transaction import apply, apply_all
 from service.lab.leaf import PortRefusal, VirtualLeaf
 from tests.netconf.lines import desired_lines
@@ -28,19 +28,6 @@ from tests.netconf.test_transaction import PORTS, leaf_of, port
 Step = Literal["edit-config", "validate", "commit"]
 STEPS: tuple[Step, ...] = ("edit-config", "validate", "commit")
 _PROFILES = st.lists(st.sampled_from([None, *Profile]), min_size=8, max_size=8)
-
-
-@pytest.fixture
-async def leaf() -> AsyncIterator[VirtualLeaf]:
-    made = await VirtualLeaf.start("leaf1", PORTS, username="rh", password="secret")
-    yield made
-    await made.stop()
-
-
-@pytest.fixture
-async def session(leaf: VirtualLeaf) -> AsyncIterator[LeafSession]:
-    async with open_session(LeafAddress(leaf.address, leaf.port, "rh", "secret", leaf.host_key)) as opened:
-        yield opened
 
 
 def made(profiles: Sequence[Profile | None], generation: int = 1) -> Leaf:

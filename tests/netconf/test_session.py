@@ -6,7 +6,6 @@ import asyncio
 import statistics
 import threading
 import time
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import pytest
@@ -20,13 +19,6 @@ from netconf.transaction import apply
 from service.lab.leaf import Fault, Point, VirtualLeaf
 from tests.netconf.lines import desired_lines
 from tests.netconf.test_transaction import PORTS, address, leaf_of, port
-
-
-@pytest.fixture
-async def leaf() -> AsyncIterator[VirtualLeaf]:
-    made = await VirtualLeaf.start("leaf1", PORTS, username="rh", password="secret")
-    yield made
-    await made.stop()
 
 
 def threads() -> set[str]:

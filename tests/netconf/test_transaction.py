@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from ipaddress import IPv4Address, IPv4Network, ip_interface, ip_network
 
 import pytest
@@ -40,13 +39,6 @@ def port(number: int, profile: Profile, generation: int = 1) -> Port:
 
 def leaf_of(*ports: Port) -> Leaf:
     return Leaf("leaf1", ports, (IPv4Address("192.0.2.10"),), (IPv4Network("192.0.2.10/32"),))
-
-
-@pytest.fixture
-async def leaf() -> AsyncIterator[VirtualLeaf]:
-    made = await VirtualLeaf.start("leaf1", PORTS, username="rh", password="secret")
-    yield made
-    await made.stop()
 
 
 def address(leaf: VirtualLeaf) -> LeafAddress:
