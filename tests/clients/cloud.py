@@ -13,16 +13,13 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
+
+from tests.certificates import certificate
 
 NAMES = ("api.packet.net", "api.equinix.com")  # where the clients go to
 TOKEN = "lab-token-of-the-clients"
@@ -67,29 +64,6 @@ class Cloud:
             [sys.executable, "-m", f"tests.clients.{module}"], limit_s=280, TOKEN=TOKEN, PROJECT=self.project, PLAN=PLAN
         )
         assert done.returncode == 0, done.stdout + done.stderr
-
-
-def certificate(folder: Path, names: Sequence[str]) -> tuple[Path, Path]:
-    """A certificate for the names that vouches for itself, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=6))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(one) for one in names]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    cert, secret = folder / "cert.pem", folder / "key.pem"
-    cert.write_bytes(made.public_bytes(Encoding.PEM))
-    secret.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    return cert, secret
 
 
 @contextmanager
@@ -143,7 +117,7 @@ def running_cloud(folder: Path, *, machines: int) -> Iterator[Cloud]:
     hosts, errors = folder / "hosts", folder / "lab.err"
     address = f"127.77.{os.getpid() >> 8 & 0xFF}.{os.getpid() & 0xFF or 1}"
     hosts.write_text(f"127.0.0.1 localhost\n{address} {' '.join(NAMES)}\n", encoding="utf-8")
-    cert, key = certificate(folder, NAMES)
+    cert, key = certificate(folder, *(x509.DNSName(name) for name in NAMES))
     lab = [sys.executable, "-m", "service.cli.main", "lab", "up", "--machines", str(machines), "--leaves", "2"]
     with (
         errors.open("w", encoding="utf-8") as said,

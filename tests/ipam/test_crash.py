@@ -25,6 +25,7 @@ from ipam.ledger import Tenure, Want
 from ipam.prefixes import Prefix
 from service.store.rows import Pool
 from tests.ipam.checks import assert_sound
+from tests.ipam.statements import Watched
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NOW = START + timedelta(hours=3)
@@ -43,12 +44,12 @@ GONE = (
 _worlds = count(1)
 
 
-class Doomed:
+class Doomed(Watched):
     """A connection whose session the server ends before its n-th statement; BEGIN, SAVEPOINT and COMMIT are some."""
 
     def __init__(self, conn: Any, killer: Any, fatal: int | None) -> None:
-        self._conn, self._killer, self._fatal = conn, killer, fatal
-        self.statements = 0
+        super().__init__(conn)
+        self._killer, self._fatal = killer, fatal
 
     @classmethod
     @asynccontextmanager
@@ -57,36 +58,19 @@ class Doomed:
         async with db.acquire() as killer, db.acquire() as conn:
             yield cls(conn, killer, fatal)
 
-    async def _statement(self) -> None:
+    async def before(self) -> None:
         if self.statements == self._fatal:
             await self._killer.execute("SELECT pg_terminate_backend($1)", self._conn.get_server_pid())
             async with asyncio.timeout(30):
                 while not self._conn.is_closed():
                     await asyncio.sleep(0.001)
-        self.statements += 1
-
-    async def execute(self, *args: Any) -> Any:
-        await self._statement()
-        return await self._conn.execute(*args)
-
-    async def fetch(self, *args: Any) -> Any:
-        await self._statement()
-        return await self._conn.fetch(*args)
-
-    async def fetchrow(self, *args: Any) -> Any:
-        await self._statement()
-        return await self._conn.fetchrow(*args)
-
-    async def fetchval(self, *args: Any) -> Any:
-        await self._statement()
-        return await self._conn.fetchval(*args)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
-        await self._statement()
+        await self.statement()
         async with self._conn.transaction():
             yield
-            await self._statement()
+            await self.statement()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ import pytest
 from ipam.errors import IpamError
 from service.store.rows import Pool
 from tests.ipam.checks import assert_sound
+from tests.ipam.statements import Watched
 from tests.ipam.test_crash import ACTS, make_scene
 
 # Pairs that lock the same rows in ways of their own.
@@ -40,33 +41,16 @@ PAIRS = [
 ]
 
 
-class Interrupted:
+class Interrupted(Watched):
     """A connection that does something else before its n-th statement."""
 
     def __init__(self, conn: Any, at: int, between: Callable[[], Awaitable[None]]) -> None:
-        self._conn, self._at, self._between = conn, at, between
-        self.statements = 0
+        super().__init__(conn)
+        self._at, self._between = at, between
 
-    async def _statement(self) -> None:
+    async def before(self) -> None:
         if self.statements == self._at:
             await self._between()
-        self.statements += 1
-
-    async def execute(self, *args: Any) -> Any:
-        await self._statement()
-        return await self._conn.execute(*args)
-
-    async def fetch(self, *args: Any) -> Any:
-        await self._statement()
-        return await self._conn.fetch(*args)
-
-    async def fetchrow(self, *args: Any) -> Any:
-        await self._statement()
-        return await self._conn.fetchrow(*args)
-
-    async def fetchval(self, *args: Any) -> Any:
-        await self._statement()
-        return await self._conn.fetchval(*args)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:

@@ -18,10 +18,10 @@ class Shell:
     def __init__(self, capture: pytest.CaptureFixture[str]) -> None:
         self._capture = capture
 
-    async def __call__(self, line: str) -> tuple[int, str, str]:
-        """Status, standard output and standard error of one command line."""
+    async def __call__(self, *words: str) -> tuple[int, str, str]:
+        """Status, standard output and standard error of one command: of a line, or of its words."""
         try:
-            status = await asyncio.to_thread(main, shlex.split(line))
+            status = await asyncio.to_thread(main, shlex.split(words[0]) if len(words) == 1 else list(words))
         except SystemExit as exit_:  # argparse's own way out
             status = int(str(exit_.code))
         said = self._capture.readouterr()

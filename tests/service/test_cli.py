@@ -6,43 +6,16 @@ import asyncio
 import io
 import json
 from argparse import ArgumentParser
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
-from service.cli.main import COMMANDS, main
+from service.cli.main import COMMANDS
 from service.cli.output import span
 from service.cli.progress import Progress
-from tests.service.api_world import ED25519, TOKEN, World
-
-
-class Shell:
-    """Runs commands as a person would, with the environment set."""
-
-    def __init__(self, capture: pytest.CaptureFixture[str]) -> None:
-        self._capture = capture
-
-    async def __call__(self, *words: str) -> tuple[int, str, str]:
-        try:
-            status = await asyncio.to_thread(main, list(words))
-        except SystemExit as exit_:  # argparse's own way out
-            status = int(str(exit_.code))
-        said = self._capture.readouterr()
-        return status, said.out, said.err
-
-
-@pytest.fixture
-def shell(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Shell]:
-    """A shell whose roundhouse talks to the API under test."""
-    monkeypatch.setenv("ROUNDHOUSE_API", world.url)
-    monkeypatch.setenv("ROUNDHOUSE_TOKEN", TOKEN)
-    monkeypatch.delenv("ROUNDHOUSE_PROJECT", raising=False)
-    with structlog.testing.capture_logs():  # the API's log is not the command's output
-        yield Shell(capsys)
-
+from tests.service.api_world import ED25519, World
+from tests.service.shell import Shell
 
 ORDER = ("--plan", "baremetal_1", "--os", "debian_12", "--facility", "ewr1")
 

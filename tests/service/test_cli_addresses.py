@@ -7,9 +7,7 @@ import json
 import pytest
 
 from tests.service.api_world import World
-from tests.service.test_cli import Shell, shell
-
-__all__ = ["shell"]
+from tests.service.shell import Shell
 
 
 async def test_a_prefix_from_its_birth_to_its_end(world: World, shell: Shell) -> None:

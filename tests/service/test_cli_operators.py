@@ -8,12 +8,9 @@ import os
 import signal
 import sys
 from asyncio.subprocess import PIPE
-from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
 
-import pytest
-import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,15 +19,6 @@ from service.cli.watch import changes, drawn
 from tests.service.api_world import TOKEN, World
 from tests.service.shell import Shell
 from tests.service.test_admin_offering import SPECS
-
-
-@pytest.fixture
-def shell(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Shell]:
-    """A shell whose roundhouse talks to the API under test."""
-    monkeypatch.setenv("ROUNDHOUSE_API", world.url)
-    monkeypatch.setenv("ROUNDHOUSE_TOKEN", TOKEN)
-    with structlog.testing.capture_logs():
-        yield Shell(capsys)
 
 
 async def test_a_facility_is_added_shown_and_changed_by_agreement(shell: Shell) -> None:
