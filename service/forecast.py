@@ -1,6 +1,6 @@
 """When an order will be active: by what stages took lately, by what is free, being prepared and waited for.
 
-Nothing is promised that was not measured: before the first order of a plan has ended, the limit is told.
+Before the first order of a plan has ended nothing was measured: what is allowed is told then, and that it is a limit.
 """
 
 from __future__ import annotations
@@ -8,22 +8,31 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Literal
 from uuid import UUID
 
 from service.store.rows import Connection
 from sql.loader import Q
 
+Basis = Literal["measurement", "limit"]
 _LATE = 0.1  # of the usual time is what is still to come for whatever takes longer than usual
 
 
 @dataclass(frozen=True, slots=True)
 class Took:
-    """What a course took lately, in seconds from the machine's being chosen until its end."""
+    """What a course took lately, in seconds from the machine's being chosen until its end; or what it may take, where
+    none was measured.
+    """
 
     p50_s: float
     p95_s: float
     measured: int
-    steps: Mapping[str, float] = field(default_factory=dict)  # the median of each
+    steps: Mapping[str, float] = field(default_factory=dict)  # the median of each, or its limit
+
+    @property
+    def basis(self) -> Basis:
+        """What it goes by."""
+        return "measurement" if self.measured else "limit"
 
     def left_s(self, step: str, elapsed_s: float, order: Sequence[str]) -> float:
         """Seconds to the end from `elapsed_s` seconds into a step; `order` has all steps in their order."""
@@ -68,18 +77,18 @@ async def times_of(conn: Connection, workflow: str) -> Times:
     }
 
 
-def usual(times: Times, plan_id: UUID, system: str | None, limit_s: float) -> Took:
+def usual(times: Times, plan_id: UUID, system: str | None, limits: Took) -> Took:
     """What such a course takes: of that system, else of the plan's slowest one, else what is allowed."""
     if (exact := times.get((plan_id, system))) is not None:
         return exact
     others = [took for (plan, _), took in times.items() if plan == plan_id]
-    return max(others, key=lambda took: took.p50_s, default=Took(limit_s, limit_s, 0))
+    return max(others, key=lambda took: took.p50_s, default=limits)
 
 
 async def coming(conn: Connection, plan_id: UUID, *, now: datetime) -> dict[UUID, list[datetime]]:
     """By facility, when machines of the plan are expected in the pool; those that nobody can tell of are left out."""
     times = await times_of(conn, "prepare")
-    took = usual(times, plan_id, None, 0.0)
+    took = usual(times, plan_id, None, Took(0.0, 0.0, 0))
     found: dict[UUID, list[datetime]] = {}
     if not took.measured:
         return found
@@ -110,11 +119,21 @@ class UnderWay:
     facility_id: UUID
     plan_id: UUID
     system: str
+    limits: Took
+    deadline: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """When an order will be active, and what that goes by."""
+
+    at: datetime
+    basis: Basis
 
 
 async def etas(
-    conn: Connection, orders: Sequence[UnderWay], order: Sequence[str], *, limit_s: float, now: datetime
-) -> dict[UUID, datetime]:
+    conn: Connection, orders: Sequence[UnderWay], order: Sequence[str], *, now: datetime
+) -> dict[UUID, Expected]:
     """When these orders will be active; those for which no machine is expected are left out.
 
     `order` has the course's steps in their order.
@@ -125,15 +144,20 @@ async def etas(
     rows = await conn.fetch(Q["steps_under_way"], [one.id for one in orders])
     at = {row["subject"]: (row["step"], row["step_since"]) for row in rows}
     waiting = [one for one in orders if at.get(one.id, ("place",))[0] in ("place", "await_addresses")]
+    before_machine = {one.id for one in waiting}
     ahead, free = await _queue(conn, waiting, now=now)
     found = {}
     for one in orders:
-        took = usual(times, one.plan_id, one.system, limit_s)
-        if one not in waiting:
+        took = usual(times, one.plan_id, one.system, one.limits)
+        if one.id not in before_machine:
             step, since = at[one.id]
-            found[one.id] = now + timedelta(seconds=took.left_s(step, (now - since).total_seconds(), order))
+            end = now + timedelta(seconds=took.left_s(step, (now - since).total_seconds(), order))
         elif (start := free[one.plan_id][one.facility_id].start(now, ahead.get(one.id, 0))) is not None:
-            found[one.id] = start + timedelta(seconds=took.p50_s)
+            end = start + timedelta(seconds=took.p50_s)
+        else:
+            continue
+        # By its limits it may take until its deadline, and not longer.
+        found[one.id] = Expected(end if took.measured else min(end, max(one.deadline, now)), took.basis)
     return found
 
 

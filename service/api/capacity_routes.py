@@ -13,6 +13,7 @@ from service.api.models import CapacityQuestion, CapacityWish, read
 from service.api.parameters import Parameter
 from service.api.problems import Invalid, shown
 from service.forecast import pools, times_of, usual
+from service.limits import limits_of
 from service.policy import Right
 from service.store.offers import Facility, Offers, free_capacity
 
@@ -84,8 +85,9 @@ def _answer(wish: CapacityWish, offers: Offers, free: dict[tuple[UUID, UUID], in
 async def capacity_eta(call: Call) -> Body:
     """GET /capacity/eta: when an order placed now would be active, at each place that is meant
 
-    `eta` is null where no machine is expected; `seconds` is what it takes from the machine on, as it was measured
-    lately, and `ahead` how many orders get a machine before it.
+    `eta` is null where no machine is expected; `seconds` is what it takes from the machine on, and `ahead` how many
+    orders get a machine before it. `basis` is `measurement` where that was measured lately (`measured` orders), and
+    `limit` where it was not: then it is what an order may take at most.
     """
     offers, now = await call.api.offers(), call.api.clock.now()
     named, slug = call.word("plan"), call.word("operating_system")
@@ -97,9 +99,10 @@ async def capacity_eta(call: Call) -> Body:
     if slug and system is None:
         raise Invalid(f"Operating system is not valid: {shown(slug)} is not one of {', '.join(offers.system_ids)}")
     places = places_of(offers, call.word("facility"), call.word("metro"))
+    limits = limits_of(call.api.catalogue, call.api.settings, system, None)
     async with call.db.acquire() as conn:
         found = await pools(conn, [place.id for place in places], plan.id, None, now=now)
-        took = usual(await times_of(conn, "provision"), plan.id, system, call.api.settings.order_limit_s)
+        took = usual(await times_of(conn, "provision"), plan.id, system, limits)
     rows = []
     for place in places:
         pool = found[place.id]
@@ -114,6 +117,7 @@ async def capacity_eta(call: Call) -> Body:
                 "eta": None if start is None else stamp(start + timedelta(seconds=took.p50_s)),
                 "seconds": {"p50": round(took.p50_s, 1), "p95": round(took.p95_s, 1)},
                 "measured": took.measured,
+                "basis": took.basis,
             }
         )
     return {"etas": rows}

@@ -8,6 +8,7 @@ from service.api.ip_objects import assignment, elastic_assignment
 from service.api.links import Links, bond0_of, eth0_of, short, stamp
 from service.api.objects import Object, entry_of
 from service.api.scenery import Scenery
+from service.forecast import Expected
 from service.store.orders import PROVISIONING, Device, Order
 from service.workflows.install import engine_for
 
@@ -90,7 +91,7 @@ def ip_addresses(device: Device, scenery: Scenery) -> list[Object]:
 
 
 def device_object(
-    device: Device, scenery: Scenery, *, now: datetime, password: str | None, eta: datetime | None = None
+    device: Device, scenery: Scenery, *, now: datetime, password: str | None, expected: Expected | None = None
 ) -> Object:
     """A device. Its password is shown until a day after activation."""
     order, links = device.order, scenery.links
@@ -150,6 +151,7 @@ def device_object(
         "host_keys": order.host_keys,
         "failure": order.failure,
         "deadline": stamp(order.deadline),
-        "eta": None if eta is None else stamp(eta),
+        "eta": None if expected is None else stamp(expected.at),
+        "eta_basis": None if expected is None else expected.basis,
         "href": links.href("devices", order.id),
     }

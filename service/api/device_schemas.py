@@ -132,6 +132,9 @@ class Device(Whole):
     failure: str | None
     deadline: datetime
     eta: datetime | None = Field(description="When it is expected to be active, while it is not.")
+    eta_basis: Literal["measurement", "limit"] | None = Field(
+        description="limit: no order of its plan was measured yet, and this is what it may take."
+    )
 
 
 class Stage(Answer):

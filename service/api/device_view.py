@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from uuid import UUID
 
 import structlog
@@ -13,7 +12,8 @@ from service.api.device_objects import device_object
 from service.api.objects import Object
 from service.api.problems import not_found
 from service.api.scenery import Scenery
-from service.forecast import UnderWay, etas
+from service.forecast import Expected, UnderWay, etas
+from service.limits import limits_of
 from service.secrets import SecretUnreadable, open_sealed
 from service.store.orders import Device, devices
 from service.store.rows import Connection
@@ -31,25 +31,34 @@ async def render_devices(call: Call, found: Sequence[Device], db: Connection | N
     scenery, now = await scenery_of(call, db), call.api.clock.now()
     expected = await _etas(call, found, db)
     return [
-        device_object(device, scenery, now=now, password=_password(call, device), eta=expected.get(device.order.id))
+        device_object(
+            device, scenery, now=now, password=_password(call, device), expected=expected.get(device.order.id)
+        )
         for device in found
     ]
 
 
-async def _etas(call: Call, found: Sequence[Device], db: Connection | None) -> dict[UUID, datetime]:
+async def _etas(call: Call, found: Sequence[Device], db: Connection | None) -> dict[UUID, Expected]:
     """When those that are under way will be active."""
     orders = [
-        UnderWay(one.order.id, one.order.facility_id, one.order.plan_id, one.order.operating_system)
+        UnderWay(
+            one.order.id,
+            one.order.facility_id,
+            one.order.plan_id,
+            one.order.operating_system,
+            limits_of(call.api.catalogue, call.api.settings, one.order.operating_system, one.order.engine),
+            one.order.deadline,
+        )
         for one in found
         if one.order.state in ("queued", "provisioning")
     ]
     if not orders:
         return {}
-    limit_s, now = call.api.settings.order_limit_s, call.api.clock.now()
+    now = call.api.clock.now()
     if db is not None:
-        return await etas(db, orders, _STEPS, limit_s=limit_s, now=now)
+        return await etas(db, orders, _STEPS, now=now)
     async with call.db.acquire() as conn:
-        return await etas(conn, orders, _STEPS, limit_s=limit_s, now=now)
+        return await etas(conn, orders, _STEPS, now=now)
 
 
 async def scenery_of(call: Call, db: Connection | None = None) -> Scenery:

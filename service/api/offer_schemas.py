@@ -158,4 +158,5 @@ class CapacityEta(Answer):
     ahead: int = Field(description="Orders that get a machine before it.")
     eta: datetime | None = Field(description="null where no machine is expected.")
     seconds: UsualSeconds = Field(description="What it takes from the machine on.")
-    measured: int = Field(description="Orders that `seconds` was measured of; 0: it is the limit of an order.")
+    measured: int = Field(description="Orders that `seconds` was measured of.")
+    basis: Literal["measurement", "limit"] = Field(description="limit: none was measured; it is what one may take.")

@@ -20,6 +20,7 @@ from service.api.storage import StorageWish
 from service.clock import Clock
 from service.forecast import Took, pools, times_of, usual
 from service.intents import order_limit
+from service.limits import limits_of
 from service.passwords import new_password, new_salt, sha512_crypt
 from service.policy import USING_ROLES
 from service.secrets import KeyRing, seal
@@ -176,7 +177,9 @@ async def _admitted(conn: Connection, ground: Ground, draft: Draft, project_id: 
     except Invalid as refused:
         place, start = await _earliest(conn, draft, project_id, now, *refused.errors)
         if deadline is None:
-            eta = start + timedelta(seconds=(await _usual(conn, ground, draft)).p50_s)
+            took = await _usual(conn, ground, draft)
+            # By its limits alone nothing is known but when there is a machine.
+            eta = start + timedelta(seconds=took.p50_s if took.measured else 0)
             raise Invalid(f"{refused.errors[0]}, not before {eta:%H:%M} UTC: a later deadline waits for it") from None
     if deadline is None:
         return place
@@ -203,9 +206,8 @@ async def _earliest(
 
 async def _usual(conn: Connection, ground: Ground, draft: Draft) -> Took:
     """How long it takes from a machine to an active device."""
-    native = engine_for(ground.catalogue, draft.system, draft.wish.engine) == "native"
-    limit_s = order_limit(ground.settings, native=native).total_seconds()
-    return usual(await times_of(conn, "provision"), draft.plan.id, draft.system, limit_s)
+    limits = limits_of(ground.catalogue, ground.settings, draft.system, draft.wish.engine)
+    return usual(await times_of(conn, "provision"), draft.plan.id, draft.system, limits)
 
 
 async def _free_place(conn: Connection, draft: Draft) -> Facility:

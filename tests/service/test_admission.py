@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -9,7 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from images.catalogue import Catalogue, load_catalogue
 from service.forecast import Pool, Took
+from service.limits import limits_of
+from service.settings import Settings
 from sql.loader import Q
 from tests.service.api_world import World
 
@@ -177,3 +181,39 @@ async def test_projects_take_turns_at_the_pool(world: World) -> None:
     await world.db.execute("UPDATE run SET step = 'start' WHERE subject = $1::text::uuid", mine[0])
     assert await queue() == [single, *mine[1:]], "whoever was served longest ago comes first"
     assert await world.db.fetchrow(Q["turn_in_pool"], uuid4(), *where) is None
+
+
+async def test_what_was_not_measured_is_told_as_a_limit(world: World) -> None:
+    await world.add_machines(2)
+    asked = "/capacity/eta?plan=c1.small.x86&facility=ewr1"
+    settings = Settings()
+    for system, most in (("", settings.order_limit_s), ("&operating_system=debian_12", settings.order_limit_s)):
+        (found,) = (await world.call("GET", asked + system)).body["etas"]
+        assert (found["basis"], found["measured"], found["seconds"]["p50"]) == ("limit", 0, most)
+    image, native = await world.order(), await world.order(hostname="web2", engine="native")
+    for answer, most in (
+        (image, settings.order_limit_s),
+        (native, settings.order_limit_s + settings.native_limit_s),
+    ):
+        assert answer.body["eta_basis"] == "limit"
+        took = datetime.fromisoformat(answer.body["eta"]) - datetime.fromisoformat(answer.body["created_at"])
+        assert abs(took.total_seconds() - most) < 15
+    # Under way: what the stages may still take, and not beyond the deadline.
+    await world.db.execute("UPDATE run SET step = 'prove', step_since = now() WHERE subject = $1", image.body["id"])
+    shown = (await world.call("GET", f"/devices/{image.body['id']}")).body
+    left = (datetime.fromisoformat(shown["eta"]) - datetime.now(UTC)).total_seconds()
+    assert abs(left - settings.prove_limit_s) < 15 and shown["eta_basis"] == "limit"
+    await prepared_before(world, prepare_s=600, provision_s=120)
+    (found,) = (await world.call("GET", asked)).body["etas"]
+    assert (found["basis"], found["measured"], found["seconds"]["p50"]) == ("measurement", 1, 120.0)
+    measured = (await world.call("GET", f"/devices/{native.body['id']}")).body
+    assert measured["eta_basis"] == "measurement"
+
+
+@pytest.mark.parametrize(("install", "first_boot", "whole"), [(240, 240, 300), (60, 50, 230)], ids=["usual", "quick"])
+def test_the_catalogue_s_budgets_are_the_limit(install: int, first_boot: int, whole: float) -> None:
+    system = replace(load_catalogue().get("debian_12"), install_budget_s=install, first_boot_budget_s=first_boot)
+    limits = limits_of(Catalogue({"debian_12": system}), Settings(), "debian_12", None)
+    assert (limits.p50_s, limits.measured, limits.basis) == (whole, 0, "limit")
+    order = ["place", "install", "await_phone_home", "prove", "activate"]
+    assert limits.left_s("await_phone_home", 20, order) == first_boot - 20 + 120
