@@ -224,9 +224,14 @@ class RouteTable:
         """The route and what its placeholders match. Raises Refused: 404, or 405 for another method's path."""
         parts = path.split("/")
         others: set[str] = set()
+        named: list[bool] | None = None  # where the path that is meant has placeholders
         for pattern, route in self._by_length.get(len(parts), ()):
             if any(want != have and not want.startswith("{") for want, have in zip(pattern, parts, strict=True)):
                 continue
+            holders = [part.startswith("{") for part in pattern]
+            if named is not None and holders != named:
+                break  # "merge" of /ips/merge is no address, whatever the method
+            named = holders
             if method in route.methods.split():
                 ids = zip(pattern, parts, strict=True)
                 return route, {want[1:-1]: have for want, have in ids if want.startswith("{")}

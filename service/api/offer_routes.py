@@ -32,6 +32,8 @@ async def get_metro(call: Call) -> Body:
 
 async def list_plans(call: Call) -> Body:
     """GET /plans, GET /projects/{project}/plans: narrowed by slug, type and categories"""
+    if "project" in call.ids:
+        await call.project()
     offers = await call.api.offers()
     plans = [objects.plan(one, offers, call.links) for one in offers.plans]
     if slug := call.word("slug"):

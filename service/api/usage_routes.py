@@ -72,8 +72,8 @@ async def project_usages(call: Call) -> Body:
 
 
 _SPAN = (
-    Parameter("created[after]", "What was used since this time, ISO 8601 or unix seconds.", format="date-time"),
-    Parameter("created[before]", "What was used before this time, ISO 8601 or unix seconds.", format="date-time"),
+    Parameter("created[after]", "What was used since this time, ISO 8601 or unix seconds."),
+    Parameter("created[before]", "What was used before this time, ISO 8601 or unix seconds."),
 )
 ROUTES = (
     Route("GET", "/devices/{device}/usages", device_usages, answer=order_schemas.Usages, right=Right.VIEW, query=_SPAN),
