@@ -232,7 +232,9 @@ async def test_named_keys_are_the_only_ones_and_none_can_be_wished_for(world: Wo
 async def test_lists_are_paged_and_filtered(world: World) -> None:
     await world.add_machines(12)
     for number in range(12):
-        await world.order(hostname=f"web{number}", tags=["even"] if number % 2 == 0 else [], description=f"d{number}")
+        await world.order(
+            hostname=f"web{number}", tags=["even"] if number % 2 == 0 else [], description=f"rack{number}"
+        )
     path = f"/projects/{world.project}/devices"
     first = (await world.call("GET", path)).body
     assert [device["hostname"] for device in first["devices"]] == [f"web{number}" for number in range(11, 1, -1)]
@@ -249,7 +251,7 @@ async def test_lists_are_paged_and_filtered(world: World) -> None:
 
     assert await names("hostname=web3") == ["web3"]
     assert len(await names("tag=even")) == 6
-    assert await names("search=D11") == ["web11"]
+    assert await names("search=RACK11") == ["web11"]
     assert len(await names("search=Debian%2012")) == 12
     assert await names("search=100%25") == []
     assert await names(f"search={first['devices'][0]['short_id']}") == ["web11"]

@@ -112,7 +112,7 @@ async def test_a_reservation_whose_process_died_before_its_label_is_completed_by
         raise ConnectionResetError
 
     with monkeypatch.context() as patch:
-        patch.setattr("service.api.elastic_routes.set_label", died)
+        patch.setattr("service.api.elastic_reserve.set_label", died)
         assert (await elastic.call("POST", path, wish | {"details": "web"}, key="k")).status == 500
     again = await elastic.call("POST", path, wish | {"details": "web"}, key="k")
     assert (again.status, again.body["details"]) == (201, "web")
