@@ -204,7 +204,7 @@ class BmcTrusted(Answer):
     """The certificate that is expected of the BMC from now on, as its SHA-256, and the one of before."""
 
     was: str | None
-    fingerprint: str
+    fingerprint: str | None = Field(description="null where the BMC shows none: it speaks without TLS.")
 
 
 class ConsoleSession(Answer):

@@ -47,12 +47,12 @@ class Release(Answer):
     id: str
     current: bool
     fault: str | None
-    recipe: str | None
-    kernel_release: str | None
+    recipe: str
+    kernel_release: str
     published_at: datetime | None
     bytes: int
     files: dict[str, ReleaseFile]
-    tested: dict[str, Any] | None
+    tested: dict[str, Any] = Field(description="By firmware, how a test boot ended.")
     signed_by: list[str]
     installs: ReleaseTally | None
     by_plan: list[ReleaseTally]

@@ -121,11 +121,11 @@ def _object(name: str, schema: Object) -> Object:
             "name": field,
             "type": type_of(one),
             "presence": _presence(schema, field),
-            "meaning": one.get("description", ""),
+            "meaning": _prose(one.get("description", "")),
         }
         for field, one in schema.get("properties", {}).items()
     ]
-    return {"name": name, "text": schema.get("description", ""), "fields": fields, "type": type_of(schema)}
+    return {"name": name, "text": _prose(schema.get("description", "")), "fields": fields, "type": type_of(schema)}
 
 
 def _presence(schema: Object, field: str) -> str:

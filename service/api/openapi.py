@@ -86,7 +86,7 @@ def document(routes: Sequence[Route]) -> Object:
     paths: dict[str, Object] = {}
     for route in at_one_path(routes):
         for method in route.methods.split():
-            paths.setdefault(route.pattern, {})[method.lower()] = _operation(route, method, names.places)
+            paths.setdefault(route.pattern, {})[method.lower()] = _operation(route, method, names)
     used = {tag for operations in paths.values() for operation in operations.values() for tag in operation["tags"]}
     token = {
         "type": "apiKey",
@@ -135,6 +135,23 @@ class _Names:
             raise ValueError(f"a body and an answer are both called {', '.join(sorted(both))}")
         self.places: dict[Model, Object] = places | bodies
         self.schemas: dict[str, Object] = dict(sorted((schemas | told).items()))
+        # The answers in which references can be filled in.
+        self.referring = {model for model in answers if "Reference" in _reached(places[model], schemas, set())}
+
+
+def _reached(schema: object, schemas: Mapping[str, Object], found: set[str]) -> set[str]:
+    """The names of all schemas that this one leads to, added to those that were found."""
+    if isinstance(schema, list):
+        for one in schema:
+            _reached(one, schemas, found)
+    elif isinstance(schema, dict):
+        name = str(schema.get("$ref", "")).removeprefix(_AT)
+        if name and name not in found:
+            found.add(name)
+            _reached(schemas[name], schemas, found)
+        for one in schema.values():
+            _reached(one, schemas, found)
+    return found
 
 
 def _schemas(models: Iterable[Model]) -> tuple[dict[Model, Object], dict[str, Object]]:
@@ -200,7 +217,7 @@ def _version() -> str:
         return "0"
 
 
-def _operation(route: Route, method: str, places: Mapping[Model, Object]) -> Object:
+def _operation(route: Route, method: str, names: _Names) -> Object:
     summary, text = _words(route)
     found: Object = {
         "operationId": "_".join([method.lower(), *re.findall(r"[a-z0-9]+", route.pattern)]),
@@ -210,19 +227,15 @@ def _operation(route: Route, method: str, places: Mapping[Model, Object]) -> Obj
     }
     if text:
         found["description"] = text
-    reshape = parameters.RESHAPE if _has_references(route) else ()
+    reshape = parameters.RESHAPE if route.answer in names.referring else ()
     found["parameters"] += [_parameter(one) for one in (*route.query, *reshape)]
     if method == "POST":
         found["parameters"].append(_idempotency_key())
     if route.body is not None:
-        schema = places[route.body]
+        schema = names.places[route.body]
         found["requestBody"] = {"required": "$ref" in schema, "content": {"application/json": {"schema": schema}}}
-    found["responses"] = _responses(route, places)
+    found["responses"] = _responses(route, names.places)
     return found
-
-
-def _has_references(route: Route) -> bool:
-    return route.answer is not None and not route.pattern.startswith(("/admin/", "/ipam/"))
 
 
 def _part(route: Route) -> str:
