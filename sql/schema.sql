@@ -350,6 +350,7 @@ CREATE TABLE public.device (
     placed_at timestamp with time zone,
     allow_pxe boolean DEFAULT false NOT NULL,
     links text[] DEFAULT '{public,private,ipv6}'::text[] NOT NULL,
+    search_keys text[] GENERATED ALWAYS AS (public.search_keys(((hostname || ' '::text) || COALESCE(description, ''::text)), tags)) STORED,
     CONSTRAINT device_engine_check CHECK ((engine = ANY (ARRAY['image'::text, 'native'::text]))),
     CONSTRAINT device_links CHECK (((links <@ ARRAY['public'::text, 'private'::text, 'ipv6'::text]) AND (links @> ARRAY['private'::text]))),
     CONSTRAINT device_reserved_or_spot CHECK (((reservation_id IS NULL) OR (spot_price_max IS NULL))),
@@ -1494,6 +1495,8 @@ CREATE INDEX device_of_spot_request ON public.device USING btree (spot_request_i
 CREATE INDEX device_on_spot ON public.device USING btree (facility_id, plan_id) WHERE ((spot_price_max IS NOT NULL) AND (deleted_at IS NULL));
 
 CREATE INDEX device_placed ON public.device USING btree (facility_id, plan_id, project_id, placed_at) WHERE (placed_at IS NOT NULL);
+
+CREATE INDEX device_searched ON public.device USING gin (search_keys) WHERE (deleted_at IS NULL);
 
 CREATE INDEX device_tagged ON public.device USING gin (tags) WHERE ((deleted_at IS NULL) AND (tags <> '{}'::text[]));
 

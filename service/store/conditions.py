@@ -13,15 +13,28 @@ class Conditions:
     def __init__(self) -> None:
         self.arguments: list[Any] = []
         self._texts: list[str] = []
+        self._either: list[str] = []
 
     def __len__(self) -> int:
         return len(self._texts)
 
     def add(self, text: str, *arguments: object) -> None:
         """One more; `{0}` and so on stand for its arguments."""
+        self._texts.append(self._numbered(text, arguments))
+
+    def either(self, text: str, *arguments: object) -> None:
+        """One of several of which a row must meet one; `meet_one` ends them."""
+        self._either.append(self._numbered(text, arguments))
+
+    def meet_one(self) -> None:
+        """One more: that one of those given to `either` is met."""
+        self._texts.append(f"({' OR '.join(self._either)})")
+        self._either = []
+
+    def _numbered(self, text: str, arguments: Sequence[object]) -> str:
         first = len(self.arguments) + 1
         self.arguments += arguments
-        self._texts.append(text.format(*(f"${first + number}" for number in range(len(arguments)))))
+        return text.format(*(f"${first + number}" for number in range(len(arguments))))
 
     def one_of(self, column: str, ids: Sequence[UUID] | None) -> None:
         """That the column is one of the ids; None is any."""

@@ -1,13 +1,14 @@
 """Pages of devices: what a list is narrowed down to and sorted by.
 
 A page costs the same however long the list is: how many devices there are is kept (`device_tally`), and what they are
-sorted by is indexed. Only what is narrowed down by more than place and plan is counted, and only a search looks at
-every device.
+sorted by is indexed. Only what is narrowed down by more than place and plan is counted, and only a search for one or
+two letters, or for what many devices share, looks at every device.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -27,11 +28,10 @@ _ORDERS: Mapping[str, tuple[str, str]] = {
 _ASCENDING = ("hostname", "state")
 SORTABLE = tuple(_ORDERS)
 
-_SEARCH = (
-    "(position(lower({0}) IN lower(d.hostname || ' ' || coalesce(d.description, '') || ' ' || d.operating_system)) > 0"
-    " OR starts_with(d.id::text, lower({0})) OR lower({0}) = ANY(SELECT lower(unnest(d.tags)))"
-    " OR d.operating_system = ANY({1}) OR d.facility_id = ANY({2}) OR d.plan_id = ANY({3}) OR d.id = ANY({4}))"
-)
+_WORDS = "position(lower({0}) IN lower(d.hostname || ' ' || coalesce(d.description, ''))) > 0"
+_TAGGED = "d.search_keys @> ARRAY['#' || lower({0})] AND lower({0}) = ANY(SELECT lower(unnest(d.tags)))"
+_NO_ID = "00000000-0000-0000-0000-000000000000"
+_ID = re.compile(r"[0-9a-f-]{1,36}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,9 +99,34 @@ def _narrow(conditions: Conditions, wanted: DeviceFilter, narrowed: Mapping[str,
     if wanted.ends is not None:
         conditions.add("(d.termination_time IS NOT NULL) = {0}", wanted.ends)
     if wanted.search is not None:
-        owners = narrowed["search_owners"] or []
-        places = (narrowed["search_facilities"], narrowed["search_plans"], owners)
-        conditions.add(_SEARCH, wanted.search, wanted.search_systems, *places)
+        _search(conditions, wanted.search, wanted.search_systems, narrowed)
+
+
+def _search(conditions: Conditions, word: str, systems: Sequence[str], narrowed: Mapping[str, Any]) -> None:
+    """What a word may be: each of the ways has an index, so that none is asked for that can find nothing."""
+    if keys := narrowed["search_keys"]:
+        conditions.either(f"d.search_keys @> {{1}} AND {_WORDS}", word, keys)
+    else:
+        conditions.either(_WORDS, word)  # too short for the index: every device is looked at
+    conditions.either(_TAGGED, word)
+    if ids := _ids_beginning(word.lower()):
+        conditions.either("d.id BETWEEN {0} AND {1}", *ids)
+    for column, among in (
+        ("d.operating_system", [*systems, *narrowed["search_systems"]]),
+        ("d.facility_id", narrowed["search_facilities"]),
+        ("d.plan_id", narrowed["search_plans"]),
+        ("d.id", narrowed["search_owners"]),
+    ):
+        if among:
+            conditions.either(f"{column} = ANY({{0}})", among)
+    conditions.meet_one()
+
+
+def _ids_beginning(word: str) -> tuple[UUID, UUID] | None:
+    """The first and the last id that begin so, if any does."""
+    fits = _ID.fullmatch(word) and all((one == "-") is (other == "-") for one, other in zip(word, _NO_ID, strict=False))
+    rest = _NO_ID[len(word) :]
+    return (UUID(word + rest), UUID(word + rest.replace("0", "f"))) if fits else None
 
 
 async def _ids(db: Connection, conditions: Conditions, order: str, total: int, limit: int, offset: int) -> list[UUID]:

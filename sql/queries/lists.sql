@@ -16,6 +16,10 @@ SELECT CASE WHEN $1::bool AND $4::uuid IS NULL AND $5::uuid IS NULL THEN NULL
        CASE WHEN $9 IS NOT NULL
             THEN array(SELECT o.id FROM plan AS o WHERE position(lower($9) IN lower(o.slug || ' ' || o.name)) > 0)
             END AS search_plans,
+       CASE WHEN $9 IS NOT NULL
+            THEN array(SELECT s.slug FROM operating_system AS s WHERE position(lower($9) IN lower(s.slug)) > 0)
+            END AS search_systems,
+       CASE WHEN $9 IS NOT NULL THEN search_keys($9, '{}') END AS search_keys,
        CASE WHEN $10::inet IS NOT NULL
             THEN array(SELECT t.owner FROM tenure AS t
                        WHERE t.block >>= $10 AND upper_inf(t.during) AND t.corrected_at IS NULL) END AS search_owners

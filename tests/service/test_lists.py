@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -117,3 +118,53 @@ async def test_pages_of_events_are_the_list(world: World) -> None:
             found += [one["body"] for one in answer.body["events"]]
         bodies = [str(number) for number in range(22, -1, -1) if count == 23 or number % 4]
         assert found == bodies[:24]
+
+
+async def test_a_search_finds_what_any_of_a_devices_words_begins_or_has(world: World) -> None:
+    made = [
+        ("db-master.example", "the one that matters", ["Production", "abc"]),
+        ("DB-replica", "", ["production"]),
+        ("cache", None, []),
+        ("abc.example", "Ünïcode über alles", ["x"]),
+        ("aaaaa", "ab c", ["bc", "#ab"]),
+    ]
+    await world.add_machines(len(made))
+    ids = {}
+    for hostname, description, tags in made:
+        ids[hostname] = (await world.order(hostname=hostname, description=description, tags=tags)).body["id"]
+
+    async def found(word: str) -> set[str]:
+        path = f"/projects/{world.project}/devices?per_page=100&search={quote(word)}"
+        body = (await world.call("GET", path)).body
+        assert body["meta"]["total"] == len(body["devices"])
+        return {one["hostname"] for one in body["devices"]}
+
+    shared = await world.db.fetchval(
+        """SELECT lower(concat_ws(' ', (SELECT string_agg(code || ' ' || name, ' ') FROM facility),
+                                  (SELECT string_agg(slug || ' ' || name, ' ') FROM plan),
+                                  (SELECT string_agg(slug, ' ') FROM operating_system)))"""
+    )
+    shared += " ".join(entry.name.lower() for entry in world.catalogue)
+    for hostname, description, tags in made:
+        text = f"{hostname} {description or ''}".lower()
+        words = {text[first : first + size] for size in (2, 3, 5) for first in range(0, len(text), 2)}
+        for word in sorted(word for word in words if word.strip() == word and word.isascii()):
+            expected = {
+                name
+                for name, said, have in made
+                if word in f"{name} {said or ''}".lower() or word in [tag.lower() for tag in have]
+            }
+            if word not in shared and not set(word) <= set("0123456789abcdef-"):
+                assert await found(word) == expected, word
+            else:
+                assert await found(word) >= expected, word
+        assert hostname in await found(hostname.upper())
+        for tag in tags:
+            assert hostname in await found(tag.upper())
+        for size in (1, 8, 9, 14, 36):
+            assert hostname in await found(ids[hostname][:size].upper())
+        assert await found(ids[hostname]) == {hostname}
+    assert await found("product") == await found("prod") == set()
+    await world.call("PATCH", f"/devices/{ids['cache']}", {"hostname": "renamed", "tags": ["Productive"]})
+    assert await found("cache") == set()
+    assert await found("renam") == await found("productive") == {"renamed"}
