@@ -89,10 +89,17 @@ async def lab(
         yield running, customer
 
 
-async def soon(true: Callable[[], bool], limit: float = 20) -> None:
+async def soon(true: Callable[[], bool], limit: float = 60) -> None:
     """Wait until it is true."""
     async with asyncio.timeout(limit):
         while not true():
+            await asyncio.sleep(0.05)
+
+
+async def all_over(db: Pool, limit: float = 60) -> None:
+    """Wait until nothing is under way."""
+    async with asyncio.timeout(limit):
+        while await db.fetchval("SELECT EXISTS (SELECT FROM run WHERE finished_at IS NULL)"):
             await asyncio.sleep(0.05)
 
 

@@ -111,7 +111,7 @@ async def test_confirm_renewal_release(net: Network, tmp_path: Path) -> None:
 async def test_another_server_takes_over_by_rebind(net: Network, tmp_path: Path) -> None:
     """Under another name it does not answer what names the first one, and answers what names nobody."""
     join(net)
-    decider = Decider(lease(seconds=6))
+    decider = Decider(lease(seconds=12))
 
     async def live() -> None:
         async with relayed(net, tmp_path, relay()), AsyncExitStack() as first:

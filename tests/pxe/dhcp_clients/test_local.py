@@ -60,6 +60,7 @@ async def test_each_link_has_its_own_port(tmp_path: Path) -> None:
             for interface, address in LINKS.items():
                 hosts = [str(host_of(address))]
                 await until(lambda: made.address(f"host-{interface}", "eth0") == hosts)  # noqa: B023
+                await until(lambda: clients[interface].events("bound"))  # noqa: B023
                 (bound,) = clients[interface].events("bound")
                 assert (bound.address, bound.router) == (str(host_of(address).ip), str(address.ip))
             await until(lambda: counters.snapshot().get("dhcp_silent", 0) >= 2)
