@@ -38,7 +38,7 @@ from service.parts import Parts
 from service.secrets import open_sealed, seal
 from service.store.leaves import LeafRow, leaf_row, raise_generation
 from service.store.notify import Hub, Watch
-from service.store.rows import Pool
+from service.store.rows import AWAY, Pool
 from service.store.runs import signal_all
 from sql.loader import Q
 
@@ -380,8 +380,12 @@ async def run_leaf_actors(db: Pool, parts: Parts, hub: Hub) -> None:
     actors: set[UUID] = set()
     async with asyncio.TaskGroup() as tasks, hub.watch("leaves") as watch:
         while True:
-            for row in await db.fetch(Q["leaves"]):
-                if row["id"] not in actors:
-                    actors.add(row["id"])
-                    tasks.create_task(LeafActor(db, parts, hub, row["id"], holder).run())
+            try:
+                found = {row["id"] for row in await db.fetch(Q["leaves"])}
+            except AWAY as err:  # the leaves that are known are driven on when it is back
+                log.warning("leaves_not_looked_for", error=str(err))
+                found = set()
+            for leaf_id in found - actors:
+                actors.add(leaf_id)
+                tasks.create_task(LeafActor(db, parts, hub, leaf_id, holder).run())
             await watch.changed(30)
