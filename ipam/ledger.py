@@ -94,23 +94,63 @@ async def take_all(
     Call it in a transaction. `length` is the mask length of the blocks, by default what the prefixes hand out. Blocks
     that came back less than `cool_down` ago are left alone. Owner and slot are different for each want.
     """
+    rows, found = await _locked(conn, prefixes, wants)
+    missing = [want for want in wants if (want.owner, want.slot) not in found]
+    for tenure in await _take_from(conn, rows, prefixes, missing, length, now, cool_down):
+        found[tenure.owner, tenure.slot] = tenure
+    return [found.get((want.owner, want.slot)) for want in wants]
+
+
+async def take_each(
+    conn: Any, asked: Sequence[tuple[Want, Sequence[Prefix]]], *, now: datetime, cool_down: timedelta
+) -> list[Tenure]:
+    """A block for each want from the first of its own prefixes that has one, or none at all.
+
+    Call it late in a transaction: others who take from these prefixes wait until that ends. Otherwise as `take_all`.
+    Raises PrefixExhausted, which says what is free, or PrefixClosed.
+    """
+    every = [prefix for _, prefixes in asked for prefix in prefixes]
+    rows, found = await _locked(conn, every, [want for want, _ in asked])
+    for want, prefixes in asked:
+        if (want.owner, want.slot) not in found:
+            taken = await _take_from(conn, rows, prefixes, [want], None, now, cool_down)
+            if not taken:
+                raise await no_block(conn, prefixes, want.slot, now=now, cool_down=cool_down, length=None)
+            found[want.owner, want.slot] = taken[0]
+    return [found[want.owner, want.slot] for want, _ in asked]
+
+
+async def _locked(
+    conn: Any, prefixes: Sequence[Prefix], wants: Sequence[Want]
+) -> tuple[Mapping[int, Any], dict[tuple[UUID, str], Tenure]]:
+    """The prefixes' rows, locked, and what the owners of the wants hold already."""
     # All of them first, in one order whatever the caller's is: who takes crosswise waits, and nobody is thrown out. And
     # in a statement of its own: the next ones then see what the former holders of the locks did.
     rows = {row["id"]: row for row in await conn.fetch(Q["lock_prefixes"], [prefix.id for prefix in prefixes])}
-    found = await _held_already(conn, wants)
-    missing = [want for want in wants if (want.owner, want.slot) not in found]
+    return rows, await _held_already(conn, wants)
+
+
+async def _take_from(
+    conn: Any,
+    rows: Mapping[int, Any],
+    prefixes: Sequence[Prefix],
+    wants: Sequence[Want],
+    length: int | None,
+    now: datetime,
+    cool_down: timedelta,
+) -> list[Tenure]:
+    """Blocks of the first prefixes that have any, for as many of the wants as there are."""
+    taken: list[Tenure] = []
     for prefix in prefixes:
-        locked = rows[prefix.id]
+        locked, missing = rows[prefix.id], wants[len(taken) :]
         if not missing:
             break
         if locked["standing"] != "active":
             continue
         size = prefix.block_length if length is None else length
         carved = await _find(conn, locked, size, len(missing), now - cool_down)
-        for tenure in await open_held(conn, locked, carved, missing, now):
-            found[tenure.owner, tenure.slot] = tenure
-        missing = missing[len(carved.taken) :]
-    return [found.get((want.owner, want.slot)) for want in wants]
+        taken += await open_held(conn, locked, carved, missing, now)
+    return taken
 
 
 async def _held_already(conn: Any, wants: Sequence[Want]) -> dict[tuple[UUID, str], Tenure]:

@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from service.store.rows import Connection
 from sql.loader import Q
 
 Basis = Literal["measurement", "limit"]
+_LATEST = 200  # runs that are looked at
+_KEPT = timedelta(seconds=5)
 _LATE = 0.1  # of the usual time is what is still to come for whatever takes longer than usual
 
 
@@ -63,9 +65,39 @@ class Pool:
         return self.coming[later] if later < len(self.coming) else None
 
 
-async def times_of(conn: Connection, workflow: str) -> Times:
-    """What the latest two hundred runs took, by plan and operating system; those of machines by plan alone."""
-    rows = await conn.fetch(Q["stage_times"], workflow)
+class Lately:
+    """What courses took lately, as one process knows it: every order asks, and it is a long calculation.
+
+    As long as there are few runs, each that ends counts at once. Of many, what ends within seconds changes nothing.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, _Known] = {}  # by workflow
+
+    async def times_of(self, conn: Connection, workflow: str, *, now: datetime) -> Times:
+        """What the latest two hundred runs took, by plan and operating system; those of machines by plan alone."""
+        known = self._known.get(workflow)
+        if known is not None and known.runs >= _LATEST and now - known.at < _KEPT:
+            return known.times
+        newest = await conn.fetchval(Q["newest_done"], workflow)
+        if known is not None and known.newest == newest:
+            return known.times
+        if known is not None and known.runs >= _LATEST:
+            known.at = now  # others who ask meanwhile make do with what was known
+        times = _times(await conn.fetch(Q["stage_times"], workflow, _LATEST))
+        self._known[workflow] = _Known(times, newest, sum(took.measured for took in times.values()), now)
+        return times
+
+
+@dataclass(slots=True)
+class _Known:
+    times: Times
+    newest: datetime | None  # when the last run ended that counts
+    runs: int
+    at: datetime  # when it was read
+
+
+def _times(rows: Sequence[Any]) -> Times:
     steps: dict[tuple[UUID, str | None], dict[str, float]] = {}
     for row in rows:
         if row["step"] is not None:
@@ -85,9 +117,9 @@ def usual(times: Times, plan_id: UUID, system: str | None, limits: Took) -> Took
     return max(others, key=lambda took: took.p50_s, default=limits)
 
 
-async def coming(conn: Connection, plan_id: UUID, *, now: datetime) -> dict[UUID, list[datetime]]:
+async def coming(conn: Connection, lately: Lately, plan_id: UUID, *, now: datetime) -> dict[UUID, list[datetime]]:
     """By facility, when machines of the plan are expected in the pool; those that nobody can tell of are left out."""
-    times = await times_of(conn, "prepare")
+    times = await lately.times_of(conn, "prepare", now=now)
     took = usual(times, plan_id, None, Took(0.0, 0.0, 0))
     found: dict[UUID, list[datetime]] = {}
     if not took.measured:
@@ -100,10 +132,16 @@ async def coming(conn: Connection, plan_id: UUID, *, now: datetime) -> dict[UUID
 
 
 async def pools(
-    conn: Connection, facility_ids: Collection[UUID], plan_id: UUID, project_id: UUID | None, *, now: datetime
+    conn: Connection,
+    lately: Lately,
+    facility_ids: Collection[UUID],
+    plan_id: UUID,
+    project_id: UUID | None,
+    *,
+    now: datetime,
 ) -> dict[UUID, Pool]:
     """The pools of these facilities, as a new order of the project finds them."""
-    later = await coming(conn, plan_id, now=now)
+    later = await coming(conn, lately, plan_id, now=now)
     found = {}
     for place in facility_ids:
         row = await conn.fetchrow(Q["pool_now"], place, plan_id, project_id)
@@ -132,7 +170,7 @@ class Expected:
 
 
 async def etas(
-    conn: Connection, orders: Sequence[UnderWay], order: Sequence[str], *, now: datetime
+    conn: Connection, lately: Lately, orders: Sequence[UnderWay], order: Sequence[str], *, now: datetime
 ) -> dict[UUID, Expected]:
     """When these orders will be active; those for which no machine is expected are left out.
 
@@ -140,12 +178,12 @@ async def etas(
     """
     if not orders:
         return {}
-    times = await times_of(conn, "provision")
+    times = await lately.times_of(conn, "provision", now=now)
     rows = await conn.fetch(Q["steps_under_way"], [one.id for one in orders])
     at = {row["subject"]: (row["step"], row["step_since"]) for row in rows}
     waiting = [one for one in orders if at.get(one.id, ("place",))[0] in ("place", "await_addresses")]
     before_machine = {one.id for one in waiting}
-    ahead, free = await _queue(conn, waiting, now=now)
+    ahead, free = await _queue(conn, lately, waiting, now=now)
     found = {}
     for one in orders:
         took = usual(times, one.plan_id, one.system, one.limits)
@@ -162,12 +200,12 @@ async def etas(
 
 
 async def _queue(
-    conn: Connection, waiting: Sequence[UnderWay], *, now: datetime
+    conn: Connection, lately: Lately, waiting: Sequence[UnderWay], *, now: datetime
 ) -> tuple[dict[UUID, int], dict[UUID, dict[UUID, Pool]]]:
     if not waiting:
         return {}, {}
     places = list({one.facility_id for one in waiting})
     plans = list({one.plan_id for one in waiting})
     rows = await conn.fetch(Q["ahead_in_pool"], places, plans)
-    free = {plan: await pools(conn, places, plan, None, now=now) for plan in plans}
+    free = {plan: await pools(conn, lately, places, plan, None, now=now) for plan in plans}
     return {row["device_id"]: row["ahead"] for row in rows}, free

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 
 from aiohttp import BaseConnector, TCPConnector
@@ -11,6 +11,7 @@ from aiohttp import BaseConnector, TCPConnector
 from images.catalogue import Catalogue
 from service.artefacts import Artefacts
 from service.clock import Clock, Jitter
+from service.forecast import Lately
 from service.secrets import KeyRing
 from service.settings import Settings
 
@@ -32,6 +33,7 @@ class Parts:
     key: KeyRing  # seals BMC and switch secrets, signs boot tokens and erase certificates
     see_host_key: SeeHostKey
     upstream: OpenUpstream = TCPConnector
+    lately: Lately = field(default_factory=Lately)
 
     def boot_url_for(self, client: IPv4Address | IPv6Address) -> str:
         """The boot URL that a client with that address can reach."""

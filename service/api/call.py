@@ -21,6 +21,7 @@ from service.api.problems import Invalid, NotAllowed, Refused, not_found, shown
 from service.api.storable import parse, why_unstorable
 from service.api.streams import Stream
 from service.clock import Clock
+from service.forecast import Lately
 from service.parts import Parts
 from service.policy import Right
 from service.secrets import KeyRing
@@ -64,6 +65,11 @@ class Api:
     def key(self) -> KeyRing:
         """The keys that seal secrets."""
         return self.parts.key
+
+    @property
+    def lately(self) -> Lately:
+        """What courses took lately."""
+        return self.parts.lately
 
     async def offers(self, db: Connection | None = None) -> Offers:
         """What is on offer now."""

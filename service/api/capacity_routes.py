@@ -12,7 +12,7 @@ from service.api.links import stamp
 from service.api.models import CapacityQuestion, CapacityWish, read
 from service.api.parameters import Parameter
 from service.api.problems import Invalid, shown
-from service.forecast import pools, times_of, usual
+from service.forecast import pools, usual
 from service.limits import limits_of
 from service.policy import Right
 from service.store.offers import Facility, Offers, free_capacity
@@ -99,10 +99,10 @@ async def capacity_eta(call: Call) -> Body:
     if slug and system is None:
         raise Invalid(f"Operating system is not valid: {shown(slug)} is not one of {', '.join(offers.system_ids)}")
     places = places_of(offers, call.word("facility"), call.word("metro"))
-    limits = limits_of(call.api.catalogue, call.api.settings, system, None)
+    limits, lately = limits_of(call.api.catalogue, call.api.settings, system, None), call.api.lately
     async with call.db.acquire() as conn:
-        found = await pools(conn, [place.id for place in places], plan.id, None, now=now)
-        took = usual(await times_of(conn, "provision"), plan.id, system, limits)
+        found = await pools(conn, lately, [place.id for place in places], plan.id, None, now=now)
+        took = usual(await lately.times_of(conn, "provision", now=now), plan.id, system, limits)
     rows = []
     for place in places:
         pool = found[place.id]

@@ -56,9 +56,9 @@ async def _etas(call: Call, found: Sequence[Device], db: Connection | None) -> d
         return {}
     now = call.api.clock.now()
     if db is not None:
-        return await etas(db, orders, _STEPS, now=now)
+        return await etas(db, call.api.lately, orders, _STEPS, now=now)
     async with call.db.acquire() as conn:
-        return await etas(conn, orders, _STEPS, now=now)
+        return await etas(conn, call.api.lately, orders, _STEPS, now=now)
 
 
 async def scenery_of(call: Call, db: Connection | None = None) -> Scenery:

@@ -18,7 +18,7 @@ from service.api.models import CreateDevice
 from service.api.problems import Invalid, shown
 from service.api.storage import StorageWish
 from service.clock import Clock
-from service.forecast import Took, pools, times_of, usual
+from service.forecast import Lately, Took, pools, usual
 from service.intents import order_limit
 from service.limits import limits_of
 from service.passwords import new_password, new_salt, sha512_crypt
@@ -56,6 +56,10 @@ class Ground(Protocol):
     def key(self) -> KeyRing:
         """Seals passwords."""
 
+    @property
+    def lately(self) -> Lately:
+        """What courses took."""
+
 
 async def place_order(
     conn: Connection,
@@ -79,7 +83,11 @@ async def place_order(
     except OverQuota as err:
         raise Invalid(f"Device is not valid: {err}") from None
     key_ids, keys = await _ssh_keys(conn, project, wish)
-    reserved = bid = None
+    storage = wish.storage or StorageWish()
+    native = engine_for(ground.catalogue, draft.system, wish.engine) == "native"
+    password = new_password()
+    sealed, hashed = seal(ground.key, password), sha512_crypt(password, new_salt())
+    reserved = bid = None  # from here on other orders of the plan wait for this one
     if wish.hardware_reservation_id is not None:
         reserved = await _reserved(conn, project["id"], draft, wish.hardware_reservation_id)
         place = next(one for one in draft.places if one.id == reserved.facility_id)
@@ -88,9 +96,6 @@ async def place_order(
         place = await _admitted(conn, ground, await _affordable(conn, draft, bid, now), project["id"], now)
     else:
         place = await _admitted(conn, ground, draft, project["id"], now)
-    password = new_password()
-    storage = wish.storage or StorageWish()
-    native = engine_for(ground.catalogue, draft.system, wish.engine) == "native"
     await conn.execute(
         Q["add_device"],
         device_id,
@@ -109,8 +114,8 @@ async def place_order(
         wish.billing_cycle or "hourly",
         key_ids,
         keys,
-        seal(ground.key, password),
-        sha512_crypt(password, new_salt()),
+        sealed,
+        hashed,
         created_by,
         now,
         until(wish.deadline, now) or now + order_limit(ground.settings, native=native),
@@ -175,15 +180,15 @@ async def _admitted(conn: Connection, ground: Ground, draft: Draft, project_id: 
     try:
         place, start = await _free_place(conn, draft), now
     except Invalid as refused:
-        place, start = await _earliest(conn, draft, project_id, now, *refused.errors)
+        place, start = await _earliest(conn, ground, draft, project_id, now, *refused.errors)
         if deadline is None:
-            took = await _usual(conn, ground, draft)
+            took = await _usual(conn, ground, draft, now)
             # By its limits alone nothing is known but when there is a machine.
             eta = start + timedelta(seconds=took.p50_s if took.measured else 0)
             raise Invalid(f"{refused.errors[0]}, not before {eta:%H:%M} UTC: a later deadline waits for it") from None
     if deadline is None:
         return place
-    took = await _usual(conn, ground, draft)
+    took = await _usual(conn, ground, draft, now)
     # A machine is there, and nobody knows how long it takes: that is no reason to refuse it.
     eta = start + timedelta(seconds=took.p50_s if took.measured or start > now else 0)
     if eta > deadline:
@@ -193,10 +198,11 @@ async def _admitted(conn: Connection, ground: Ground, draft: Draft, project_id: 
 
 
 async def _earliest(
-    conn: Connection, draft: Draft, project_id: UUID, now: datetime, *why: str
+    conn: Connection, ground: Ground, draft: Draft, project_id: UUID, now: datetime, *why: str
 ) -> tuple[Facility, datetime]:
     """Where a machine is expected first, and when. Raises Refused (422) with `why` where none is."""
-    found = await pools(conn, [place.id for place in draft.places], draft.plan.id, project_id, now=now)
+    places = [place.id for place in draft.places]
+    found = await pools(conn, ground.lately, places, draft.plan.id, project_id, now=now)
     starts = [(start, place) for place in draft.places if (start := found[place.id].start(now)) is not None]
     if not starts:
         raise Invalid(*why)
@@ -204,10 +210,11 @@ async def _earliest(
     return place, start
 
 
-async def _usual(conn: Connection, ground: Ground, draft: Draft) -> Took:
+async def _usual(conn: Connection, ground: Ground, draft: Draft, now: datetime) -> Took:
     """How long it takes from a machine to an active device."""
     limits = limits_of(ground.catalogue, ground.settings, draft.system, draft.wish.engine)
-    return usual(await times_of(conn, "provision"), draft.plan.id, draft.system, limits)
+    times = await ground.lately.times_of(conn, "provision", now=now)
+    return usual(times, draft.plan.id, draft.system, limits)
 
 
 async def _free_place(conn: Connection, draft: Draft) -> Facility:

@@ -13,6 +13,9 @@ from service.store.acting import Naming
 Connection: TypeAlias = Any
 Pool: TypeAlias = Any
 
+# A connection keeps so many statements prepared: more than an order and the API have, so that none is planned anew.
+_STATEMENTS = 1000
+
 # What a call raises while the database cannot be asked, and when it refuses.
 AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
@@ -31,5 +34,11 @@ async def open_pool(url: str, *, size: int = 10) -> Pool:
     """
     naming = Naming()
     return await asyncpg.create_pool(
-        url, min_size=1, max_size=size, init=_prepare_connection, setup=naming.tell, reset=naming.forget
+        url,
+        min_size=1,
+        max_size=size,
+        statement_cache_size=_STATEMENTS,
+        init=_prepare_connection,
+        setup=naming.tell,
+        reset=naming.forget,
     )

@@ -5,13 +5,14 @@ A machine that fails or is too slow goes to preparation, and the device is place
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
 from ipam.errors import IpamError
-from ipam.ledger import Tenure, held_by, take
-from ipam.prefixes import prefixes_for
+from ipam.ledger import Want, held_by, take_each
+from ipam.prefixes import Prefix, prefixes_for
 from service.elastic import addresses_back, let_go, rehome, whereabouts
 from service.lifecycle import DeviceEvent, MachineEvent, MachineState
 from service.releases.course import give_release, release_to_avoid
@@ -36,26 +37,18 @@ def slots_of(device: Device) -> list[str]:
     return [slot for slot in _SLOTS if slot in device.links]
 
 
-async def _take_links(conn: Connection, job: Job, device: Device, machine: Machine) -> list[Tenure]:
-    now, by, note = job.parts.clock.now(), f"run:{job.run_id}", whereabouts(device, machine)
-    links = [
-        await take(
-            conn,
-            await prefixes_for(
-                conn, slot, device.facility, organization_id=device.organization_id, project_id=device.project_id
-            ),
-            device.id,
-            slot,
-            now=now,
-            by=by,
-            cool_down=timedelta(seconds=job.parts.settings.cool_down_s),
-            project_id=device.project_id,
-            note=note,
+async def _links_wanted(
+    conn: Connection, job: Job, device: Device, machine: Machine
+) -> list[tuple[Want, Sequence[Prefix]]]:
+    by, note = f"run:{job.run_id}", whereabouts(device, machine)
+    whose = {"organization_id": device.organization_id, "project_id": device.project_id}
+    return [
+        (
+            Want(device.id, slot, by, device.project_id, note),
+            await prefixes_for(conn, slot, device.facility, **whose),
         )
         for slot in slots_of(device)
     ]
-    await rehome(conn, device.id, note, now=now, by=by)
-    return links
 
 
 async def place(job: Job) -> Outcome:
@@ -90,7 +83,8 @@ async def place(job: Job) -> Outcome:
                 return next_one(job, "the machine that was asked about is another order's by now")
             if machine is None:
                 return await _no_machine(conn, device)
-            links = await _take_links(conn, job, device, machine)
+            wanted = await _links_wanted(conn, job, device, machine)
+            await rehome(conn, device.id, whereabouts(device, machine), now=now, by=f"run:{job.run_id}")
             await conn.execute(Q["give_machine"], machine.id, device.id)
             await conn.execute(Q["device_placed"], device.id, now)
             await move_machine(conn, replace(machine, device_id=device.id), MachineEvent.PLACE, now=now)
@@ -98,10 +92,13 @@ async def place(job: Job) -> Outcome:
             port = await conn.fetchrow(Q["port_by_id"], machine.port_id)
             await move_device(conn, device, DeviceEvent.PLACED, now=now)
             await add_event(conn, "provisioning.101", "Provisioning started", device_id=device.id)
+            await give_release(conn, job, device, machine)
+            # Last of all: every order of the facility waits for these prefixes until this transaction has ended.
+            cool_down = timedelta(seconds=job.parts.settings.cool_down_s)
+            links = await take_each(conn, wanted, now=now, cool_down=cool_down)
             addresses = ", ".join(str(link.host.ip) for link in links)
             body = f"Network configured with addresses {addresses}"
             await add_event(conn, "provisioning.102", body, device_id=device.id)
-            await give_release(conn, job, device, machine)
     except IpamError as err:
         return Failed(f"{err.__doc__} {err}")
     return Done({"machine": str(machine.id), "generation": port["generation"]})

@@ -1,23 +1,25 @@
+-- name: newest_done
+SELECT finished_at FROM run WHERE workflow = $1 AND state = 'done' ORDER BY finished_at DESC LIMIT 1
+
 -- name: stage_times
-WITH latest AS (
-    SELECT id, subject FROM run WHERE workflow = $1 AND state = 'done' ORDER BY finished_at DESC LIMIT 200
-), took AS (
-    SELECT r.id, s.step, sum(extract(epoch FROM s.finished_at - s.started_at)) AS seconds
-    FROM latest AS r JOIN run_step AS s ON s.run_id = r.id
-    WHERE s.finished_at IS NOT NULL AND s.step NOT IN ('await_addresses', 'place')
-    GROUP BY r.id, s.step
-), kinds AS (
-    SELECT r.id, coalesce(d.plan_id, m.plan_id) AS plan_id, d.operating_system
-    FROM latest AS r LEFT JOIN device AS d ON d.id = r.subject LEFT JOIN machine AS m ON m.id = r.subject
-), whole AS (
-    SELECT id, NULL AS step, sum(seconds) AS seconds FROM took GROUP BY id
+-- One look into the index a run: the planner would rather read every step that there ever was.
+WITH took AS (
+    SELECT coalesce(d.plan_id, m.plan_id) AS plan_id, d.operating_system, one.step, one.seconds
+    FROM (
+        SELECT id, subject FROM run WHERE workflow = $1 AND state = 'done' ORDER BY finished_at DESC LIMIT $2
+    ) AS r
+    LEFT JOIN device AS d ON d.id = r.subject LEFT JOIN machine AS m ON m.id = r.subject
+    CROSS JOIN LATERAL (
+        SELECT s.step, sum(extract(epoch FROM s.finished_at - s.started_at)) AS seconds FROM run_step AS s
+        WHERE s.run_id = r.id AND s.finished_at IS NOT NULL AND s.step NOT IN ('await_addresses', 'place')
+        GROUP BY GROUPING SETS ((s.step), ()) HAVING count(*) > 0
+    ) AS one
 )
-SELECT k.plan_id, k.operating_system, one.step, count(*) AS measured,
-       percentile_cont(0.5) WITHIN GROUP (ORDER BY one.seconds)::float8 AS p50_s,
-       percentile_cont(0.95) WITHIN GROUP (ORDER BY one.seconds)::float8 AS p95_s
-FROM kinds AS k JOIN (SELECT * FROM took UNION ALL SELECT * FROM whole) AS one ON one.id = k.id
-WHERE k.plan_id IS NOT NULL
-GROUP BY k.plan_id, k.operating_system, one.step
+SELECT plan_id, operating_system, step, count(*) AS measured,
+       percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds)::float8 AS p50_s,
+       percentile_cont(0.95) WITHIN GROUP (ORDER BY seconds)::float8 AS p95_s
+FROM took WHERE plan_id IS NOT NULL
+GROUP BY plan_id, operating_system, step
 
 -- name: machines_coming
 SELECT m.facility_id, m.plan_id, r.created_at AS since, NULL::timestamptz AS freed

@@ -9,7 +9,21 @@ from pathlib import Path
 import structlog
 
 from service.log import configure_log
-from tests.bench import boot, dhcp, firmware, http, installer, ipam, leaves, lists, netconf, order, tftp, write
+from tests.bench import (
+    boot,
+    dhcp,
+    firmware,
+    http,
+    installer,
+    ipam,
+    leaves,
+    lists,
+    netconf,
+    order,
+    order_rate,
+    tftp,
+    write,
+)
 from tests.bench.result import Result, keep, shown
 
 PARTS = {
@@ -25,6 +39,7 @@ PARTS = {
     **installer.PARTS,
     **write.PARTS,
     **order.PARTS,
+    **order_rate.PARTS,
 }
 
 
