@@ -1,7 +1,7 @@
 """Who acts: what the API's door knows of a caller, handed to the database so that triggers can write it down.
 
 The caller of a request that changes something is a context variable; a connection that such a request takes from the
-pool is told of it, and forgets it when it is handed back. Other requests and the worker cost nothing more.
+pool is told of it, and forgets it when it is taken for somebody else. Other requests and the worker cost nothing more.
 """
 
 from __future__ import annotations
@@ -56,24 +56,32 @@ def for_show() -> None:
 
 
 class Naming:
-    """Tells a pool's connections who acts, and has them forget it."""
+    """Tells a pool's connections who acts.
+
+    A connection that is handed back goes on naming him until it is taken for somebody else, or for nobody: one request
+    often takes the same one many times.
+    """
 
     def __init__(self) -> None:
-        self._told: set[int] = set()  # server processes whose session names somebody
+        self._told: dict[int, Acting] = {}  # by the server process of the connection's session
+
+    def opened(self, conn: Any) -> None:
+        """A session begins; one before may have had a server process of the same number."""
+        self._told.pop(conn.get_server_pid(), None)
 
     async def tell(self, conn: Any) -> None:
         """When a connection is taken from the pool."""
-        acting = ACTING.get()
-        if acting is not None and not acting.over:
-            self._told.add(conn.get_server_pid())
-            await conn.execute(Q["name_actor"], acting.words)
-
-    async def forget(self, conn: Any) -> None:
-        """When it is handed back."""
-        pid = conn.get_server_pid()
-        if pid in self._told:
+        acting, pid = ACTING.get(), conn.get_server_pid()
+        if acting is not None and acting.over:
+            acting = None
+        if self._told.get(pid) is acting:
+            return
+        if acting is None:
             await conn.execute("RESET roundhouse.actor")
-            self._told.discard(pid)
+            del self._told[pid]
+        else:
+            await conn.execute(Q["name_actor"], acting.words)
+            self._told[pid] = acting
 
 
 async def note_request(db: Any, acting: Acting, status: int, *, kind: str, action: str) -> None:

@@ -25,6 +25,10 @@ async def _prepare_connection(conn: Connection) -> None:
         await conn.set_type_codec(kind, encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
 
 
+async def _as_it_is(_conn: Connection) -> None:
+    """What a session knows when it is handed back, it may know when it is taken again."""
+
+
 async def open_pool(url: str, *, size: int = 10) -> Pool:
     """A pool of at most `size`, whose connections read and write JSON columns as Python values; the caller closes it.
 
@@ -33,12 +37,17 @@ async def open_pool(url: str, *, size: int = 10) -> Pool:
     open.
     """
     naming = Naming()
+
+    async def prepare(conn: Connection) -> None:
+        naming.opened(conn)
+        await _prepare_connection(conn)
+
     return await asyncpg.create_pool(
         url,
         min_size=1,
         max_size=size,
         statement_cache_size=_STATEMENTS,
-        init=_prepare_connection,
+        init=prepare,
         setup=naming.tell,
-        reset=naming.forget,
+        reset=_as_it_is,
     )
