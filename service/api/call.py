@@ -73,7 +73,10 @@ class Api:
 
     async def offers(self, db: Connection | None = None) -> Offers:
         """What is on offer now."""
-        return await read_offers(self.db if db is None else db, [entry.slug for entry in self.catalogue])
+        if db is None:
+            async with self.db.acquire() as conn:
+                return await self.offers(conn)
+        return await read_offers(db, [entry.slug for entry in self.catalogue])
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,8 @@ async def pick_machine(
     if reservation_id is not None:
         row = await conn.fetchrow(Q["reserved_machine"], reservation_id)
         return None if row is None else await machine_by_id(conn, row["id"])
-    row = await conn.fetchrow(Q["pick_machine"], facility_id, plan_id, list(tried), now - AGENT_SILENCE)
+    wanted = (facility_id, plan_id, list(tried), now - AGENT_SILENCE)
+    row = await conn.fetchrow(Q["pick_waiting_machine"], *wanted) or await conn.fetchrow(Q["pick_machine"], *wanted)
     return None if row is None else await machine_by_id(conn, row["id"])
 
 

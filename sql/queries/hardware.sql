@@ -22,6 +22,14 @@ SELECT id FROM machine WHERE device_id = $1
 -- name: machines_on_ports
 SELECT id FROM machine WHERE port_id = ANY($1::uuid[])
 
+-- name: pick_waiting_machine
+-- The first whose agent waits is looked for along the index, however many machines are ready.
+SELECT m.id, m.state FROM machine AS m
+WHERE m.state = 'ready' AND m.held IS NULL AND m.facility_id = $1 AND m.plan_id = $2 AND m.reservation_id IS NULL
+  AND m.id <> ALL($3::uuid[])
+  AND EXISTS (SELECT FROM agent_session AS s WHERE s.machine_id = m.id AND s.ended_at IS NULL AND s.seen_at > $4)
+ORDER BY m.state_since LIMIT 1 FOR UPDATE OF m SKIP LOCKED
+
 -- name: pick_machine
 SELECT m.id, m.state FROM machine AS m
 LEFT JOIN LATERAL (

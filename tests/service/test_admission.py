@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from images.catalogue import Catalogue, load_catalogue
-from service.forecast import Pool, Took
+from service.forecast import Lately, Pool, Took
 from service.limits import limits_of
 from service.settings import Settings
 from sql.loader import Q
@@ -217,3 +217,37 @@ def test_the_catalogue_s_budgets_are_the_limit(install: int, first_boot: int, wh
     assert (limits.p50_s, limits.measured, limits.basis) == (whole, 0, "limit")
     order = ["place", "install", "await_phone_home", "prove", "activate"]
     assert limits.left_s("await_phone_home", 20, order) == first_boot - 20 + 120
+
+
+async def test_of_few_runs_each_counts_at_once_and_of_many_none_within_seconds(world: World) -> None:
+    await world.add_machines(1)
+    device = (await world.order()).body["id"]
+    now, lately = datetime.now(UTC), Lately()
+
+    async def ran(count: int, seconds: int) -> None:
+        await world.db.execute(
+            """WITH ended AS (
+                   INSERT INTO run (workflow, subject, state, step, finished_at, deadline)
+                   SELECT 'provision', $1, 'done', 'end', clock_timestamp(), now() FROM generate_series(1, $2)
+                   RETURNING id)
+               INSERT INTO run_step (run_id, step, attempt, state, started_at, finished_at)
+               SELECT id, 'install', 1, 'done', now(), now() + make_interval(secs => $3) FROM ended""",
+            UUID(device),
+            count,
+            seconds,
+        )
+
+    async def p50_s(later_s: float = 0) -> float:
+        async with world.db.acquire() as conn:
+            times = await lately.times_of(conn, "provision", now=now + timedelta(seconds=later_s))
+        (took,) = times.values()
+        return took.p50_s
+
+    for count, seconds in ((3, 10), (4, 20), (8, 30)):
+        await ran(count, seconds)
+        assert await p50_s() == seconds
+    await ran(200, 40)
+    assert await p50_s() == 40
+    await ran(200, 50)
+    assert await p50_s(4.9) == 40
+    assert await p50_s(5.1) == 50

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -191,3 +192,30 @@ async def test_a_reservation_ends_with_its_time_but_not_under_a_device(world: Wo
     assert [one["id"] for one in ended] == [made["id"]] and ended[0]["ended_at"] is not None
     assert (await world.call("GET", "/admin/v1/hardware-reservations")).body["hardware_reservations"] == []
     assert (await world.order()).status == 201
+
+
+async def test_the_machine_that_waits_longest_with_its_agent_is_picked_first(world: World) -> None:
+    ids = await world.add_machines(5)
+    await world.db.execute("UPDATE machine SET state_since = now() - make_interval(secs => 100 - substr(name, 2)::int)")
+    now = datetime.now(UTC)
+    for number, (machine, heard) in enumerate(zip(ids, (None, 5, 100, 5, 5), strict=True)):
+        if heard is not None:
+            await world.db.execute(
+                "INSERT INTO agent_session (machine_id, token, session, started_at, seen_at)"
+                " VALUES ($1, $2, $2, $3, $3)",
+                machine,
+                bytes([number]) * 32,
+                now - timedelta(seconds=heard),
+            )
+    place, plan = await world.db.fetchrow("SELECT facility_id, plan_id FROM machine LIMIT 1")
+    chosen: list[UUID] = []
+    async with AsyncExitStack() as stack:
+        for _ in ids:
+            conn = await stack.enter_async_context(world.db.acquire())
+            await stack.enter_async_context(conn.transaction())
+            found = await pick_machine(conn, place, plan, tried=ids[3:4], now=now)
+            assert found is not None
+            chosen.append(found.id)
+        assert await pick_machine(world.db, place, plan, tried=[], now=now) is None
+    # Those whose agents were heard, then those that must be started, and last the one that failed this order.
+    assert chosen == [ids[1], ids[4], ids[0], ids[2], ids[3]]
