@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import structlog
@@ -42,14 +43,17 @@ class Worker:
         self.workflows = workflows  # by name; what a run's row says is looked up here
         self._id = uuid4()
         self._lease = timedelta(seconds=parts.settings.lease_s)
-        self._queries = Queries.from_asyncpg_pool(db)
-        self._queue = self._new_queue()
+        self._queries, self._queue = self._new_queue()
         self._stopped = False
+        # What is in hand, by run and epoch. A run that was claimed by a call whose answer was lost is in nobody's.
+        self._held: set[tuple[UUID, int]] = set()
 
-    def _new_queue(self) -> QueueManager:
-        queue = QueueManager(self._queries)
+    def _new_queue(self) -> tuple[Queries, QueueManager]:
+        """With a driver of its own: one whose listening connection was cut never lets go of it."""
+        queries = Queries.from_asyncpg_pool(self._db)
+        queue = QueueManager(queries)
         queue.entrypoint(ENTRYPOINT, accepts_context=False)(self._take)
-        return queue
+        return queries, queue
 
     def stop(self) -> None:
         """Ask `run` to come to an end."""
@@ -70,7 +74,7 @@ class Worker:
                     )
                 except* AWAY as lost:
                     log.warning("queue_lost", reason=", ".join(str(err) for err in lost.exceptions))
-                    self._queue = self._new_queue()
+                    self._queries, self._queue = self._new_queue()
                     await asyncio.sleep(_RECONNECT_S)
             for keeper in keepers:
                 keeper.cancel()
@@ -79,7 +83,9 @@ class Worker:
         while True:
             await asyncio.sleep(self._lease.total_seconds() / 3)
             try:
-                await self._db.execute(Q["extend_leases"], self._id, self._lease)
+                held = list(self._held)
+                ids, epochs = [run_id for run_id, _ in held], [epoch for _, epoch in held]
+                await self._db.execute(Q["extend_leases"], ids, epochs, self._lease)
             except Exception:
                 log.warning("leases_not_extended", exc_info=True)
 
@@ -106,10 +112,19 @@ class Worker:
         row = await self._db.fetchrow(Q["claim_run"], run_id, self._id, self._lease, self._parts.clock.now())
         if row is None:
             return False
+        held = (run_id, row["epoch"])
+        self._held.add(held)
+        try:
+            return await self._steps(row)
+        finally:
+            self._held.discard(held)
+
+    async def _steps(self, row: Mapping[str, Any]) -> bool:
+        """Take steps of the claimed run until it pauses; True when it was signalled while it went to sleep."""
         workflow = self.workflows[row["workflow"]]
         state, step, signals = row["state"], workflow.step(row["step"]), row["signals"]
         job = Job(
-            run_id=run_id,
+            run_id=row["id"],
             subject=row["subject"],
             epoch=row["epoch"],
             data=row["data"],
@@ -120,7 +135,7 @@ class Worker:
             db=self._db,
             parts=self._parts,
         )
-        with structlog.contextvars.bound_contextvars(run_id=str(run_id), workflow=workflow.name):
+        with structlog.contextvars.bound_contextvars(run_id=str(job.run_id), workflow=workflow.name):
             while True:
                 outcome, attempt = await self._outcome(job, step, undoing=state == "undoing")
                 job = replace(job, data={**job.data, **getattr(outcome, "data", {})})

@@ -17,7 +17,8 @@ Pool: TypeAlias = Any
 _STATEMENTS = 1000
 
 # What a call raises while the database cannot be asked, and when it refuses.
-AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+# The last is what asyncpg says of a connection that is cut between two messages.
+AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 async def _prepare_connection(conn: Connection) -> None:

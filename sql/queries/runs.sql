@@ -23,8 +23,9 @@ WHERE id = $1 AND finished_at IS NULL AND wake_at <= $4 AND (leased_until IS NUL
 RETURNING id, workflow, subject, state, step, data, attempt, signals, epoch, step_since, created_at, deadline
 
 -- name: extend_leases
-UPDATE run SET leased_until = now() + $2::interval
-WHERE worker = $1 AND finished_at IS NULL AND leased_until IS NOT NULL
+UPDATE run SET leased_until = now() + $3::interval
+FROM unnest($1::uuid[], $2::bigint[]) AS held(id, epoch)
+WHERE run.id = held.id AND run.epoch = held.epoch AND finished_at IS NULL AND leased_until IS NOT NULL
 
 -- name: hold_run
 SELECT true FROM run WHERE id = $1 AND epoch = $2 AND finished_at IS NULL FOR UPDATE

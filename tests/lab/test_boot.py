@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
 import asyncpg
@@ -25,7 +23,7 @@ from service.lab.relay import Relay, relayed
 from service.lab.up import Lab, LabSettings, light_settings
 from service.store.rows import Pool
 from tests.lab.test_identity import ask, boot_addresses
-from tests.lab.world import TOKEN, all_ready, lab
+from tests.lab.world import TOKEN, all_ready, away, lab
 
 
 async def until(true: Callable[[], Awaitable[Any]], limit: float = 30) -> Any:
@@ -275,21 +273,6 @@ async def test_a_token_is_used_once_and_only_by_the_machine_itself(database_url:
         for mac, leads in ((mac_of(2), False), ("02:ff:00:00:00:01", False), ("junk", True), (mac_of(1), True)):
             _, script = await ask(own, "GET", f"{base}/boot/ipxe?mac={mac}")
             assert ("roundhouse.token=" in script) is leads, mac
-
-
-@asynccontextmanager
-async def away(database_url: str) -> AsyncIterator[None]:
-    """The database lets nobody in while the block runs, and has thrown everybody out."""
-    parts = urlsplit(database_url)
-    name = parts.path[1:]
-    conn = await asyncpg.connect(urlunsplit(parts._replace(path="/postgres")))
-    try:
-        await conn.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-        await conn.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name)
-        yield
-    finally:
-        await conn.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
-        await conn.close()
 
 
 async def test_machines_boot_while_the_database_is_away(database_url: str, tmp_path: Path) -> None:

@@ -8,9 +8,11 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID, uuid4
 
 import aiohttp
+import asyncpg
 import asyncssh
 
 from service.lab.rack import Rack
@@ -146,3 +148,18 @@ async def doubled(db: Pool) -> list[str]:
         " WHERE upper_inf(a.during) AND upper_inf(b.during) AND a.vrf_id = b.vrf_id"
     )
     return [row["block"] for row in rows]
+
+
+@asynccontextmanager
+async def away(database_url: str) -> AsyncIterator[None]:
+    """The database lets nobody in while the block runs, and has thrown everybody out."""
+    parts = urlsplit(database_url)
+    name = parts.path[1:]
+    conn = await asyncpg.connect(urlunsplit(parts._replace(path="/postgres")))
+    try:
+        await conn.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        await conn.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name)
+        yield
+    finally:
+        await conn.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+        await conn.close()

@@ -19,6 +19,7 @@ from service.store.rows import Pool
 from service.store.runs import signal, start_run, supersede
 from service.worker import Worker
 from service.workflow import Act, Back, Done, Failed, Job, Outcome, RunLost, Step, Wait, Workflow
+from sql.loader import Q
 from tests.service.parts import make_parts
 
 _RUN = "SELECT * FROM run WHERE id = $1"
@@ -209,6 +210,25 @@ async def test_a_dead_workers_run_goes_on_elsewhere_and_the_dead_can_write_nothi
     await asyncio.gather(dying, return_exceptions=True)
     assert diary.lines == ["one", "hang", "hang"]
     assert (await db.fetchrow(_RUN, run_id))["epoch"] > lost[0]
+
+
+async def test_a_run_whose_claim_was_answered_to_nobody_is_taken_again(db: Pool, parts: Parts) -> None:
+    diary = Diary()
+    flow = Workflow("flow", (diary.step("one"),))
+    async with worker(db, parts, flow) as running:
+        async with db.acquire() as conn, conn.transaction():
+            run_id = await start_run(
+                conn,
+                flow.name,
+                uuid4(),
+                "one",
+                now=datetime.now(UTC),
+                deadline=datetime.now(UTC) + timedelta(minutes=5),
+            )
+            claimed = (run_id, running._id, timedelta(seconds=1), datetime.now(UTC))
+            assert await conn.fetchrow(Q["claim_run"], *claimed) is not None
+        assert (await ended(db, run_id))["state"] == "done"
+    assert diary.lines == ["one"]
 
 
 async def test_a_superseded_run_writes_no_more_and_undoes_nothing(db: Pool, parts: Parts) -> None:
