@@ -33,16 +33,16 @@ check: setup ## formatting, lints, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Most of a test's time is waiting: two run side by side. A virtual machine wants the processors for itself.
+# Much of a test's time is waiting: three run side by side. A virtual machine wants the processors for itself.
 unit: setup ## the tests (PYTEST=… passes options)
-	$(BIN)/pytest -n 2 --dist worksteal -m "not qemu" $(PYTEST)
+	$(BIN)/pytest -n 3 --dist worksteal -m "not qemu" $(PYTEST)
 	$(BIN)/pytest -m "qemu and smoke" $(PYTEST) || test $$? -eq 5
 
 firmware: images ## all that runs in virtual machines: firmware, installs, erases (root; some 40 minutes)
 	$(BIN)/pytest -m qemu $(PYTEST)
 
 postgresql15: setup ## the tests of database and service once more, on Debian's PostgreSQL 15
-	./.ci/with-postgresql-15 $(BIN)/pytest -n 2 --dist worksteal tests/ipam tests/service tests/boot tests/lab/test_main_path.py \
+	./.ci/with-postgresql-15 $(BIN)/pytest -n 3 --dist worksteal tests/ipam tests/service tests/boot tests/lab/test_main_path.py \
 		-k "not embedded and not any_step and not fuzz and not cli and not completion and not matrix"
 
 test: check unit ## everything the gate runs
@@ -61,7 +61,7 @@ qemu: images ## a real virtual machine: order, network boot, install, SSH login 
 bench: setup ## how fast it is, into build/bench.json (BENCH=ipam.allocate for one part; all: some 40 minutes)
 	$(BIN)/python -m tests.bench $(BENCH)
 
-fuzz: setup ## schemathesis over the whole API with every kind of token (some half an hour)
+fuzz: setup ## schemathesis over the whole API with every kind of token (some three quarters of an hour)
 	$(BIN)/python -m tests.service.fuzz --examples 10
 
 soak: setup ## a million random operations on the address manager, checked

@@ -17,6 +17,7 @@ from uuid import UUID, uuid4
 import structlog
 from pgqueuer import Job as QueueJob
 from pgqueuer import QueueManager
+from pgqueuer.errors import FailingListenerError
 from pgqueuer.queries import Queries
 
 from service.parts import Parts
@@ -31,6 +32,7 @@ _ATTEMPTS = 8  # unexpected errors in one step before the run counts as failed
 _RETRY_S = (0.2, 0.5, 1, 2, 5, 10, 20, 30)
 _UNDO_RETRY_S = 5.0  # an undo is tried until it is through: half undone is no end
 _SWEEP_S = 1.0
+_LOOK = timedelta(seconds=1)  # at the queue without a hint: one may be lost with the connection that it comes by
 _RECONNECT_S = 1.0
 
 
@@ -67,13 +69,16 @@ class Worker:
             while not self._stopped:
                 try:
                     await self._queue.run(
-                        dequeue_timeout=timedelta(seconds=5),
+                        dequeue_timeout=_LOOK,
                         batch_size=max(1, self._parts.settings.workers // 2),
                         max_concurrent_tasks=self._parts.settings.workers,
                         heartbeat_timeout=self._lease,
+                        shutdown_on_listener_failure=True,
                     )
-                except* AWAY as lost:
-                    log.warning("queue_lost", reason=", ".join(str(err) for err in lost.exceptions))
+                except* (*AWAY, FailingListenerError) as lost:
+                    log.warning(
+                        "queue_lost", reason=", ".join(str(err) or type(err).__name__ for err in lost.exceptions)
+                    )
                     self._queries, self._queue = self._new_queue()
                     await asyncio.sleep(_RECONNECT_S)
             for keeper in keepers:

@@ -28,6 +28,10 @@ def _roles(value: list[str]) -> list[str]:
     return sorted(set(value), key=CUSTOMER_ROLES.index)
 
 
+def _none_if_blank(value: object) -> object:
+    return None if value == "" else value
+
+
 def _staff_role(value: str | None) -> str | None:
     if value is not None and value not in STAFF_ROLES:
         raise ValueError(f"{shown(value)} is not one of {', '.join(STAFF_ROLES)}")
@@ -36,8 +40,8 @@ def _staff_role(value: str | None) -> str | None:
 
 Email = Annotated[str, StringConstraints(strip_whitespace=True, max_length=255), AfterValidator(_email)]
 Roles = Annotated[Words, Field(min_length=1, max_length=4), AfterValidator(_roles)]
-StaffRole = Annotated[str | None, BeforeValidator(lambda value: value or None), AfterValidator(_staff_role)]
-Limit = Annotated[int, Field(ge=0, le=2**31 - 1)]
+StaffRole = Annotated[str | None, BeforeValidator(_none_if_blank), AfterValidator(_staff_role)]
+Limit = Annotated[int, Field(ge=0, le=2**31 - 1, strict=True)]  # false would be none at all
 
 
 class CreateOrganization(Request):

@@ -177,6 +177,23 @@ async def test_of_two_orders_at_the_quota_one_is_taken(world: World, of: str) ->
     assert (shown["quota"]["devices"], shown["use"]["devices"]) == (2, 2)
 
 
+@pytest.mark.parametrize("limit", [False, -1, 1.5, "2", {}])
+async def test_a_quota_is_a_number_and_nothing_else(world: World, limit: object) -> None:
+    path = f"/admin/v1/organizations/{world.organization}/quota"
+    answer = await world.call("PUT", path, {"members": limit})
+    assert answer.status == 422 and answer.body["errors"][0].startswith("Members ")
+    assert (await world.call("GET", path)).body["quota"]["members"] is None
+
+
+async def test_a_staff_role_is_a_name_or_nothing(world: World) -> None:
+    user = await world.db.fetchval("SELECT user_id FROM api_token WHERE user_id <> $1 LIMIT 1", world.user)
+    user = user or (await world.call("POST", "/admin/v1/users", {"email": "new@example.net"})).body["id"]
+    for role in ({}, False, [], "king"):
+        answer = await world.call("PATCH", f"/admin/v1/users/{user}", {"staff_role": role})
+        assert answer.status == 422 and answer.body["errors"][0].startswith("Staff role is not valid")
+    assert (await world.call("PATCH", f"/admin/v1/users/{user}", {"staff_role": ""})).body["staff_role"] is None
+
+
 async def test_elastic_addresses_are_within_the_quota(world: World) -> None:
     await world.call("POST", "/ipam/v1/prefixes", {"prefix": "198.18.0.0/24", "role": "elastic", "block_length": 32})
     path = f"/admin/v1/projects/{world.project}/quota"

@@ -231,6 +231,21 @@ async def test_a_run_whose_claim_was_answered_to_nobody_is_taken_again(db: Pool,
     assert diary.lines == ["one"]
 
 
+async def test_a_worker_that_hears_no_hints_any_more_listens_anew(db: Pool, parts: Parts) -> None:
+    diary = Diary()
+    flow = Workflow("flow", (diary.step("one"),))
+    listener = "SELECT pid FROM pg_stat_activity WHERE query ILIKE 'LISTEN %' AND datname = current_database()"
+    async with worker(db, parts, flow):
+        async with asyncio.timeout(30):
+            while (deaf := await db.fetchval(listener)) is None:
+                await asyncio.sleep(0.05)
+        assert await db.fetchval("SELECT pg_terminate_backend($1)", deaf)
+        async with asyncio.timeout(60):
+            while await db.fetchval(f"{listener} AND pid <> $1", deaf) is None:
+                await asyncio.sleep(0.05)
+        assert (await ended(db, await begin(db, flow)))["state"] == "done"
+
+
 async def test_a_superseded_run_writes_no_more_and_undoes_nothing(db: Pool, parts: Parts) -> None:
     diary, subject = Diary(), uuid4()
     flow = Workflow("flow", (diary.step("one", lambda job: Wait("for ever", 0.1)),))
