@@ -188,7 +188,8 @@ async def test_a_quota_is_a_number_and_nothing_else(world: World, limit: object)
 async def test_a_staff_role_is_a_name_or_nothing(world: World) -> None:
     user = await world.db.fetchval("SELECT user_id FROM api_token WHERE user_id <> $1 LIMIT 1", world.user)
     user = user or (await world.call("POST", "/admin/v1/users", {"email": "new@example.net"})).body["id"]
-    for role in ({}, False, [], "king"):
+    wrong: list[object] = [{}, False, [], "king"]
+    for role in wrong:
         answer = await world.call("PATCH", f"/admin/v1/users/{user}", {"staff_role": role})
         assert answer.status == 422 and answer.body["errors"][0].startswith("Staff role is not valid")
     assert (await world.call("PATCH", f"/admin/v1/users/{user}", {"staff_role": ""})).body["staff_role"] is None
