@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-from ipam.ledger import Want, give_back, take_all
+from ipam.errors import PrefixExhausted
+from ipam.ledger import Want, give_back, take_all, take_each
 from ipam.prefixes import Prefix, add_prefix, add_vrf
 from service.store.rows import Pool
 from tests.ipam.checks import assert_sound
@@ -182,4 +183,31 @@ async def test_who_takes_crosswise_waits_for_the_other_and_nobody_is_thrown_out(
         async with db.acquire() as conn:
             for owner in filter(None, owners):
                 await give_back(conn, owner, now=datetime.now(UTC), by="user:crosswise")
+            common["now"] = datetime.now(UTC)
+
+
+async def test_orders_that_take_from_two_prefixes_crosswise_get_all_of_their_blocks_or_none(db: Pool) -> None:
+    first, second = await _prefixes(db, "198.51.100.0/29", "203.0.113.0/30")
+    common: dict[str, Any] = {"now": datetime.now(UTC), "cool_down": timedelta(0)}
+
+    async def order(*ways: Prefix) -> list[Any] | None:
+        owner = uuid4()
+        asked = [(Want(owner, slot, "user:crosswise"), [way]) for slot, way in zip("ab", ways, strict=True)]
+        try:
+            async with db.acquire() as conn, conn.transaction():
+                await conn.execute("SET LOCAL deadlock_timeout = '10ms'")
+                return await take_each(conn, asked, **common)
+        except PrefixExhausted as err:
+            assert "203.0.113.0/30" in str(err)
+            return None
+
+    for _ in range(20):
+        ways = [(first, second), (second, first)] * 2
+        taken = [tenures for tenures in await asyncio.gather(*(order(*way) for way in ways)) if tenures is not None]
+        # The smaller prefix serves two of the four; what the others took of the larger one went back with them.
+        assert len(taken) == 2 and all(len(tenures) == 2 for tenures in taken)
+        async with db.acquire() as conn:
+            assert await conn.fetchval("SELECT count(*) FROM tenure WHERE upper_inf(during)") == 4
+            for tenures in taken:
+                await give_back(conn, tenures[0].owner, now=datetime.now(UTC), by="user:crosswise")
             common["now"] = datetime.now(UTC)
