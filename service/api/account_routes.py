@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
+from ipam.asn import give_back_asns
 from service import elastic
 from service.addresses.policy import answered
 from service.api import account_schemas, objects, parameters
@@ -136,7 +137,7 @@ async def change_project(call: Call) -> Body:
 
 
 async def delete_project(call: Call) -> None:
-    """DELETE /projects/{project}: refused while it has devices; its elastic addresses are released with it"""
+    """DELETE /projects/{project}: refused while it has devices; its elastic addresses and AS numbers go back"""
     project_id, now = await call.project(), call.api.clock.now()
     async with call.db.acquire() as conn, conn.transaction():
         if not await conn.fetchval(Q["lock_project_for_delete"], project_id):
@@ -152,6 +153,7 @@ async def delete_project(call: Call) -> None:
         with answered():
             for reservation in await elastic.lock_reservations(conn, call.caller, left):
                 await elastic.release(conn, reservation, now=now, by=call.caller.actor)
+        await give_back_asns(conn, project_id, now=now, by=call.caller.actor)
         await conn.execute(Q["delete_project"], project_id, now)
 
 

@@ -155,6 +155,17 @@ async def test_tagged_blocks_are_held_back_until_cleared(world: World) -> None:
     assert len((await world.call("GET", "/ipam/v1/abuse-tags?history=true")).body["abuse_tags"]) == 1
 
 
+async def test_a_project_s_as_numbers_go_back_with_it(world: World) -> None:
+    pool = {"name": "customers", "first": 64512, "last": 64513}
+    assert (await world.call("POST", "/ipam/v1/asn-pools", pool)).status == 201
+    project = (await world.call("POST", "/projects", {"name": "short-lived"})).body["id"]
+    for slot, owner in (("bgp", project), ("spare", project)):
+        taken = await world.call("POST", "/ipam/v1/asn-pools/customers/asns", {"owner": owner, "slot": slot})
+        assert taken.status == 201
+    assert (await world.call("DELETE", f"/projects/{project}")).status == 204
+    assert (await world.call("GET", "/ipam/v1/asns?pool=customers")).body["asns"] == []
+
+
 async def test_as_numbers(world: World) -> None:
     pool = {"name": "leaves", "first": 4200000000, "last": 4200000001}
     assert (await world.call("POST", "/ipam/v1/asn-pools", pool)).status == 201
