@@ -8,7 +8,7 @@ leaves.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -17,7 +17,8 @@ from uuid import UUID, uuid4
 import structlog
 from pgqueuer import Job as QueueJob
 from pgqueuer import QueueManager
-from pgqueuer.errors import FailingListenerError
+from pgqueuer.adapters.drivers.asyncpg import AsyncpgPoolDriver
+from pgqueuer.ports.driver import NotifyCallback
 from pgqueuer.queries import Queries
 
 from service.parts import Parts
@@ -36,6 +37,18 @@ _LOOK = timedelta(seconds=1)  # at the queue without a hint: one may be lost wit
 _RECONNECT_S = 1.0
 
 
+class _Driver(AsyncpgPoolDriver):
+    """pgqueuer's driver, which tells besides when the connection that hints come by is cut."""
+
+    lost: Callable[[], None]
+
+    async def add_listener(self, channel: str, callback: NotifyCallback) -> None:
+        """Listen, on a connection that is told of when it ends."""
+        await super().add_listener(channel, callback)
+        assert self._listener_connection is not None
+        self._listener_connection.add_termination_listener(lambda _connection: self.lost())
+
+
 class Worker:
     """One process's worker. `run` returns when `stop` was called and the runs in hand have reached a pause."""
 
@@ -52,8 +65,10 @@ class Worker:
 
     def _new_queue(self) -> tuple[Queries, QueueManager]:
         """With a driver of its own: one whose listening connection was cut never lets go of it."""
-        queries = Queries.from_asyncpg_pool(self._db)
+        driver = _Driver(self._db)
+        queries = Queries(driver)
         queue = QueueManager(queries)
+        driver.lost = queue.shutdown.set
         queue.entrypoint(ENTRYPOINT, accepts_context=False)(self._take)
         return queries, queue
 
@@ -73,12 +88,11 @@ class Worker:
                         batch_size=max(1, self._parts.settings.workers // 2),
                         max_concurrent_tasks=self._parts.settings.workers,
                         heartbeat_timeout=self._lease,
-                        shutdown_on_listener_failure=True,
                     )
-                except* (*AWAY, FailingListenerError) as lost:
-                    log.warning(
-                        "queue_lost", reason=", ".join(str(err) or type(err).__name__ for err in lost.exceptions)
-                    )
+                except* AWAY as lost:
+                    reasons = [str(err) or type(err).__name__ for err in lost.exceptions]
+                    log.warning("queue_lost", reason=", ".join(reasons))
+                if not self._stopped:
                     self._queries, self._queue = self._new_queue()
                     await asyncio.sleep(_RECONNECT_S)
             for keeper in keepers:
