@@ -206,6 +206,10 @@ async def test_one_refused_port_fails_one_order_and_no_other(
         # an order that comes later.
         leaf.lock_holder = "root terminal p0 (pid 4711) on since 2025-01-01 00:00:00 UTC, exclusive"
         orders = await asyncio.gather(*(customer.order(number) for number in range(6)))
+        db = running.service.db
+        async with asyncio.timeout(60):
+            while await db.fetchval("SELECT EXISTS (SELECT FROM machine WHERE state = 'ready')"):
+                await asyncio.sleep(0.02)
         leaf.lock_holder = None
         states: dict[str, Any] = {}
         async with asyncio.timeout(100):
@@ -219,7 +223,6 @@ async def test_one_refused_port_fails_one_order_and_no_other(
         assert len(failed) == 1
         assert "xe-0/0/2" in failed[0]["failure"] and "no such optic" in failed[0]["failure"]
         leaf.faults.refuse_ports = None
-        db = running.service.db
         async with asyncio.timeout(60):
             while await db.fetchval("SELECT EXISTS (SELECT FROM leaf_port WHERE applied < generation)"):
                 await asyncio.sleep(0.1)
