@@ -14,6 +14,7 @@ from service.policy import Right
 from service.store.accounts import Principal, sees_project
 from service.store.event_log import LOGGED, LoggedEvent, event_tail, events_behind
 from service.store.orders import devices, events
+from sql.loader import Q
 
 _LARGEST = 2**63 - 1
 _AFTER = Parameter("after", "Behind the event with this cursor. Without it: from now on.")
@@ -105,9 +106,11 @@ async def stream_device(call: Call) -> Stream:
     async def read(caller: Principal, position: int) -> Sequence[LoggedEvent] | None:
         if not await sees_project(call.db, caller, project_id):
             return None
+        # In this order: what has no position yet when the device is gone is still to come.
         there = await devices(call.db, caller, [device_id])
+        coming = not there and await call.db.fetchval(Q["device_events_to_number"], device_id)
         events = await events_behind(call.db, position, PAGE, private=caller.staff, device_id=device_id)
-        return events if events or there else None
+        return events if events or there or coming else None
 
     return Stream(f"{LOGGED}:{project_id}", await _begin(call), call.links, read)
 

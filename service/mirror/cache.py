@@ -63,7 +63,7 @@ class Cache:
     def find(self, name: str) -> Kept | None:
         """The file of that name, opened."""
         try:
-            fd = os.open(self._path(name), os.O_RDONLY | os.O_CLOEXEC)
+            fd = os.open(self._path(name), os.O_RDONLY | os.O_CLOEXEC | os.O_NOATIME)
         except FileNotFoundError:
             return None
         try:
@@ -88,9 +88,10 @@ class Cache:
 
     def draft(self, about: About) -> Draft:
         """A new file, of which nobody knows until it is kept."""
+        # When it was wanted is ours to write, not the kernel's whenever somebody reads.
         path = self._folder / f"{_DRAFT}{os.getpid()}-{secrets.token_hex(8)}"
         header = json.dumps(asdict(about)).encode()
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOATIME, 0o644)
         os.write(fd, _LENGTH.pack(len(header)) + header)
         return Draft(path, fd, _LENGTH.size + len(header))
 

@@ -42,6 +42,9 @@ WHERE e.position > $1 AND ($2::uuid IS NULL OR e.project_id = $2) AND ($3::uuid 
   AND ($5::bool OR NOT e.private) AND ($6::text[] IS NULL OR follows($6, e.type))
 ORDER BY e.position LIMIT $7
 
+-- name: device_events_to_number
+SELECT EXISTS (SELECT FROM event WHERE device_id = $1 AND position IS NULL)
+
 -- name: event_at
 SELECT e.id, e.seq, e.position, e.project_id, e.device_id, e.machine_id, e.type, e.state, e.body, e.private, e.data,
        e.created_at

@@ -177,9 +177,10 @@ async def run(cell: Cell) -> Outcome:
                 await asyncio.sleep(0.05)
         outcome.then, outcome.kept = state(leaf), "old" if leaf.trial is not None else state(leaf)
         calm(leaf)
-        outcome.tries = await _settled(leaf, NEW)
-        clean = (leaf.trial, leaf.lock_holder, leaf.dirty) == (None, None, False)
-        outcome.again = state(leaf) if clean else "not cleaned up"
+        while outcome.again != "new" and outcome.tries < 40:
+            outcome.tries += await _settled(leaf, NEW)
+            clean = (leaf.trial, leaf.lock_holder, leaf.dirty) == (None, None, False)
+            outcome.again = state(leaf) if clean else "not cleaned up"
         outcome.seconds = time.monotonic() - began
         return outcome
     finally:
