@@ -17,6 +17,7 @@ import aiohttp
 from service.cli.serve import seeded
 from service.lab.board import LightSettings
 from service.lab.first_stage import publish_light_images, write_first_stages
+from service.lab.ports import free_port
 from service.lab.qemu import DiskSpec, Firmware
 from service.lab.rack import LOOPBACK_PLAN, NAMESPACE_PLAN, Rack, RackSettings
 from service.parts import OpenUpstream
@@ -98,13 +99,6 @@ def state_folder(given: Path | None) -> Iterator[Path]:
         # As root the database runs as a user of its own, which must get in.
         Path(folder).chmod(0o755)
         yield Path(folder)
-
-
-def free_port(kind: socket.SocketKind) -> int:
-    """A port that nothing has now, on any loopback address."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("0.0.0.0", 0))
-        return int(probe.getsockname()[1])
 
 
 def namespace_settings(

@@ -32,9 +32,9 @@ from service.lab.board import Board, LightSettings, NoBoot
 from service.lab.firmware import acquire
 from service.lab.first_stage import publish_light_images
 from service.lab.parts import Nic
+from service.lab.ports import free_port
 from service.lab.rack import PORTS_PER_LEAF, mac_of
 from service.lab.tftp_client import fetch_tftp
-from service.lab.up import free_port
 from service.store.embedded import embedded_postgres
 from service.store.rows import open_pool
 from tests.bench.result import Result

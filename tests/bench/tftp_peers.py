@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.pxe.tftp_port import free_port
+from service.lab.ports import free_port
 
 OURS = "roundhouse"
 _LOCAL = "127.0.0.1"
@@ -91,7 +92,7 @@ def running(name: str, folder: Path, probe: str) -> Iterator[Peer]:
     if name in _NEED_ROOT and os.geteuid() != 0:
         raise FileNotFoundError("needs root")
     # dnsmasq's port is what it is.
-    host, port = ("127.0.0.2", 69) if name == "dnsmasq" else (_LOCAL, free_port(_LOCAL))
+    host, port = ("127.0.0.2", 69) if name == "dnsmasq" else (_LOCAL, free_port(socket.SOCK_DGRAM, _LOCAL))
     quiet = subprocess.DEVNULL
     process = subprocess.Popen(_COMMANDS[name](folder, port), stdin=subprocess.PIPE, stdout=quiet, stderr=quiet)
     try:

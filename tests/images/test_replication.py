@@ -19,6 +19,7 @@ import pytest
 
 from images import signing, store
 from images.replication import PeerFailed, Synced, sync
+from service.lab.ports import free_port
 from tests.images.http_store import BrokenServer, serving
 from tests.images.test_store import made
 
@@ -80,15 +81,10 @@ def _running(command: list[str], port: int) -> Iterator[str]:
             process.terminate()
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
-
-
 @contextmanager
 def static(kind: str, root: Path, folder: Path) -> Iterator[str]:
     """A web server that knows nothing of us."""
-    port = _free_port()
+    port = free_port(socket.SOCK_STREAM)
     if kind == "python":
         command = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "--directory", str(root), str(port)]
     else:
@@ -309,7 +305,7 @@ def test_only_http_is_asked(ours: Path, url: str) -> None:
 
 def test_a_server_that_is_away_is_told(ours: Path) -> None:
     with pytest.raises(PeerFailed, match="refused"):
-        sync(ours, f"http://127.0.0.1:{_free_port()}")
+        sync(ours, f"http://127.0.0.1:{free_port(socket.SOCK_STREAM)}")
 
 
 def test_two_that_sync_at_once_do_not_disturb_each_other(theirs: Path, ours: Path) -> None:

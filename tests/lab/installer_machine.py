@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from images.store import Artefact, load
+from service.lab.ports import free_port
 from service.lab.qemu import PLATFORMS
 from tests.firmware.scene import IMAGES
 
@@ -180,13 +181,6 @@ class Machine:
         """Put an Ethernet frame on the second card's wire."""
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.sendto(frame, ("127.0.0.1", self.frames_to))
-
-
-def free_port(kind: socket.SocketKind) -> int:
-    """A port of 127.0.0.1 that is free now."""
-    with socket.socket(socket.AF_INET, kind) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from pxe.tftp.files import load_files
 from pxe.tftp.server import TftpSettings, serve_tftp
 from service.lab.board import LightSettings
 from service.lab.first_stage import packed
+from service.lab.ports import free_port
 
 DATA, MAP = packed(bytes(range(256)) * 4096)
 MAP_TEXT = chunks.encode(MAP)
@@ -199,13 +200,6 @@ class SmallService:
         return web.json_response({"id": "instance"})
 
 
-def free_port(address: str, kind: socket.SocketKind = socket.SOCK_DGRAM) -> int:
-    """A port that is free at `address` now."""
-    with socket.socket(socket.AF_INET, kind) as sock:
-        sock.bind((address, 0))
-        return int(sock.getsockname()[1])
-
-
 @contextlib.asynccontextmanager
 async def small_service(folder: Path, server: str = "127.78.255.1", **settings: Any) -> AsyncIterator[SmallService]:
     """Run it at `server` on free ports while the block runs."""
@@ -216,10 +210,10 @@ async def small_service(folder: Path, server: str = "127.78.255.1", **settings: 
     for content in (DATA, MAP_TEXT):
         (folder / "images" / _named(content)).write_bytes(content)
     light = LightSettings(
-        dhcp_port=free_port(server),
-        relay_port=free_port("0.0.0.0"),
-        tftp_port=free_port(server),
-        ssh_port=free_port("0.0.0.0", socket.SOCK_STREAM),
+        dhcp_port=free_port(socket.SOCK_DGRAM, server),
+        relay_port=free_port(socket.SOCK_DGRAM),
+        tftp_port=free_port(socket.SOCK_DGRAM, server),
+        ssh_port=free_port(socket.SOCK_STREAM),
         **settings,
     )
     service = SmallService(server, light)

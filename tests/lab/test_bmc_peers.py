@@ -13,6 +13,7 @@ import bcrypt
 import pytest
 
 from service.bmcs import Bmc, open_bmc
+from service.lab.ports import free_port
 from service.power.certificates import shown_certificate
 from service.power.errors import BmcChanged, BmcLied, BmcLoginRefused, BmcRefused, BmcUnreachable
 from service.power.ipmi import Ipmi, boot_flags
@@ -24,13 +25,6 @@ pytest.importorskip("sushy_tools")
 FIRST, SECOND = "27946b59-9e44-4fa7-8e91-f3527a1ef094", "27946b59-9e44-4fa7-8e91-f3527a1ef095"
 
 
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    with socket.socket(socket.AF_INET, kind) as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
-
-
 async def stopped(process: asyncio.subprocess.Process) -> None:
     process.terminate()
     await process.wait()
@@ -39,7 +33,7 @@ async def stopped(process: asyncio.subprocess.Process) -> None:
 @pytest.fixture
 async def sushy(tmp_path: Path) -> AsyncIterator[str]:
     """The emulator's URL, over TLS with a certificate of its own, with two systems behind it."""
-    port = free_port()
+    port = free_port(socket.SOCK_STREAM)
     self_signed(tmp_path, "sushy")
     hashed = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
     (tmp_path / "users").write_text(f"admin:{hashed}\n")

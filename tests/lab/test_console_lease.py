@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from service.lab.up import Lab, LabSettings, free_port
+from service.lab.ports import free_port
+from service.lab.up import Lab, LabSettings
 from service.sos.server import public_host_key
 from tests.lab.test_console import Person, Terminal
 from tests.lab.world import lab, soon

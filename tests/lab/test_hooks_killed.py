@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from service.lab.first_stage import write_first_stages
-from service.lab.up import free_port
+from service.lab.ports import free_port
 from service.store.events import add_event
 from service.store.rows import Pool
 from tests.lab.test_kill import Process, answered

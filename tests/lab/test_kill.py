@@ -21,8 +21,9 @@ import pytest
 from images.catalogue import load_catalogue
 from service.lab.board import LightSettings
 from service.lab.first_stage import publish_light_images, write_first_stages
+from service.lab.ports import free_port
 from service.lab.rack import Rack, RackSettings
-from service.lab.up import enrol_rack, free_port
+from service.lab.up import enrol_rack
 from service.settings import read_settings
 from service.store.rows import open_pool
 from tests.lab.world import TOKEN, doubled, leaves_differ

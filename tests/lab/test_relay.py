@@ -20,9 +20,10 @@ from pxe.decide import BootDecision, BootRequest, Lease
 from pxe.dhcp import options as opt
 from pxe.dhcp.message import BOOTREPLY, BOOTREQUEST, Message, decode, encode
 from pxe.dhcp.server import DhcpSettings, serve_dhcp
+from service.lab.ports import free_port
 from service.lab.relay import Relay, serve_tap_relay
 from tests.lab.namespace import in_namespace
-from tests.lab.small_service import Port, boot_port, free_port
+from tests.lab.small_service import Port, boot_port
 
 SERVER = "127.78.254.1"
 NUMBER = 3
@@ -55,7 +56,12 @@ async def bench() -> AsyncIterator[Bench]:
     server.bind((SERVER, 0))
     port = boot_port(NUMBER, SERVER)
     queue: asyncio.Queue[bytes] = asyncio.Queue()
-    relay = Relay(port, queue.put_nowait, server_port=server.getsockname()[1], relay_port=free_port("127.78.0.6"))
+    relay = Relay(
+        port,
+        queue.put_nowait,
+        server_port=server.getsockname()[1],
+        relay_port=free_port(socket.SOCK_DGRAM, "127.78.0.6"),
+    )
     yield Bench(port, relay, server, queue)
     relay.close()
     server.close()

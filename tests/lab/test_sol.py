@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
+from service.lab.ports import free_port
 from service.power.errors import BmcLoginRefused, BmcRefused, BmcUnreachable
 from service.power.ipmi import Ipmi
 from service.secrets import seal
 from service.sos.sol import Escaped, SolUpstream, open_sol
-from tests.lab.test_bmc_peers import free_port, stopped
+from tests.lab.test_bmc_peers import stopped
 from tests.lab.test_console import console_lab, ordered
 
 _SERIAL = """name "simulator"

@@ -17,7 +17,9 @@ from pathlib import Path
 import asyncssh
 
 from netconf.session import LeafAddress
+from service.lab.ports import free_port
 from tests.netconf.junos_models import MODULES, NAMESPACES, unpack
+from tests.netconf.paced import paced
 
 _NETCONFD, _SUBSYSTEM, _SSHD = "/usr/sbin/netconfd", "/usr/sbin/netconf-subsystem", "/usr/sbin/sshd"
 _SSHD_RUN = Path("/run/sshd")  # compiled in; a sshd that is root does not start without it
@@ -32,7 +34,7 @@ StrictModes no
 PermitRootLogin prohibit-password
 PasswordAuthentication no
 KbdInteractiveAuthentication no
-Subsystem netconf {subsystem} --ncxserver-sockname={port}@{directory}/socket
+Subsystem netconf {subsystem} --ncxserver-sockname={port}@{directory}/paced
 """
 
 
@@ -40,13 +42,6 @@ def why_not() -> str:
     """What keeps netconfd from being run here, or nothing."""
     missing = [path for path in (_NETCONFD, _SUBSYSTEM, _SSHD) if not os.access(path, os.X_OK)]
     return f"not installed: {', '.join(missing)} (Debian: netconfd, openssh-server)" if missing else ""
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager
@@ -96,7 +91,7 @@ def netconfd() -> Iterator[LeafAddress]:
     """A netconfd without any configuration, with its own sshd, while the block runs."""
     # Not below pytest's own directories: their paths are too long for a Unix socket.
     directory = Path(tempfile.mkdtemp(prefix="netconfd-"))
-    port = _free_port()
+    port = free_port(socket.SOCK_STREAM, "127.0.0.1")
     host, client = (asyncssh.generate_private_key("ssh-ed25519") for _ in range(2))
     host.write_private_key(directory / "host")
     (directory / "host").chmod(0o600)
@@ -126,6 +121,7 @@ def netconfd() -> Iterator[LeafAddress]:
                 "--log-level=error",
             )
         )
+        stack.enter_context(paced(directory / "paced", directory / "socket"))
         stack.enter_context(_running(directory / "sshd.log", _SSHD, "-D", "-e", "-f", str(directory / "sshd_config")))
         _await_answers(directory, port)
         yield LeafAddress(

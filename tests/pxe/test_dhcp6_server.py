@@ -15,6 +15,7 @@ from pxe.dhcp6 import options as opt
 from pxe.dhcp6.answer import server_duid
 from pxe.dhcp6.message import Message, Packet, Relay, decode, encode
 from pxe.dhcp6.server import Dhcp6Settings, serve_dhcp6
+from service.lab.ports import free_port
 from tests.pxe.test_dhcp6_answer import DECISION, HOST, LINK, OURS, association, message
 
 SERVER = "::1"
@@ -24,13 +25,8 @@ NAMED = (opt.SERVER_ID, server_duid("lab"))
 @pytest.fixture
 def free_ports() -> tuple[int, int]:
     """Two UDP ports that nobody on this machine uses now."""
-    socks = [socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) for _ in range(2)]
-    for sock in socks:
-        sock.bind(("::", 0))
-    ports = tuple(sock.getsockname()[1] for sock in socks)
-    for sock in socks:
-        sock.close()
-    return ports[0], ports[1]
+    one, two = (free_port(socket.SOCK_DGRAM, "::") for _ in range(2))
+    return one, two
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from pxe.decide import BootDecision, BootRequest, Lease
 from pxe.dhcp import options as opt
 from pxe.dhcp.message import Message, decode, encode
 from pxe.dhcp.server import DhcpServer, DhcpSettings, serve_dhcp
+from service.lab.ports import free_port
 from tests.pxe.test_dhcp_answer import request
 
 SERVER, RELAY, CLIENT = "127.77.0.1", "127.77.0.24", "127.77.0.25"
@@ -24,13 +25,8 @@ LEASE = Lease(IPv4Interface(f"{CLIENT}/31"), IPv4Address(RELAY), 600)
 @pytest.fixture
 def free_ports() -> tuple[int, int, int]:
     """Three UDP ports that nobody on this machine uses now."""
-    socks = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3)]
-    for sock in socks:
-        sock.bind(("0.0.0.0", 0))
-    ports = tuple(sock.getsockname()[1] for sock in socks)
-    for sock in socks:
-        sock.close()
-    return ports[0], ports[1], ports[2]
+    one, two, three = (free_port(socket.SOCK_DGRAM) for _ in range(3))
+    return one, two, three
 
 
 def settings(ports: tuple[int, int, int]) -> DhcpSettings:

@@ -18,6 +18,7 @@ import pytest
 from pxe.http import HttpSettings
 from pxe.nginx import ACCEL_LOCATION, configuration
 from pxe.pacing import Rates
+from service.lab.ports import free_port
 from tests.pxe.http_world import FILES, HOST, IMAGE, SHA256, Served, serving
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
@@ -46,15 +47,10 @@ http {{
 """
 
 
-def _free_port() -> int:
-    with socket.create_server((FRONT, 0)) as sock:
-        return int(sock.getsockname()[1])
-
-
 @asynccontextmanager
 async def nginx(folder: Path, served: Served) -> AsyncIterator[Served]:
     """The same service through nginx."""
-    port = _free_port()
+    port = free_port(socket.SOCK_STREAM, FRONT)
     (folder / "nginx").mkdir()
     text = configuration([f"{FRONT}:{port}"], f"{served.host}:{served.port}", served.images)
     (folder / "nginx" / "roundhouse.conf").write_text(text)

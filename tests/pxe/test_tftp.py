@@ -13,7 +13,7 @@ import pytest
 from pxe.counters import Counters
 from pxe.tftp import packets
 from pxe.tftp.server import TftpServer, TftpSettings, serve_tftp
-from tests.pxe.tftp_port import free_port
+from service.lab.ports import free_port
 
 SERVER = "127.77.1.1"
 FILES = {
@@ -43,7 +43,7 @@ class Served:
 
 @pytest.fixture
 async def served() -> AsyncIterator[Served]:
-    port, counters = free_port(SERVER), Counters()
+    port, counters = free_port(socket.SOCK_DGRAM, SERVER), Counters()
     async with serve_tftp(TftpSettings(listen=SERVER, port=port), FILES, counters) as server:
         yield Served(port, counters, server)
 
@@ -288,7 +288,7 @@ async def test_a_request_that_nobody_acknowledges_ends_by_itself(served: Served)
 
 
 async def test_a_transfer_answers_from_the_address_that_was_asked() -> None:
-    port = free_port("0.0.0.0")
+    port = free_port(socket.SOCK_DGRAM)
     async with serve_tftp(TftpSettings(listen="0.0.0.0", port=port), FILES):
         with _socket("127.0.0.1") as sock:
             for name in ("exact", "missing"):
@@ -300,7 +300,7 @@ async def test_a_transfer_answers_from_the_address_that_was_asked() -> None:
 
 @pytest.mark.parametrize("listen", ["::1", "::"])
 async def test_ipv6(listen: str) -> None:
-    port = free_port("::1")
+    port = free_port(socket.SOCK_DGRAM, "::1")
     async with (
         serve_tftp(TftpSettings(listen=listen, port=port), FILES),
         serve_tftp(TftpSettings(listen="0.0.0.0", port=port), FILES),  # one server for each family, on the same port

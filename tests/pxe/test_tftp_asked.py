@@ -18,7 +18,7 @@ from pxe.grub import render
 from pxe.grub_files import GrubFiles
 from pxe.tftp import packets
 from pxe.tftp.server import Ask, TftpServer, TftpSettings, serve_tftp
-from tests.pxe.tftp_port import free_port
+from service.lab.ports import free_port
 
 SERVER, HOST, STRANGER = "127.77.3.1", "127.77.3.25", "127.77.3.26"
 IMAGE = b"kernel" * 40
@@ -27,7 +27,7 @@ SHA256 = hashlib.sha256(IMAGE).hexdigest()
 
 @asynccontextmanager
 async def serving(ask: Ask) -> AsyncIterator[tuple[int, TftpServer, Counters]]:
-    port, counters = free_port(SERVER), Counters()
+    port, counters = free_port(socket.SOCK_DGRAM, SERVER), Counters()
     async with serve_tftp(TftpSettings(listen=SERVER, port=port), {"all": b"for all"}, counters, ask) as server:
         yield port, server, counters
 

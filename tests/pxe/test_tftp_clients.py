@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import shutil
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import tftpy
 
 from pxe.counters import Counters
 from pxe.tftp.server import TftpSettings, serve_tftp
-from tests.pxe.tftp_port import free_port
+from service.lab.ports import free_port
 
 SERVER = "127.77.4.1"
 FILES = {
@@ -51,7 +52,7 @@ CASES = [
 
 @pytest.fixture
 async def served() -> AsyncIterator[tuple[int, Counters]]:
-    port, counters = free_port(SERVER), Counters()
+    port, counters = free_port(socket.SOCK_DGRAM, SERVER), Counters()
     async with serve_tftp(TftpSettings(listen=SERVER, port=port), FILES, counters):
         yield port, counters
 

@@ -13,9 +13,9 @@ import pytest
 from pxe.tftp import packets
 from pxe.tftp.server import TftpSettings, serve_tftp
 from service.lab.board import NoBoot
+from service.lab.ports import free_port
 from service.lab.tftp_client import fetch_tftp
 from tests.bench.tftp_link import serve_lossy
-from tests.pxe.tftp_port import free_port
 
 SERVER = "127.77.2.1"
 LOCAL = IPv4Address("127.77.2.2")
@@ -29,7 +29,7 @@ FILES = {
 
 @pytest.fixture
 async def port() -> AsyncIterator[int]:
-    port = free_port(SERVER)
+    port = free_port(socket.SOCK_DGRAM, SERVER)
     async with serve_tftp(TftpSettings(listen=SERVER, port=port), FILES):
         yield port
 

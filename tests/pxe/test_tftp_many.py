@@ -20,9 +20,9 @@ import pytest
 from pxe.counters import Counters
 from pxe.tftp import packets
 from pxe.tftp.server import TftpServer, TftpSettings, serve_tftp
+from service.lab.ports import free_port
 from service.lab.tftp_client import fetch_tftp
 from tests.lab.namespace import in_namespace
-from tests.pxe.tftp_port import free_port
 
 SERVER = "127.77.5.1"
 FILES = {"file": bytes(range(256)) * 400}
@@ -32,7 +32,7 @@ Process = subprocess.Popen[str]
 
 @asynccontextmanager
 async def _served(most: int, most_of_one: int) -> AsyncIterator[tuple[TftpServer, int, Counters]]:
-    port, counters = free_port(SERVER), Counters()
+    port, counters = free_port(socket.SOCK_DGRAM, SERVER), Counters()
     settings = TftpSettings(listen=SERVER, port=port, most_transfers=most, most_of_one_client=most_of_one)
     async with serve_tftp(settings, FILES, counters) as server:
         yield server, port, counters
@@ -130,7 +130,7 @@ def _process(stack: ExitStack, listen: str, port: int, folder: Path, prefix: tup
 
 
 async def test_processes_share_a_port_and_a_client_stays_with_one(clients: ExitStack, tmp_path: Path) -> None:
-    port = free_port(SERVER)
+    port = free_port(socket.SOCK_DGRAM, SERVER)
     processes = [await asyncio.to_thread(_process, clients, SERVER, port, tmp_path) for _ in range(2)]
     loop = asyncio.get_running_loop()
     for number in range(40):

@@ -17,6 +17,8 @@ import dns.rdatatype
 import dns.reversename
 import pytest
 
+from service.lab.ports import free_port
+
 KEY_NAME, KEY_SECRET = "roundhouse", "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0IQ=="
 _CONF = """
 options {{
@@ -49,8 +51,7 @@ class Named:
 
     def __init__(self, folder: Path, zones: dict[str, str]) -> None:
         """`zones` by name, with what each has beside SOA and NS."""
-        with socket.create_server(("127.0.0.1", 0)) as sock:
-            self.port = int(sock.getsockname()[1])
+        self.port = free_port(socket.SOCK_STREAM, "127.0.0.1")
         self._folder = folder
         self._program = program("named")
         self._process: asyncio.subprocess.Process | None = None

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from service.hooks.asking import ASKABLE
+from service.lab.ports import free_port
 from service.settings import Settings
 from service.store.rows import Pool
 from tests.service.api_world import World, open_world
@@ -36,8 +37,7 @@ async def hooked(db: Pool, database_url: str, tmp_path: Path) -> AsyncIterator[W
 
 async def test_the_receiver_verifies_what_comes(hooked: World) -> None:
     receiver_, _ = programs()
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port(socket.SOCK_STREAM, "127.0.0.1")
     path = f"/projects/{hooked.project}/webhooks"
     made = (await hooked.call("POST", path, {"url": f"http://127.0.0.1:{port}/hook"})).body
     process = await asyncio.create_subprocess_exec(
