@@ -44,6 +44,21 @@ from service.store.rows import Connection
 _GROUPS = ("node", "role", "facility", "owner")
 _DAYS, _DAYS_AT_MOST = 30, 730
 _COUNTS = ("total", "held", "routed", "reserved", "free", "cooling", "tagged", "unassigned")
+# The columns of tables: those that say what a row is of, then those of each report.
+_OWNED = ("owner_kind", "owner_id", "owner_name")
+_OF: Mapping[str, tuple[str, ...]] = {
+    "node": ("prefix", "id", "vrf", "role", "facility", "standing", *_OWNED),
+    "role": ("role",),
+    "facility": ("facility",),
+    "owner": _OWNED,
+    "project": ("project", "name", "organization"),
+    "role and facility": ("role", "facility"),
+}
+_FULL = ("family", "unit", *_COUNTS, "utilization")
+_HELD = ("family", "unit", "held", "routed")
+_RATES = ("per_day", "per_day_low", "per_day_high")
+_LEFT = ("family", "unit", "total", "held", "left", "state", "days", *_RATES, "exhausted_at", "earliest", "latest")
+_BROKEN = ("family", "free_addresses", "largest_free", "free_blocks", "fragmentation", "blocks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +86,8 @@ async def utilization(call: Call) -> Body | Document:
         else:
             counts = await tallies(conn, below(asked.tree, {node.id for node in asked.wanted}), free_after=_cool(call))
             rows = _utilization(asked, counts, group)
-    return _answer(call, "utilization", rows, {"group": group})
+    columns = (*_OF[group], *(_HELD if group == "project" else _FULL))
+    return _answer(call, "utilization", rows, {"group": group}, columns)
 
 
 def _utilization(asked: _Asked, counts: Mapping[int, Tally], group: str) -> list[Body]:
@@ -121,7 +137,8 @@ async def forecasts(call: Call) -> Body | Document:
         found = forecast_of(tally, [series[node.id] for node in members], asked.now)
         head = _node(members[0]) if group == "node" else _KEY_SHOWN[by](key)
         rows.append(head | _size(version, unit) | _forecast(tally, found, version, unit))
-    return _answer(call, "forecast", rows, {"group": group, "method": METHOD, "confidence": CONFIDENCE})
+    told = {"group": group, "method": METHOD, "confidence": CONFIDENCE}
+    return _answer(call, "forecast", rows, told, (*_OF[by], *_LEFT, "confidence", "method"))
 
 
 def _forecast(tally: Tally, found: Forecast, version: int, unit: int) -> Body:
@@ -167,7 +184,8 @@ async def fragmentation(call: Call) -> Body | Document:
                 "blocks": {f"/{length}": count for length, count in parts.blocks.items()},
             }
         )
-    return _answer(call, "fragmentation", rows, {"group": group, "definition": FRAGMENTATION})
+    told = {"group": group, "definition": FRAGMENTATION}
+    return _answer(call, "fragmentation", rows, told, (*_OF[group], *_BROKEN))
 
 
 _KEYS: Mapping[str, Callable[[Node], Key]] = {
@@ -279,15 +297,14 @@ def _tally(tally: Tally, version: int, unit: int) -> Body:
     return counts | {"utilization": tally.utilization}
 
 
-def _answer(call: Call, name: str, rows: list[Body], told: Body) -> Body | Document:
+def _answer(call: Call, name: str, rows: list[Body], told: Body, columns: Sequence[str]) -> Body | Document:
+    """The report as it was asked for; a table without rows has its columns, too."""
     if _choice(call, "format", ("json", "csv"), "json") == "json":
         return {**told, name: rows}
     output = io.StringIO()
-    writer = csv.writer(output)
-    flat = [_flat(row) for row in rows]
-    if flat:
-        writer.writerow(flat[0])
-        writer.writerows(row.values() for row in flat)
+    writer = csv.DictWriter(output, columns)
+    writer.writeheader()
+    writer.writerows(_flat(row) for row in rows)
     return Document(output.getvalue(), "text/csv")
 
 

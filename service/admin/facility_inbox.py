@@ -15,12 +15,14 @@ from uuid import uuid4
 import asyncpg
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
+from service.admin import hook_schemas
 from service.admin.facility_telling import SIGNED_BY, Happened, event_object, keep
-from service.api.call import Api, Body
+from service.api.call import Api, Body, Signed
 from service.api.content import content_of
 from service.api.models import read
-from service.api.problems import Invalid, Refused, refusal_response
+from service.api.problems import Invalid, NotAllowed, Refused, refusal_response
 from service.api.storable import parse, why_unstorable
 from service.hooks.signature import BadSignature, verify
 from service.secrets import open_sealed
@@ -34,6 +36,14 @@ log = structlog.get_logger()
 _LARGEST = 64 << 10  # bytes of an event
 _LONGEST_ID = 200  # characters
 _REFUSALS = 60  # that one address may have logged a minute
+INBOX = "/inbound"
+_EVENTS = "/v1/facilities/{facility}/events"
+TOLD = Signed(
+    INBOX + _EVENTS,
+    "A facility's own system tells what happened to a machine, signed with the facility's secret",
+    Happened,
+    hook_schemas.FacilityEvent,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +71,9 @@ class FacilityInbox:
         self._refusals = Throttle(_REFUSALS)
 
     def application(self) -> web.Application:
-        """To be mounted at /inbound."""
-        app = web.Application()
-        app.router.add_post("/v1/facilities/{facility}/events", self._answer)
+        """To be mounted at INBOX."""
+        app = web.Application(middlewares=[_worded])
+        app.router.add_post(_EVENTS, self._answer)
         return app
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
@@ -117,3 +127,17 @@ class FacilityInbox:
         if self._refusals.judge(request.remote, now) is not Verdict.DROP:
             log.warning("facility_event_refused", facility=code, source=request.remote, reason=why)
         raise Refused(401, "The event is not signed with a secret of this facility, or was signed too long ago")
+
+
+@web.middleware
+async def _worded(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Another path and another method are refused in the API's words."""
+    try:
+        return await handler(request)
+    except web.HTTPMethodNotAllowed as err:
+        refused = NotAllowed(request.method, sorted(err.allowed_methods))
+        response = refusal_response(refused.status, refused.errors)
+        response.headers["Allow"] = err.headers["Allow"]
+        return response
+    except web.HTTPNotFound:
+        return refusal_response(404, ("Not found",))

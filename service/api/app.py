@@ -50,7 +50,7 @@ from service.admin import (
     reservation_routes as admin_reservation_routes,
 )
 from service.admin import usage_routes as admin_usage_routes
-from service.admin.facility_inbox import FacilityInbox
+from service.admin.facility_inbox import INBOX, TOLD, FacilityInbox
 from service.admin.read import ADMIN_ROUTES
 from service.api import (
     account_routes,
@@ -107,10 +107,10 @@ log = structlog.get_logger()
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 API = web.AppKey("api", Api)
-CONSOLE, RDAP, INBOUND = "/console", "/rdap", "/inbound"  # these look after themselves
+CONSOLE, RDAP = "/console", "/rdap"  # these look after themselves, and so does the inbox
 ADDITIONS = "/v1"  # what the dialect does not have, with errors as problem details
 
-_OPEN = (CONSOLE, RDAP, INBOUND, DOCUMENT, PAGE)
+_OPEN = (CONSOLE, RDAP, INBOX, DOCUMENT, PAGE)
 _DEADLOCKS = 3  # tries again
 _SORRY = "Oh snap, something went wrong! We've logged the error and will take a look."
 ROUTES: tuple[Route, ...] = (
@@ -170,6 +170,7 @@ ROUTES: tuple[Route, ...] = (
 
 
 ALL_ROUTES = (*ROUTES, *(route.below(ADDITIONS) for route in ROUTES if route.addition))
+SIGNED = (TOLD,)
 
 
 def make_api(db: Pool, parts: Parts, hub: Hub) -> web.Application:
@@ -181,10 +182,10 @@ def make_api(db: Pool, parts: Parts, hub: Hub) -> web.Application:
     async def dispatched(request: web.Request) -> web.StreamResponse:
         return await _dispatch(request, table)
 
-    Docs(ALL_ROUTES).add_routes(app)
+    Docs(ALL_ROUTES, SIGNED).add_routes(app)
     app.router.add_get(CONSOLE, _to_console)
     app.add_subapp(CONSOLE, Console(app[API]).application())
-    app.add_subapp(INBOUND, FacilityInbox(app[API]).application())
+    app.add_subapp(INBOX, FacilityInbox(app[API]).application())
     app.add_subapp(RDAP, Rdap(app[API]).application())
     app.router.add_route("*", "/{path:.*}", dispatched)
     return app

@@ -218,6 +218,17 @@ class Route:
         return self.methods != "GET" if self.writes is None else self.writes
 
 
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A POST that carries no token: its headers sign the body (Standard Webhooks 1.0.0). It looks after itself; the row
+    is what is told of it."""
+
+    pattern: str
+    summary: str
+    body: type[BaseModel]
+    answer: type[BaseModel]
+
+
 class RouteTable:
     """Finds the route of a path. Literal segments go before placeholders."""
 

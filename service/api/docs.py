@@ -11,7 +11,7 @@ from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from service.api.call import Route
+from service.api.call import Route, Signed
 from service.api.openapi import document
 
 Object = dict[str, Any]
@@ -24,8 +24,8 @@ _AT = "#/components/schemas/"
 class Docs:
     """The two routes. What they show is made when it is first asked for."""
 
-    def __init__(self, routes: Sequence[Route]) -> None:
-        self._routes = routes
+    def __init__(self, routes: Sequence[Route], signed: Sequence[Signed]) -> None:
+        self._routes, self._signed = routes, signed
 
     def add_routes(self, app: web.Application) -> None:
         """Join the API's application."""
@@ -40,11 +40,11 @@ class Docs:
 
     @cached_property
     def _text(self) -> str:
-        return json.dumps(document(self._routes))
+        return json.dumps(document(self._routes, self._signed))
 
     @cached_property
     def _html(self) -> str:
-        return page(document(self._routes))
+        return page(document(self._routes, self._signed))
 
 
 def page(spec: Object) -> str:

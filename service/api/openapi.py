@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from service.api import parameters
-from service.api.call import Route
+from service.api.call import Route, Signed
 from service.api.parameters import Parameter
 from service.api.schemas import Error, Meta, Problem, Unauthenticated
 
@@ -28,6 +28,26 @@ _UUID: Object = {"type": "string", "format": "uuid"}
 _NAME: Object = {"type": "string", "minLength": 1}
 _NUMBER: Object = {"type": "integer", "minimum": 0}
 _ADDRESS: Object = {"anyOf": [{"type": "string", "format": "ipv4"}, {"type": "string", "format": "ipv6"}]}
+
+_PRINTABLE = r"^[!-~]([ -~]*[!-~])?$"
+# What signs a request that carries no token.
+_SIGNATURE: Sequence[tuple[str, Object, str]] = (
+    (
+        "webhook-id",
+        {"type": "string", "minLength": 1, "maxLength": 200, "pattern": _PRINTABLE},
+        "Of the event, 1 to 200 printable ASCII characters. The same event under the same id is carried out once.",
+    ),
+    (
+        "webhook-timestamp",
+        {"type": "string", "pattern": "^[0-9]{1,12}$"},
+        "When this request was signed, in seconds since 1970; at most five minutes from now.",
+    ),
+    (
+        "webhook-signature",
+        {"type": "string", "minLength": 1, "pattern": _PRINTABLE},
+        "`v1,` and base64 of HMAC-SHA256 over `ID.TIMESTAMP.BODY`; several are separated by blanks, one must be right.",
+    ),
+)
 
 # What stands for a placeholder of a path: its schema and its meaning. All others are ids of what they are called by.
 _PLACES: Mapping[str, tuple[Object, str]] = {
@@ -72,21 +92,23 @@ Bare-metal machines from an order to a login, and all that belongs to them.
 
 Requests carry a token in `X-Auth-Token`. Bodies are JSON objects; fields that are not known are ignored, and an empty
 value means the default. What is sent in the query of a POST, PUT or PATCH counts as if it were in the body, which
-overrules it. Times are RFC 3339 in UTC. Every path is there below `/metal/v1`, too, and `href`s carry the prefix that
-the request came by.
+overrules it. Times are RFC 3339 in UTC. Every path that takes a token is there below `/metal/v1`, too, and `href`s
+carry the prefix that the request came by.
 
 A POST with an `Idempotency-Key` that comes again, with the same token and content, is answered as the first one was
 and does nothing.
 """
 
 
-def document(routes: Sequence[Route]) -> Object:
-    """The OpenAPI 3.1 document of these routes."""
-    names = _Names(routes)
+def document(routes: Sequence[Route], signed: Sequence[Signed]) -> Object:
+    """The OpenAPI 3.1 document of these routes, and of what is signed instead of carrying a token."""
+    names = _Names([*routes, *signed])
     paths: dict[str, Object] = {}
     for route in at_one_path(routes):
         for method in route.methods.split():
             paths.setdefault(route.pattern, {})[method.lower()] = _operation(route, method, names)
+    for one in signed:
+        paths[one.pattern] = {"post": _signed(one, names)}
     used = {tag for operations in paths.values() for operation in operations.values() for tag in operation["tags"]}
     token = {
         "type": "apiKey",
@@ -118,7 +140,7 @@ def at_one_path(routes: Sequence[Route]) -> list[Route]:
 class _Names:
     """Where in the document the schemas of models are."""
 
-    def __init__(self, routes: Iterable[Route]) -> None:
+    def __init__(self, routes: Iterable[Route | Signed]) -> None:
         rows = list(routes)
         answers = [route.answer for route in rows if route.answer is not None]
         places, schemas = _schemas([Error, Unauthenticated, Problem, Meta, *answers])
@@ -220,7 +242,7 @@ def _version() -> str:
 def _operation(route: Route, method: str, names: _Names) -> Object:
     summary, text = _words(route)
     found: Object = {
-        "operationId": "_".join([method.lower(), *re.findall(r"[a-z0-9]+", route.pattern)]),
+        "operationId": _operation_id(method, route.pattern),
         "summary": summary,
         "tags": [_part(route)],
         "parameters": [_place(route.pattern, name) for name in _PLACEHOLDER.findall(route.pattern)],
@@ -232,10 +254,31 @@ def _operation(route: Route, method: str, names: _Names) -> Object:
     if method == "POST":
         found["parameters"].append(_idempotency_key())
     if route.body is not None:
-        schema = names.places[route.body]
-        found["requestBody"] = {"required": "$ref" in schema, "content": {"application/json": {"schema": schema}}}
+        found["requestBody"] = _request_body(names.places[route.body])
     found["responses"] = _responses(route, names.places)
     return found
+
+
+def _signed(one: Signed, names: _Names) -> Object:
+    good = {"description": "The answer.", "content": {"application/json": {"schema": names.places[one.answer]}}}
+    places = [_place(one.pattern, name) for name in _PLACEHOLDER.findall(one.pattern)]
+    return {
+        "operationId": _operation_id("POST", one.pattern),
+        "summary": one.summary,
+        "tags": ["Operators"],
+        "security": [],
+        "parameters": [*places, *(_header(name, schema, meaning) for name, schema, meaning in _SIGNATURE)],
+        "requestBody": _request_body(names.places[one.body]),
+        "responses": {"200": good, **_refusals(one.pattern, names.places)},
+    }
+
+
+def _operation_id(method: str, pattern: str) -> str:
+    return "_".join([method.lower(), *re.findall(r"[a-z0-9]+", pattern)])
+
+
+def _request_body(schema: Object) -> Object:
+    return {"required": "$ref" in schema, "content": {"application/json": {"schema": schema}}}
 
 
 def _part(route: Route) -> str:
@@ -264,12 +307,16 @@ def _parameter(one: Parameter) -> Object:
     return {"name": one.name, "in": "query", "description": one.meaning, "schema": one.schema, **shape}
 
 
+def _header(name: str, schema: Object, meaning: str) -> Object:
+    return {"name": name, "in": "header", "required": True, "description": meaning, "schema": schema}
+
+
 def _idempotency_key() -> Object:
     return {
         "name": "Idempotency-Key",
         "in": "header",
         "description": "1 to 255 printable ASCII characters. The same request with the same key is carried out once.",
-        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[!-~]([ -~]*[!-~])?$"},
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": _PRINTABLE},
     }
 
 
@@ -282,10 +329,14 @@ def _responses(route: Route, places: Mapping[Model, Object]) -> Object:
     good: Object = {"description": _GOOD.get(route.status, "The answer.")}
     if content:
         good["content"] = content
-    found: Object = {str(route.status): good}
+    return {str(route.status): good, **_refusals(route.pattern, places)}
+
+
+def _refusals(pattern: str, places: Mapping[Model, Object]) -> Object:
+    found: Object = {}
     for status, meaning in _REFUSALS.items():
-        found[status] = _refusal(meaning, route, places[Unauthenticated if status == "401" else Error], places)
-    found["default"] = _refusal("The request is not carried out.", route, places[Error], places)
+        found[status] = _refusal(meaning, pattern, places[Unauthenticated if status == "401" else Error], places)
+    found["default"] = _refusal("The request is not carried out.", pattern, places[Error], places)
     return found
 
 
@@ -301,7 +352,7 @@ def _answer(route: Route, one: Object) -> Object:
     return {"type": "object", "required": required, "properties": properties}
 
 
-def _refusal(meaning: str, route: Route, error: Object, places: Mapping[Model, Object]) -> Object:
-    if route.pattern.startswith("/v1/"):
+def _refusal(meaning: str, pattern: str, error: Object, places: Mapping[Model, Object]) -> Object:
+    if pattern.startswith("/v1/"):
         return {"description": meaning, "content": {"application/problem+json": {"schema": places[Problem]}}}
     return {"description": meaning, "content": {"application/json": {"schema": error}}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from service.api.app import ALL_ROUTES
+from service.api.app import ALL_ROUTES, SIGNED
 from service.api.openapi import document
 
 
@@ -15,5 +15,5 @@ def add_arguments(_parser: argparse.ArgumentParser) -> None:
 
 def run(_arguments: argparse.Namespace) -> int:
     """Print it; the exit code."""
-    print(json.dumps(document(ALL_ROUTES), indent=2))
+    print(json.dumps(document(ALL_ROUTES, SIGNED), indent=2))
     return 0

@@ -4,6 +4,7 @@ is asked."""
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 from typing import Any
 
@@ -11,7 +12,7 @@ import jsonschema_rs
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from service.api.app import ALL_ROUTES
+from service.api.app import ALL_ROUTES, SIGNED
 from service.api.call import RouteTable, split_path
 from service.api.openapi import at_one_path, document
 from service.api.problems import Refused
@@ -22,7 +23,7 @@ _RESHAPED = ("include", "exclude")
 
 @cache
 def _document() -> dict[str, Any]:
-    return document(ALL_ROUTES)
+    return document(ALL_ROUTES, SIGNED)
 
 
 @cache
@@ -68,24 +69,34 @@ def _validator(pattern: str, method: str, status: str, media: str, reshaped: boo
     return jsonschema_rs.Draft202012Validator(schema if reshaped else _closed(schema), validate_formats=True)
 
 
+def _pattern(method: str, path: str) -> str | None:
+    """Of the operation that is at a path; None when there is none."""
+    for one in SIGNED:
+        if method == "POST" and re.fullmatch(re.sub("{[a-z]+}", "[^/]+", one.pattern), path):
+            return one.pattern
+    try:
+        return _table().find(method, split_path(path)[1])[0].pattern
+    except Refused:
+        return None
+
+
 def fault_of(method: str, target: str, status: int, media: str, content: bytes | None) -> str | None:
     """How an answer is not as documented: its status, its media type, or what is in it. `target` is the path with the
     query; `content` is None when it was sent piece by piece."""
     path, _, query = target.partition("?")
     method = "GET" if method == "HEAD" else method
-    try:
-        route, _ = _table().find(method, split_path(path)[1])
-    except Refused:
+    pattern = _pattern(method, path)
+    if pattern is None:
         return None  # answered before any operation was found
-    what = f"{method} {route.pattern} answers {status}"
-    told = _document()["paths"][route.pattern][method.lower()]["responses"].get(str(status))
+    what = f"{method} {pattern} answers {status}"
+    told = _document()["paths"][pattern][method.lower()]["responses"].get(str(status))
     if told is None and status < 400:
         return f"{what}, which is not documented"
     if content == b"":
         return f"{what} with nothing" if told is not None and "content" in told else None
     reshaped = any(name in query for name in _RESHAPED)
     try:
-        validator = _validator(route.pattern, method, str(status), media, reshaped)
+        validator = _validator(pattern, method, str(status), media, reshaped)
     except KeyError:
         return f"{what} with {media}, which is not documented"
     if validator is None or content is None:

@@ -172,6 +172,17 @@ async def run(world: World, capsys: pytest.CaptureFixture[str], *words: str, as_
     return capsys.readouterr().out
 
 
+async def test_a_table_without_rows_has_the_same_columns(world: World) -> None:
+    await hold_some(world, "public", 2, project=world.project)
+    groups = ("node", "role", "facility", "owner")
+    asked = [(name, group) for name in ("utilization", "forecast", "fragmentation") for group in groups]
+    for name, group in (*asked, ("utilization", "project")):
+        path = f"{name}?format=csv&group={group}"
+        full = (await report(world, path)).body.decode().splitlines()
+        empty = (await report(world, f"{path}&role=nothing")).body.decode().splitlines()
+        assert len(full) > 1 and empty == full[:1], path
+
+
 async def test_the_command_line_shows_tables_json_and_csv(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     await hold_some(world, "public", 64)
     title, _, row = (await run(world, capsys, "utilization", "--role", "public")).splitlines()

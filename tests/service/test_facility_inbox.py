@@ -121,6 +121,15 @@ async def test_what_is_signed_and_wrong_is_told(world: World, content: bytes, st
     assert await kept(world) == 0
 
 
+async def test_another_path_or_method_is_refused_in_the_api_s_words(world: World) -> None:
+    inbox = "/inbound/v1/facilities/ewr1/events"
+    answer = await world.call("DELETE", inbox, token=None)
+    assert (answer.status, answer.headers["Allow"]) == (405, "POST")
+    assert answer.body == {"errors": ["DELETE is not allowed here; allowed are POST"]}
+    answer = await world.call("POST", inbox + "/1", {}, token=None)
+    assert (answer.status, answer.body) == (404, {"errors": ["Not found"]})
+
+
 async def test_a_facility_speaks_of_its_own_machines_only(world: World) -> None:
     await world.add_machines(1)
     await world.call("POST", "/admin/v1/facilities", {"code": "fra2", "name": "Frankfurt 2", "metro": "ny"})

@@ -13,7 +13,7 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from service.api.app import ALL_ROUTES
+from service.api.app import ALL_ROUTES, SIGNED
 from service.api.models import CreateDevice, read
 from service.api.openapi import document
 from service.cli.main import main
@@ -24,7 +24,7 @@ from tests.service.documented import fault_of
 @pytest.fixture(scope="module")
 def spec() -> dict[str, Any]:
     """The document."""
-    return document(ALL_ROUTES)
+    return document(ALL_ROUTES, SIGNED)
 
 
 def test_the_document_is_valid(spec: dict[str, Any]) -> None:
@@ -46,6 +46,15 @@ def test_every_route_says_what_it_answers() -> None:
         assert ("Body" in answers) == (route.answer is not None), route
         assert (answers <= {"Body", "None"}) == (not route.documents), route
         assert route.status != 204 or answers == {"None"}, route
+
+
+def test_what_is_signed_needs_no_token_and_names_its_headers(spec: dict[str, Any]) -> None:
+    operation = spec["paths"]["/inbound/v1/facilities/{facility}/events"]["post"]
+    headers = [one["name"] for one in operation["parameters"] if one["in"] == "header" and one["required"]]
+    assert headers == ["webhook-id", "webhook-timestamp", "webhook-signature"] and operation["security"] == []
+    body = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+    told = spec["components"]["schemas"][body.rpartition("/")[2]]
+    assert told["required"] == ["kind", "machine", "at"]
 
 
 def test_operations_have_names_of_their_own(spec: dict[str, Any]) -> None:
@@ -113,6 +122,8 @@ def test_another_status_or_media_type_than_the_documented_one_is_noticed() -> No
     assert "206, which is not" in str(fault_of("GET", "/capacity", 206, "application/json", b"{}"))
     assert "text/csv, which is not" in str(fault_of("GET", "/capacity", 200, "text/csv", b"{}"))
     assert "with nothing" in str(fault_of("GET", "/capacity", 200, "application/octet-stream", b""))
+    inbox = "/inbound/v1/facilities/ewr1/events"
+    assert "otherwise than" in str(fault_of("POST", inbox, 200, "application/json", b'{"id": 1}'))
 
 
 async def test_a_method_that_is_not_there_names_those_that_are(world: World) -> None:
