@@ -1476,6 +1476,8 @@ CREATE UNIQUE INDEX console_session_writer ON public.console_session USING btree
 
 CREATE INDEX device_batch_of_project ON public.device_batch USING btree (project_id, created_at DESC) WHERE (deleted_at IS NULL);
 
+CREATE INDEX device_beside_the_market ON public.device USING btree (facility_id, plan_id) WHERE ((deleted_at IS NULL) AND ((state = 'failed'::text) OR (reservation_id IS NOT NULL) OR (spot_price_max IS NOT NULL)));
+
 CREATE INDEX device_by_age ON public.device USING btree (created_at DESC, id) INCLUDE (project_id, facility_id, plan_id, state) WHERE (deleted_at IS NULL);
 
 CREATE INDEX device_by_change ON public.device USING btree (project_id, updated_at DESC, created_at DESC, id) WHERE (deleted_at IS NULL);

@@ -3,13 +3,17 @@ WITH there AS (
     SELECT facility_id, plan_id, count(*) AS machines FROM machine
     WHERE reservation_id IS NULL AND state IN ('ready', 'installing', 'in_use', 'preparing')
     GROUP BY facility_id, plan_id
-), taken AS (
+), placed AS (
+    SELECT facility_id, plan_id, sum(devices) AS devices FROM device_tally GROUP BY facility_id, plan_id
+), beside AS (
     SELECT facility_id, plan_id, count(*) AS devices FROM device
-    WHERE deleted_at IS NULL AND state <> 'failed' AND reservation_id IS NULL AND spot_price_max IS NULL
+    WHERE deleted_at IS NULL AND (state = 'failed' OR reservation_id IS NOT NULL OR spot_price_max IS NOT NULL)
     GROUP BY facility_id, plan_id
 )
-SELECT facility_id, plan_id, machines, coalesce(devices, 0) AS devices, p.price_hourly
-FROM there LEFT JOIN taken USING (facility_id, plan_id) JOIN plan AS p ON p.id = plan_id
+SELECT facility_id, plan_id, machines, coalesce(placed.devices, 0)::bigint - coalesce(beside.devices, 0) AS devices,
+       p.price_hourly
+FROM there LEFT JOIN placed USING (facility_id, plan_id) LEFT JOIN beside USING (facility_id, plan_id)
+JOIN plan AS p ON p.id = plan_id
 
 -- name: record_spot_price
 INSERT INTO spot_price (facility_id, plan_id, price, since)

@@ -16,6 +16,7 @@ from service.due import end_devices
 from service.parts import Parts
 from service.settings import Settings
 from service.store.spot import spot_price
+from sql.loader import Q
 from tests.service.api_world import World
 from tests.service.parts import make_parts
 
@@ -93,6 +94,19 @@ async def test_prices_go_by_what_is_ordered_at_the_plans_own_price(world: World,
     assert by_metro["ny"]["c1.small.x86"] == {"price": 0.13}
     for query in ("facility=ewr1&plan=x", "facility=xx&plan=c1.small.x86", "plan=c1.small.x86&from=soon&facility=ewr1"):
         assert (await world.call("GET", f"/market/spot/prices/history?{query}")).status == 422
+
+
+async def test_what_is_reserved_on_spot_failed_or_gone_takes_nothing_of_the_market(world: World) -> None:
+    for machine in (await world.add_machines(12))[:2]:
+        body = {"machine": str(machine), "project_id": str(world.project)}
+        assert (await world.call("POST", "/admin/v1/hardware-reservations", body)).status == 201
+    assert (await world.order(hardware_reservation_id="next-available")).status == 201
+    assert (await world.order(spot_instance=True, spot_price_max=1)).status == 201
+    plain = [(await world.order(hostname=f"web{number}")).body["id"] for number in range(5)]
+    await world.db.execute("UPDATE device SET state = 'failed' WHERE id = $1", UUID(plain[0]))
+    assert (await world.call("DELETE", f"/devices/{plain[1]}")).status == 204
+    (row,) = await world.db.fetch(Q["spot_pools"])
+    assert (row["machines"], row["devices"]) == (10, 3)
 
 
 async def test_who_is_outbid_has_two_minutes(world: World, parts: Parts) -> None:
