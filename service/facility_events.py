@@ -13,14 +13,14 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from service.hooks.asking import Vetoed, permitted
+from service.hooks.asking import Vetoed, permitted, still_permitted
 from service.leaves.actions import RecableArguments
 from service.leaves.plans import Shared, make_plan
 from service.leaves.scene import ActionRefused
 from service.lifecycle import MachineEvent, MachineState
 from service.settings import Settings
 from service.store.events import add_event
-from service.store.hardware import Machine, machine_by_id, move_machine, set_port
+from service.store.hardware import Machine, locked_machine, machine_by_id, move_machine, set_port
 from service.store.leaves import leaf_row
 from service.store.rows import Connection
 from service.store.runs import supersede
@@ -76,49 +76,56 @@ class Kept:
     applied_at: datetime
 
 
+Settled = tuple[UUID | None, Outcome]  # the machine that was told of, and what came of it
 Effect = Callable[[Connection, Machine, Told, datetime, Settings], Awaitable[Outcome]]
 
 
 async def carry_out(
-    conn: Connection, told: Told, *, now: datetime, settings: Settings, by: str
-) -> tuple[UUID | None, Outcome]:
-    """Do what it leads to, in the caller's transaction; the machine and the outcome. For cables: `plan_cable`."""
+    conn: Connection, told: Told, asked: Machine | None, *, now: datetime, settings: Settings, by: str
+) -> Settled:
+    """Do what it leads to, in the caller's transaction. For cables: `plan_cable`.
+
+    `asked` is the machine of `ask_first`. Raises MachineMoved when hooks are to be asked again.
+    """
     found = await _machine(conn, told)
     if isinstance(found, Outcome):
         return None, found
-    await conn.fetchval(Q["lock_told_machine"], found)
+    machine = await locked_machine(conn, found)
     if (late := await _late(conn, found, told)) is not None:
         return found, late
-    outcome = await _EFFECTS[told.kind](conn, await machine_by_id(conn, found), told, now, settings)
+    await still_permitted(conn, asked, machine, await _asks(conn, told.kind, machine))
+    outcome = await _EFFECTS[told.kind](conn, machine, told, now, settings)
     body = f"{told.kind.replace('_', ' ')}, as {by} tells: {outcome.text}"
     data = {"kind": told.kind, "reason": told.reason, "state": outcome.state}
     await add_event(conn, "machine.facility", body, machine_id=found, private=True, data=data)
     return found, outcome
 
 
-async def ask_first(shared: Shared, told: Told) -> tuple[UUID, Outcome] | None:
-    """Return when hooks allow what it leads to, where that takes the machine to maintenance or out of it; the machine
-    and the refusal when one does not. For callers without a transaction.
+async def ask_first(shared: Shared, told: Told) -> Settled | Machine | None:
+    """Return when hooks allow what it leads to, where that takes the machine to maintenance or out of it: the machine
+    that they were asked about, None where nothing is done to any; or what settles it when one does not allow it. For
+    callers without a transaction.
     """
     found = await _machine(shared.db, told)
     if isinstance(found, Outcome) or await _late(shared.db, found, told) is not None:
         return None
-    for transition in await _asks(shared.db, told.kind, await machine_by_id(shared.db, found)):
+    machine = await machine_by_id(shared.db, found)
+    for transition in await _asks(shared.db, told.kind, machine):
         try:
             await permitted(shared.db, shared.hub, shared.clock, transition, found)
         except Vetoed as err:
             return found, Outcome("refused", str(err))
-    return None
+    return machine
 
 
 async def _asks(db: Connection, kind: Kind, machine: Machine) -> tuple[MachineEvent, ...]:
     match kind, machine.state:
         case "failed", _M.ENROLLED | _M.IN_USE | _M.INSTALLING:
-            return maintain_asks(machine)
+            return await maintain_asks(db, machine)
         case "part_replaced", _M.MAINTENANCE:
-            return give_back_asks(machine)
+            return await give_back_asks(db, machine)
         case "retired", _M.IN_USE | _M.INSTALLING | _M.PREPARING:
-            return maintain_asks(machine)
+            return await maintain_asks(db, machine)
         case "retired", _:
             return await retire_asks(db, machine, disks_gone=False)
         case _:
@@ -210,7 +217,7 @@ async def _retired(conn: Connection, machine: Machine, told: Told, now: datetime
     return Outcome("applied", f"{machine.name} is retired as soon as it is erased")
 
 
-async def plan_cable(shared: Shared, told: Told, *, by: str) -> tuple[UUID | None, Outcome]:
+async def plan_cable(shared: Shared, told: Told, *, by: str) -> Settled:
     """A cable that was moved: the port is changed by a plan, which the leaf's own sight must bear out.
 
     The leaf is read for it, so that no transaction may be open; a plan that nobody applies changes nothing.

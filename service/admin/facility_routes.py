@@ -6,12 +6,21 @@ from typing import get_args
 from uuid import UUID
 
 from service.admin import hook_schemas
-from service.admin.facility_telling import Happened, Word, beforehand, event_object, keep, told_by
+from service.admin.facility_telling import (
+    Happened,
+    Word,
+    beforehand,
+    event_object,
+    keep,
+    settled,
+    told_by,
+    until_it_stays,
+)
 from service.api.call import Body, Call, Route
 from service.api.models import read
 from service.api.parameters import Parameter, choice
 from service.api.problems import Invalid, not_found, shown
-from service.facility_events import Kept, State, carry_out
+from service.facility_events import Kept, State
 from service.policy import Right
 from sql.loader import Q
 
@@ -52,11 +61,15 @@ async def replay(call: Call) -> Body:
         raise Invalid(f"the event is {found.state}: there is nothing to carry out again")
     by = found.source
     told = told_by(by, found.kind, found.subject, found.happened_at, found.content)
-    settings, now = call.api.settings, call.api.clock.now()
-    settled = await beforehand(call.api, told, by=by)
-    async with call.db.acquire() as conn, conn.transaction():
-        machine_id, outcome = settled or await carry_out(conn, told, now=now, settings=settings, by=by)
-        await conn.execute(Q["change_facility_event"], found.id, machine_id, outcome.state, outcome.text, now)
+    now = call.api.clock.now()
+
+    async def once() -> None:
+        known = await beforehand(call.api, told, by=by)
+        async with call.db.acquire() as conn, conn.transaction():
+            machine_id, outcome = await settled(call.api, conn, told, known, now=now, by=by)
+            await conn.execute(Q["change_facility_event"], found.id, machine_id, outcome.state, outcome.text, now)
+
+    await until_it_stays(once)
     return event_object(await _found(call, found.id))
 
 

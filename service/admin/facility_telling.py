@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Annotated, Any
-from uuid import UUID
+from typing import Annotated, Any, TypeVar
 
+import structlog
 from pydantic import AwareDatetime, Field
 
 from service.api.call import Api
 from service.api.links import stamp
 from service.api.models import Request
 from service.api.problems import Invalid, shown
-from service.facility_events import CABLES, Kept, Kind, Outcome, Told, ask_first, carry_out, plan_cable
+from service.facility_events import CABLES, Kept, Kind, Settled, Told, ask_first, carry_out, plan_cable
+from service.hooks.asking import MachineMoved
+from service.store.hardware import Machine
 from service.store.rows import Connection
 from sql.loader import Q
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
 
 SIGNED_BY = "facility:"  # begins the name of a teller who signs; its facility's code follows
 Word = Annotated[str, Field(min_length=1, max_length=200)]
@@ -46,16 +53,20 @@ async def keep(api: Api, source: str, id_: str, happened: Happened) -> Kept:
     now = api.clock.now()
     if told.happened_at > now:
         raise Invalid(f"At is not valid: {shown(stamp(told.happened_at))} is yet to come")
-    settled = await beforehand(api, told, by=source)
-    async with api.db.acquire() as conn, conn.transaction():
-        # Whoever tells the same at the same moment waits here, and finds it done.
-        await conn.execute(Q["lock_facility_event"], source, id_)
-        if (known := await _given(conn, source, id_, happened, content)) is None:
-            machine_id, outcome = settled or await carry_out(conn, told, now=now, settings=api.settings, by=source)
+
+    async def once() -> Kept:
+        found = await beforehand(api, told, by=source)
+        async with api.db.acquire() as conn, conn.transaction():
+            # Whoever tells the same at the same moment waits here, and finds it done.
+            await conn.execute(Q["lock_facility_event"], source, id_)
+            if (known := await _given(conn, source, id_, happened, content)) is not None:
+                return known
+            machine_id, outcome = await settled(api, conn, told, found, now=now, by=source)
             facts = (happened.kind, happened.machine, machine_id, told.happened_at, content)
             await conn.fetchval(Q["add_facility_event"], source, id_, *facts, outcome.state, outcome.text, now)
-            known = Kept(**await conn.fetchrow(Q["facility_event_given"], source, id_))
-    return known
+            return Kept(**await conn.fetchrow(Q["facility_event_given"], source, id_))
+
+    return await until_it_stays(once)
 
 
 def told_by(source: str, kind: Kind, subject: str, at: datetime, content: dict[str, Any]) -> Told:
@@ -64,11 +75,29 @@ def told_by(source: str, kind: Kind, subject: str, at: datetime, content: dict[s
     return Told(kind=kind, subject=subject, happened_at=at, facility=facility, **content)
 
 
-async def beforehand(api: Api, told: Told, *, by: str) -> tuple[UUID | None, Outcome] | None:
-    """What is done without a transaction, and settles it: a plan for a cable, or a hook's veto. None: carry it out."""
+async def beforehand(api: Api, told: Told, *, by: str) -> Settled | Machine | None:
+    """What is done without a transaction: a plan for a cable, or hooks are asked, as `ask_first` says."""
     if told.kind in CABLES:
         return await plan_cable(api, told, by=by)
     return await ask_first(api, told)
+
+
+async def settled(
+    api: Api, conn: Connection, told: Told, found: Settled | Machine | None, *, now: datetime, by: str
+) -> Settled:
+    """What came of it `beforehand`, or what comes of it now, in the caller's transaction. Raises MachineMoved."""
+    if isinstance(found, tuple):
+        return found
+    return await carry_out(conn, told, found, now=now, settings=api.settings, by=by)
+
+
+async def until_it_stays(once: Callable[[], Awaitable[T]]) -> T:
+    """Do it; a machine that has moved while hooks were asked is asked about again: what was told must not be lost."""
+    while True:
+        try:
+            return await once()
+        except MachineMoved as err:
+            log.info("facility_event_asks_again", reason=str(err))
 
 
 async def _given(db: Connection, source: str, id_: str, happened: Happened, content: dict[str, Any]) -> Kept | None:

@@ -13,7 +13,7 @@ import asyncpg
 from pydantic import Field
 
 from service.admin import hardware_schemas
-from service.admin.asked_first import hooks_allow
+from service.admin.asked_first import Asks, hooks_allow, still_allowed
 from service.admin.named import machine_id_in, machine_in
 from service.api.call import Body, Call, Route
 from service.api.links import stamp
@@ -23,7 +23,7 @@ from service.api.waterfall import stages_of
 from service.bmcs import bmc_of
 from service.certificates import certificates_of
 from service.inventories import changes
-from service.lifecycle import IllegalMove, MachineState
+from service.lifecycle import IllegalMove, MachineEvent, MachineState
 from service.policy import Right
 from service.power.errors import PowerError
 from service.rma import evidence_text, public_key, sign, signer
@@ -68,9 +68,7 @@ async def maintain_machine(call: Call) -> Body:
     async def start(conn: Connection, machine_id: UUID, now: datetime) -> None:
         await maintain(conn, machine_id, wish.reason, now=now)
 
-    machine = await _machine(call)
-    await hooks_allow(call, machine.id, *maintain_asks(machine))
-    return await _started(call, start)
+    return await _asked_and_started(call, maintain_asks, start)
 
 
 async def give_machine_back(call: Call) -> Body:
@@ -83,9 +81,7 @@ async def give_machine_back(call: Call) -> Body:
         except asyncpg.UniqueViolationError:
             raise Invalid(f"Mac is not valid: {shown(wish.mac)} is the card of another machine") from None
 
-    machine = await _machine(call)
-    await hooks_allow(call, machine.id, *give_back_asks(machine))
-    return await _started(call, start)
+    return await _asked_and_started(call, give_back_asks, start)
 
 
 async def retire_machine(call: Call) -> Body:
@@ -95,19 +91,18 @@ async def retire_machine(call: Call) -> Body:
     async def start(conn: Connection, machine_id: UUID, now: datetime) -> None:
         await retire(*(conn, machine_id, wish.reason), disks_gone=wish.disks_gone, now=now, settings=call.api.settings)
 
-    machine = await _machine(call)
-    await hooks_allow(call, machine.id, *await retire_asks(call.db, machine, disks_gone=wish.disks_gone))
-    return await _started(call, start)
+    async def asks(conn: Connection, machine: Machine) -> tuple[MachineEvent, ...]:
+        return await retire_asks(conn, machine, disks_gone=wish.disks_gone)
+
+    return await _asked_and_started(call, asks, start)
 
 
-async def _machine(call: Call) -> Machine:
-    """The machine as it is now. Raises Refused (404)."""
-    return await machine_in(call)
-
-
-async def _started(call: Call, start: Start) -> Body:
+async def _asked_and_started(call: Call, asks: Asks, start: Start) -> Body:
+    seen = await machine_in(call)
+    await hooks_allow(call, seen, asks)
     async with call.db.acquire() as conn, conn.transaction():
         machine_id = await machine_id_in(call, conn)
+        await still_allowed(conn, machine_id, seen, asks)
         try:
             await start(conn, machine_id, call.api.clock.now())
         except (IllegalMove, StateMoved) as err:
@@ -120,13 +115,12 @@ async def open_rma(call: Call) -> Body:
     """POST /admin/v1/machines/{machine}/rma: gather and sign what is known of it, and take it out of the pool"""
     wish = read(Maintain, call.body)
     now, ring = call.api.clock.now(), call.api.key
-    seen = await _machine(call)
-    if seen.state is not MachineState.MAINTENANCE and seen.device_id is None:
-        await hooks_allow(call, seen.id, *maintain_asks(seen))
+    seen = await machine_in(call)
+    await hooks_allow(call, seen, _rma_asks)
     told = await _told_by_bmc(call)
     async with call.db.acquire() as conn, conn.transaction():
         machine_id = await machine_id_in(call, conn)
-        machine = await machine_by_id(conn, machine_id)
+        machine = await still_allowed(conn, machine_id, seen, _rma_asks)
         if machine.device_id is not None:
             raise Invalid(f"{machine.name} serves device {machine.device_id}; have it leave for maintenance first")
         if await conn.fetchval(Q["rma_under_way"], machine_id):
@@ -143,6 +137,13 @@ async def open_rma(call: Call) -> Body:
         row = (rma_id, machine_id, wish.reason, now, call.caller.actor, text, sign(ring, text), evidence["inventory"])
         await conn.execute(Q["open_rma"], *row)
     return {"id": str(rma_id), "machine": machine.name, "reason": wish.reason, "bytes": len(text.encode())}
+
+
+async def _rma_asks(conn: Connection, machine: Machine) -> tuple[MachineEvent, ...]:
+    """Nothing where it stays where it is, or is refused."""
+    if machine.device_id is not None or machine.state in (MachineState.MAINTENANCE, MachineState.PREPARING):
+        return ()
+    return await maintain_asks(conn, machine)
 
 
 async def _told_by_bmc(call: Call) -> dict[str, Any]:

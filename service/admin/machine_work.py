@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from service.admin import schemas
-from service.admin.asked_first import hooks_allow
+from service.admin.asked_first import hooks_allow, still_allowed
 from service.admin.named import machine_id_in, machine_in
 from service.api.call import Body, Call, Route
 from service.api.links import stamp
@@ -133,10 +133,19 @@ async def _start(call: Call, start: Start, transition: MachineEvent | None = Non
     """Find the machine, which no device may be on, and start what was asked for: by this transition, where there is
     one, which hooks are asked about.
     """
-    if transition is not None:
-        await _ask_first(call, transition)
+
+    async def asks(_conn: Connection, machine: Machine) -> tuple[MachineEvent, ...]:
+        """Nothing where the machine is one that is refused anyway."""
+        if transition is None or machine.device_id is not None or (machine.state, transition) not in MACHINE:
+            return ()
+        return (transition,)
+
+    seen = await machine_in(call)
+    await hooks_allow(call, seen, asks)
     async with call.db.acquire() as conn, conn.transaction():
         machine = await machine_in(call, conn)
+        if transition is not None:
+            machine = await still_allowed(conn, machine.id, seen, asks)
         if machine.device_id is not None:
             raise Invalid(f"machine {machine.name} belongs to device {machine.device_id}; delete that first")
         try:
@@ -145,14 +154,6 @@ async def _start(call: Call, start: Start, transition: MachineEvent | None = Non
             raise Invalid(str(err)) from None
         state = (await machine_by_id(conn, machine.id)).state
     return {"id": str(machine.id), "state": state}
-
-
-async def _ask_first(call: Call, transition: MachineEvent) -> None:
-    """Ask the hooks, unless the machine is one that is refused anyway."""
-    machine_id = await machine_id_in(call)
-    machine = await machine_by_id(call.db, machine_id)
-    if machine.device_id is None and (machine.state, transition) in MACHINE:
-        await hooks_allow(call, machine_id, transition)
 
 
 def _not_preparing(machine: Machine) -> None:

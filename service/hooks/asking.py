@@ -6,6 +6,7 @@ by what the hook's owner has said for the case that it does not answer in time. 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -19,6 +20,7 @@ from service.hooks.senders import Senders
 from service.hooks.telling import GRACE
 from service.lifecycle import MachineEvent
 from service.store.events import add_event
+from service.store.hardware import Machine
 from service.store.hooks import Question, Verdict, facts_of
 from service.store.notify import Hub
 from service.store.rows import Connection, Pool
@@ -46,6 +48,10 @@ _LOOK_S = 5.0
 
 class Vetoed(Exception):
     """A hook does not allow it; the text says which and why."""
+
+
+class MachineMoved(Exception):
+    """The machine has moved since hooks were asked about it, and they want to be asked about it as it is now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +122,20 @@ async def permitted(db: Pool, hub: Hub, clock: Clock, event: MachineEvent, machi
             if standing.state == "allowed":
                 return
             await watch.changed(_LOOK_S)
+
+
+async def still_permitted(conn: Connection, seen: Machine | None, now: Machine, asks: Sequence[MachineEvent]) -> None:
+    """For the transaction of an act that was `permitted`, in which the machine is locked: `seen` is the machine that
+    hooks were asked about, None for none; `asks` is what they would be asked about it `now`. Raises MachineMoved.
+    """
+    if seen is not None and (seen.id, seen.state_since, seen.device_id) == (now.id, now.state_since, now.device_id):
+        return
+    for event in asks:
+        if await conn.fetchval(Q["hooks_ask"], f"machine.{event}"):
+            since = f"{now.state_since:%Y-%m-%d %H:%M:%S} UTC"
+            raise MachineMoved(
+                f"{now.name} has moved while hooks were asked: it is {now.state} since {since}; ask again"
+            )
 
 
 async def claim(db: Pool, now: datetime) -> Question | None:

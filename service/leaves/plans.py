@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
@@ -235,9 +235,14 @@ def _named(id_: UUID | None, name: str | None) -> dict[str, str | None] | None:
 
 def _digest(action: str, arguments: Arguments, changes: Sequence[Change], touched: Sequence[dict[str, Any]]) -> str:
     """Of all that would be done: each object as it runs and as it would be, secrets included, and who is touched."""
-    whom = [(one["id"], one["profile"], one["becomes"], one["machine"], one["device"]) for one in touched]
+    whom = [(one["id"], one["profile"], one["becomes"], one["machine"], one["device"], _moves(one)) for one in touched]
     what = [(change.leaf.name, change.whole, change.objects, change.text) for change in changes]
     return hashlib.sha256(json.dumps([action, arguments.model_dump(mode="json"), what, whom]).encode()).hexdigest()
+
+
+def _moves(one: Mapping[str, Any]) -> str | None:
+    """The state from which the port's new profile moves the machine there: in another one it would move elsewhere."""
+    return one["machine_state"] if one["device"] is None and one["profile"] != one["becomes"] else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,12 @@ async def machine_by_id(conn: Connection, machine_id: UUID) -> Machine:
     return Machine(**(dict(row) | {"state": MachineState(row["state"])}))
 
 
+async def locked_machine(conn: Connection, machine_id: UUID) -> Machine:
+    """The machine, which nobody else moves until the transaction ends. Raises KeyError for an unknown id."""
+    await conn.fetchval(Q["lock_machine"], machine_id)
+    return await machine_by_id(conn, machine_id)
+
+
 async def machine_of_device(conn: Connection, device_id: UUID) -> Machine | None:
     """The machine that the device is on now."""
     machine_id = await conn.fetchval(Q["machine_of_device"], device_id)

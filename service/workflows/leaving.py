@@ -19,7 +19,7 @@ from service.power.errors import PowerError
 from service.secrets import SecretUnreadable
 from service.settings import Settings
 from service.store.events import add_event
-from service.store.hardware import Machine, machine_by_id, move_machine, set_port
+from service.store.hardware import Machine, locked_machine, machine_by_id, move_machine, set_port
 from service.store.rows import Connection
 from service.store.runs import start_run, supersede
 from service.workflow import Done, Job, Outcome, Step, Workflow
@@ -31,18 +31,12 @@ from sql.loader import Q
 _BUSY = (MachineState.INSTALLING, MachineState.IN_USE, MachineState.PREPARING)
 
 
-async def _locked(conn: Connection, machine_id: UUID) -> Machine:
-    """The machine, which nobody else moves until the transaction ends."""
-    await conn.fetchval(Q["leaving_locked"], machine_id)
-    return await machine_by_id(conn, machine_id)
-
-
 async def maintain(conn: Connection, machine_id: UUID, reason: str, *, now: datetime) -> None:
     """Take a machine out of the pool, or have it leave when its device is gone. In the caller's transaction.
 
     Raises IllegalMove, StateMoved.
     """
-    machine = await _locked(conn, machine_id)
+    machine = await locked_machine(conn, machine_id)
     if machine.state in _BUSY:
         await conn.execute(Q["set_leaving"], machine_id, reason)
         then = "is prepared" if machine.device_id is None else f"is given back by device {machine.device_id}"
@@ -61,7 +55,7 @@ async def give_back(conn: Connection, machine_id: UUID, *, mac: str | None, now:
 
     Raises IllegalMove, StateMoved, asyncpg.UniqueViolationError where the card is another machine's.
     """
-    machine = await _locked(conn, machine_id)
+    machine = await locked_machine(conn, machine_id)
     if machine.state in _BUSY and machine.leaving is not None:
         await conn.execute(Q["set_leaving"], machine_id, None)
         body = f"{machine.name} does not leave for maintenance after all"
@@ -77,13 +71,13 @@ async def give_back(conn: Connection, machine_id: UUID, *, mac: str | None, now:
     await start_prepare(conn, machine_id, None, why, now=now, limit=limit)
 
 
-def maintain_asks(machine: Machine) -> tuple[MachineEvent, ...]:
+async def maintain_asks(_conn: Connection, machine: Machine) -> tuple[MachineEvent, ...]:
     """What hooks are asked before `maintain`: also where the machine is only marked to leave."""
     legal = machine.state in _BUSY or (machine.state, MachineEvent.MAINTAIN) in MACHINE
     return (MachineEvent.MAINTAIN,) if legal else ()
 
 
-def give_back_asks(machine: Machine) -> tuple[MachineEvent, ...]:
+async def give_back_asks(_conn: Connection, machine: Machine) -> tuple[MachineEvent, ...]:
     """What hooks are asked before `give_back`: nothing where the machine stays after all."""
     return (MachineEvent.GIVE_BACK,) if machine.state is MachineState.MAINTENANCE else ()
 
@@ -106,7 +100,7 @@ async def retire(
     conn: Connection, machine_id: UUID, reason: str, *, disks_gone: bool, now: datetime, settings: Settings
 ) -> None:
     """Send a machine on its last way. In the caller's transaction. Raises IllegalMove with what stands in the way."""
-    machine = await _locked(conn, machine_id)
+    machine = await locked_machine(conn, machine_id)
     if machine.device_id is not None:
         raise IllegalMove(
             f"{machine.name} serves device {machine.device_id}; have it leave for maintenance first, it goes when the"
@@ -180,9 +174,8 @@ async def _retire(job: Job) -> Outcome:
 
 async def _still(conn: Connection, job: Job) -> Machine | None:
     """The machine, or None where this step ran before."""
-    await conn.fetchval(Q["leaving_locked"], job.subject)
     try:
-        return await machine_by_id(conn, job.subject)
+        return await locked_machine(conn, job.subject)
     except KeyError:
         return None
 

@@ -29,9 +29,6 @@ SELECT kind, happened_at FROM facility_event
 WHERE machine_id = $1 AND happened_at > $2 AND state IN ('applied', 'flagged')
 ORDER BY happened_at DESC LIMIT 1
 
--- name: lock_told_machine
-SELECT id FROM machine WHERE id = $1 FOR UPDATE
-
 -- name: flag_machine
 UPDATE machine SET flag = $2 WHERE id = $1
 

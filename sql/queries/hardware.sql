@@ -16,6 +16,9 @@ LEFT JOIN LATERAL (
 ) AS e ON true
 WHERE m.id = $1
 
+-- name: lock_machine
+SELECT id FROM machine WHERE id = $1 FOR UPDATE
+
 -- name: machine_of_device
 SELECT id FROM machine WHERE device_id = $1
 
