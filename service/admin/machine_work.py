@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from service.admin import schemas
 from service.admin.asked_first import hooks_allow, still_allowed
@@ -15,6 +15,7 @@ from service.admin.named import machine_id_in, machine_in
 from service.api.call import Body, Call, Route
 from service.api.links import stamp
 from service.api.models import Strict, read
+from service.api.numbers import no_truth
 from service.api.problems import Invalid, not_found
 from service.burn_limits import LIMITS, NAMES
 from service.firmware_bundles import NoBundle, bundle_named
@@ -62,7 +63,7 @@ class Firmware(Strict):
 class Limits(Strict):
     """Limits of a plan's burn-in by name; null takes the usual one again."""
 
-    limits: Annotated[dict[str, float | None], AfterValidator(_named)]
+    limits: Annotated[dict[str, Annotated[float | None, BeforeValidator(no_truth)]], AfterValidator(_named)]
 
 
 Start = Callable[[Connection, Machine, datetime], Awaitable[None]]

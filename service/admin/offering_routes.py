@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 import asyncpg
-from pydantic import AfterValidator, BaseModel, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from service.admin import place_schemas
 from service.api.call import Body, Call, Route
@@ -51,20 +51,20 @@ class ChangeFacility(Request):
     dry_run: bool = False
 
 
-class Cpu(BaseModel):
+class Cpu(Request):
     """Processors of one kind."""
 
     count: Annotated[int, Field(ge=1, le=64)]
     type: Text
 
 
-class Memory(BaseModel):
+class Memory(Request):
     """All of it, as `32GB`."""
 
     total: Annotated[str, StringConstraints(pattern="^[1-9][0-9]{0,5}(GB|TB)$")]
 
 
-class Drive(BaseModel):
+class Drive(Request):
     """Disks of one kind; `size` as `480GB` or `1.6TB`."""
 
     count: Annotated[int, Field(ge=1, le=200)]
@@ -73,14 +73,14 @@ class Drive(BaseModel):
     category: Literal["boot", "cache", "storage"] = "storage"
 
 
-class Nic(BaseModel):
+class Nic(Request):
     """Network cards of one kind; `type` as `10Gbps`."""
 
     count: Annotated[int, Field(ge=1, le=32)]
     type: Annotated[str, StringConstraints(pattern="^[1-9][0-9]{0,3}(Mbps|Gbps)$")]
 
 
-class Features(BaseModel):
+class Features(Request):
     """What the machines can do."""
 
     raid: bool = False
@@ -88,7 +88,7 @@ class Features(BaseModel):
     uefi: bool = False
 
 
-class Specs(BaseModel):
+class Specs(Request):
     """What a machine of the plan is made of."""
 
     cpus: Annotated[list[Cpu], Field(min_length=1)]

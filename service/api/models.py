@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal, TypeVar
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from uuid import UUID
 
 from pydantic import (
@@ -22,10 +23,13 @@ from pydantic import (
     GetJsonSchemaHandler,
     StringConstraints,
     ValidationError,
+    ValidationInfo,
+    field_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from service.api.numbers import no_truth
 from service.api.problems import Invalid, reasons, shown
 from service.api.storable import parse, why_unstorable
 from service.api.storage import Storage
@@ -149,10 +153,28 @@ T = TypeVar("T")
 Maybe = Annotated[T | None, BeforeValidator(_empty_is_none), Also((_empty("", [], {}),))]
 
 
+def _taken(annotation: Any) -> set[Any]:
+    """The types that a value may be of, out of unions and annotations."""
+    if get_origin(annotation) is Annotated:
+        return _taken(get_args(annotation)[0])
+    if isinstance(annotation, UnionType) or get_origin(annotation) is Union:
+        return set[Any]().union(*(_taken(one) for one in get_args(annotation)))
+    return {get_origin(annotation) or annotation}
+
+
 class Request(BaseModel):
     """A request's body."""
 
     model_config = ConfigDict(extra="ignore", str_strip_whitespace=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: object, info: ValidationInfo) -> object:
+        if isinstance(value, bool) and info.field_name is not None:
+            taken = _taken(cls.model_fields[info.field_name].annotation)
+            if taken & {int, float, Decimal} and bool not in taken:
+                return no_truth(value)
+        return value
 
 
 class Strict(Request):

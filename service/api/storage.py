@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
+from service.api.numbers import no_truth
 from service.api.problems import shown
 
 _OURS = ("disks", "lvm", "passphrase", "raid")
@@ -25,7 +26,7 @@ _BOOT_LABELS = ("BIOS", "EFI", "ESP")
 _LEVELS = {"1": "1", "10": "10", "raid1": "1", "raid10": "10"}
 
 Path = Annotated[str, StringConstraints(pattern=r"^/dev/[A-Za-z0-9][A-Za-z0-9/._:+-]*$", max_length=200)]
-Bytes = Annotated[int, Field(ge=0, lt=1 << 63)]
+Bytes = Annotated[int, BeforeValidator(no_truth), Field(ge=0, lt=1 << 63)]
 
 
 class _Words(BaseModel):

@@ -104,6 +104,11 @@ def configuration(ids: Mapping[str, Sequence[str | int]]) -> str:
         "phases = { coverage = { enabled = false } }",
         "checks = { max_response_time = 90 }",
     ]
+    lines += [  # these have a leaf read first, and no process drives one here
+        "[[operations]]",
+        'include-path-regex = "/(plans|apply|facility-events|replay)$"',
+        "checks = { max_response_time = 30 }",
+    ]
     return "\n".join(lines) + "\n"
 
 

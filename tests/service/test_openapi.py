@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import Any, cast
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from service.api.app import ALL_ROUTES, SIGNED
-from service.api.models import CreateDevice, read
+from service.api.models import CreateDevice, Request, read
 from service.api.openapi import document
+from service.api.problems import Invalid
 from service.cli.main import main
 from tests.service.api_world import World
 from tests.service.documented import fault_of
@@ -102,6 +103,24 @@ def test_what_clients_send_is_as_documented(spec: dict[str, Any], fields: dict[s
     schema = {"$ref": "#/components/schemas/CreateDevice", "components": spec["components"]}
     jsonschema.Draft202012Validator(schema).validate(body)
     read(CreateDevice, body)
+
+
+def _types(schema: dict[str, Any]) -> set[str]:
+    """What the schema of a field takes."""
+    found = {schema["type"]} if isinstance(schema.get("type"), str) else set(schema.get("type", ()))
+    return found.union(*(_types(one) for one in schema.get("anyOf", ())))
+
+
+def test_no_number_is_told_by_true_or_false(spec: dict[str, Any]) -> None:
+    numbers = 0
+    for model in {route.body for route in ALL_ROUTES if route.body is not None}:
+        for name, schema in spec["components"]["schemas"][model.__name__]["properties"].items():
+            if _types(schema) & {"integer", "number"} and "boolean" not in _types(schema):
+                with pytest.raises(Invalid) as refused:
+                    read(cast(type[Request], model), {name: False})
+                assert any("False" in error for error in refused.value.errors), (model, name, refused.value.errors)
+                numbers += 1
+    assert numbers > 20
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,7 @@ SWAP = {"label": "SWAP", "number": 1, "size": 4096}
         ({"storage": {"disks": [{"type": "tape"}]}}, "storage.disks.0.type is not valid: 'tape'"),
         ({"storage": {"disks": [{"path": "/etc/passwd"}]}}, "storage.disks.0.path is not valid: '/etc/passwd'"),
         ({"storage": {"disks": [{"min_bytes": -1}]}}, "storage.disks.0.min_bytes is not valid: -1"),
+        ({"storage": {"disks": [{"min_bytes": True}]}}, "storage.disks.0.min_bytes is not valid: True is no number"),
         ({"storage": {"raid": "1", "disks": [{"path": "/dev/sda"}]}}, "storage.raid '1'"),
         ({"storage": {**ALONE, "filesystems": []}}, "/ is there 0 times; allowed is once"),
         ({"storage": {**ALONE, "lvm": []}}, "lvm is not possible; allowed are disks, filesystems, raid"),
