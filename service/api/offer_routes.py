@@ -15,6 +15,14 @@ async def list_facilities(call: Call) -> Body:
     return {"facilities": [objects.facility(one, call.links) for one in offers.facilities]}
 
 
+async def get_facility(call: Call) -> Body:
+    """GET /facilities/{facility}: a place, by code or id"""
+    found = (await call.api.offers()).facility(call.ids["facility"])
+    if found is None:
+        raise not_found()
+    return objects.facility(found, call.links)
+
+
 async def list_metros(call: Call) -> Body:
     """GET /locations/metros: the cities with facilities, by code"""
     offers = await call.api.offers()
@@ -46,11 +54,29 @@ async def list_plans(call: Call) -> Body:
     return {"plans": plans}
 
 
+async def get_plan(call: Call) -> Body:
+    """GET /plans/{plan}: a plan, by slug, an older slug, or id"""
+    offers = await call.api.offers()
+    found = offers.plan(call.ids["plan"])
+    if found is None:
+        raise not_found()
+    return objects.plan(found, offers, call.links)
+
+
 async def list_operating_systems(call: Call) -> Body:
     """GET /operating-systems: what can be installed, with the plans that it runs on"""
     offers = await call.api.offers()
     found = [objects.operating_system(call.api.catalogue.get(slug), offers, call.links) for slug in offers.system_ids]
     return {"operating_systems": found}
+
+
+async def get_operating_system(call: Call) -> Body:
+    """GET /operating-systems/{operating_system}: one that can be installed, by slug or id"""
+    offers = await call.api.offers()
+    slug = offers.system(call.ids["operating_system"])
+    if slug is None:
+        raise not_found()
+    return objects.operating_system(call.api.catalogue.get(slug), offers, call.links)
 
 
 _PLANS = (
@@ -61,9 +87,11 @@ _PLANS = (
 
 ROUTES = (
     Route("GET", "/facilities", list_facilities, right=Right.OPEN, objects="facilities", answer=offer_schemas.Facility),
+    Route("GET", "/facilities/{facility}", get_facility, right=Right.OPEN, answer=offer_schemas.Facility),
     Route("GET", "/locations/metros", list_metros, right=Right.OPEN, objects="metros", answer=offer_schemas.Metro),
     Route("GET", "/locations/metros/{metro}", get_metro, right=Right.OPEN, answer=offer_schemas.Metro),
     Route("GET", "/plans", list_plans, right=Right.OPEN, objects="plans", query=_PLANS, answer=offer_schemas.Plan),
+    Route("GET", "/plans/{plan}", get_plan, right=Right.OPEN, answer=offer_schemas.Plan),
     Route(
         "GET",
         "/projects/{project}/plans",
@@ -79,6 +107,13 @@ ROUTES = (
         list_operating_systems,
         right=Right.OPEN,
         objects="operating_systems",
+        answer=offer_schemas.OperatingSystem,
+    ),
+    Route(
+        "GET",
+        "/operating-systems/{operating_system}",
+        get_operating_system,
+        right=Right.OPEN,
         answer=offer_schemas.OperatingSystem,
     ),
 )

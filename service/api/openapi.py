@@ -55,6 +55,7 @@ _PLACES: Mapping[str, tuple[Object, str]] = {
     "metro": (_NAME, "The metro's code or id."),
     "machine": (_NAME, "The machine's id or name."),
     "facility": (_NAME, "The facility's code or id."),
+    "operating_system": (_NAME, "The operating system's slug or id."),
     "rack": (_NAME, "The rack's name or id."),
     "order": (_NAME, "The device's id, its beginning, or the hostname."),
     "run": (_NAME, "The run's id, or its beginning."),
@@ -67,6 +68,7 @@ _PLACES: Mapping[str, tuple[Object, str]] = {
 }
 _BY_PATTERN: Mapping[tuple[str, str], tuple[Object, str]] = {
     ("/admin/v1/plans/", "plan"): (_NAME, "The plan's slug."),
+    ("/plans/", "plan"): (_NAME, "The plan's slug or id."),
 }
 # What the answer also has where a part of the log was asked for.
 _BEHIND: Object = {

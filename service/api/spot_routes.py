@@ -84,12 +84,16 @@ async def price_history(call: Call) -> Body:
     The first is the price that held when the time begins. Times are ISO 8601 or unix seconds.
     """
     offers = await call.api.offers()
+    if call.word("plan") is None:
+        raise Invalid("Plan can't be blank")
+    if call.word("facility") is None and call.word("metro") is None:
+        raise Invalid("Facility can't be blank")
     plan = offers.plan(call.word("plan") or "")
     if plan is None:
         slugs = ", ".join(one.slug for one in offers.plans)
         raise Invalid(f"Plan is not valid: {shown(call.word('plan'))} is not one of {slugs}")
     places = _places(call, offers)
-    if not places or not (call.word("facility") or call.word("metro")):
+    if not places:
         codes = ", ".join(one.code for one in offers.facilities)
         raise Invalid(f"Facility is not valid: {shown(call.word('facility'))} is not one of {codes}")
     since, until = moment_asked(call, "from"), moment_asked(call, "until")

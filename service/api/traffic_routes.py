@@ -60,6 +60,8 @@ async def traffic(call: Call) -> Body:
     The time is `timeframe[started_at]` to `timeframe[ended_at]`, or the last hour.
     """
     direction, interval = call.word("direction"), call.word("interval")
+    if direction is None:
+        raise Invalid("direction can't be blank")
     if direction not in _DIRECTIONS:
         raise Invalid(f"direction is not valid: {shown(direction)} is neither inbound nor outbound")
     if interval is not None and interval not in get_args(Interval):

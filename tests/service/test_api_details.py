@@ -93,6 +93,15 @@ async def test_offers_are_filtered(world: World) -> None:
             assert len((await world.call("GET", f"{path}?{query}")).body["plans"]) == count
     (metro, *_) = (await world.call("GET", "/locations/metros")).body["metros"]
     assert (await world.call("GET", f"/locations/metros/{metro['id']}")).body == metro
+    for kind, path, names in (
+        ("facilities", "/facilities", ("code", "id")),
+        ("plans", "/plans", ("slug", "id")),
+        ("operating_systems", "/operating-systems", ("slug", "id")),
+    ):
+        (one, *_) = (await world.call("GET", path)).body[kind]
+        assert [(await world.call("GET", f"{path}/{one[name]}")).body for name in names] == [one, one]
+        assert (await world.call("GET", f"{path}/nothing")).status == 404
+    assert (await world.call("GET", "/plans/baremetal_1")).body["slug"] == "c1.small.x86"
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,9 @@ async def test_prices_go_by_what_is_ordered_at_the_plans_own_price(world: World,
     assert by_metro["ny"]["c1.small.x86"] == {"price": 0.13}
     for query in ("facility=ewr1&plan=x", "facility=xx&plan=c1.small.x86", "plan=c1.small.x86&from=soon&facility=ewr1"):
         assert (await world.call("GET", f"/market/spot/prices/history?{query}")).status == 422
+    for query, missing in (("facility=ewr1", "Plan"), ("plan=c1.small.x86", "Facility")):
+        refused = await world.call("GET", f"/market/spot/prices/history?{query}")
+        assert (refused.status, refused.body["errors"]) == (422, [f"{missing} can't be blank"])
 
 
 async def test_what_is_reserved_on_spot_failed_or_gone_takes_nothing_of_the_market(world: World) -> None:

@@ -54,8 +54,10 @@ async def test_hrefs_carry_the_prefix_of_the_request_and_lead_back(world: World)
     for prefix in ("", "/metal/v1"):
         shown = (await world.call("GET", f"{prefix}/devices/{device}")).body
         assert shown["href"] == f"{prefix}/devices/{device}"
-        for href in (shown["href"], shown["project"]["href"]):
-            assert (await world.call("GET", href)).status == 200
+        for name in ("project", "plan", "facility", "metro", "operating_system", "created_by"):
+            found = await world.call("GET", shown[name]["href"])
+            assert found.status == 200 and found.body["href"] == shown[name]["href"], name
+        assert (await world.call("GET", shown["href"])).status == 200
         page = (await world.call("GET", f"{prefix}/projects?per_page=1")).body
         assert page["meta"]["self"]["href"] == f"{prefix}/projects?page=1&per_page=1"
         assert page["projects"][0]["organization"]["href"].startswith(f"{prefix}/organizations/")

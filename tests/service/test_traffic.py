@@ -119,7 +119,6 @@ async def test_traffic_in_all_and_by_parts(world: World) -> None:
     assert (await world.call("GET", f"{path}&direction=outbound")).body["traffic"]["total"] == 36
     for query, field in (
         ("direction=up", "direction"),
-        ("", "direction"),
         ("direction=inbound&interval=hour_of_day", "interval"),
         ("direction=inbound&bucket=internal", "bucket"),
         ("direction=inbound&interval=minute&timeframe[started_at]=1980-01-01", "interval"),
@@ -127,6 +126,8 @@ async def test_traffic_in_all_and_by_parts(world: World) -> None:
     ):
         refused = await world.call("GET", f"/devices/{device}/traffic?{query}")
         assert refused.status == 422 and refused.body["errors"][0].startswith(f"{field} is not valid")
+    refused = await world.call("GET", f"/devices/{device}/traffic")
+    assert (refused.status, refused.body["errors"]) == (422, ["direction can't be blank"])
 
 
 async def test_old_samples_go(world: World, tmp_path: Any) -> None:
