@@ -19,14 +19,19 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from service.store.embedded import embedded_postgres
 from service.store.rows import Pool, open_pool
 from sql.migrate import migrate
 
-# How long an example takes says something of the machine and of what else runs there.
-settings.register_profile("roundhouse", deadline=None)
+# How long an example takes, or is drawn, says something of the machine and of what else runs there. Examples that
+# share a fixture share it on purpose.
+settings.register_profile(
+    "roundhouse",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 settings.load_profile("roundhouse")
 
 _numbers = count(1)

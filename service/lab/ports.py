@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import secrets
 import socket
+from collections import deque
 from pathlib import Path
 
 _LOWEST = 10_000  # well above what has a name, in /etc/services and in practice
 _OUTGOING = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_CLAIMS = 64  # of this process that are kept
+_claims: deque[socket.socket] = deque()
 _OUTGOING_LOWEST = 32_768  # Linux' default, ip-sysctl; IANA's range for it starts at 49152 (RFC 6335 §6)
 
 
 def free_port(kind: socket.SocketKind, address: str = "0.0.0.0") -> int:
     """A port that nothing has at `address` now, and that the kernel gives to no outgoing connection.
+
+    For a while nobody else is given it by this function either, here or in another process: what is started later has
+    the time to start.
 
     A port that is asked of the kernel instead is one of those that it hands to others until it is bound, which a
     service that is killed and started again does not survive. Raises OSError where the address is none of ours.
@@ -27,7 +33,22 @@ def free_port(kind: socket.SocketKind, address: str = "0.0.0.0") -> int:
                 probe.bind((address, port))
             except OSError:
                 continue
+        if _claimed(port):
             return port
+
+
+def _claimed(port: int) -> bool:
+    """Whether the port was nobody's yet. The claim is a name that goes with its process (unix(7), abstract sockets)."""
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        claim.bind(f"\0roundhouse-port-{port}")
+    except OSError:
+        claim.close()
+        return False
+    _claims.append(claim)
+    if len(_claims) > _CLAIMS:
+        _claims.popleft().close()
+    return True
 
 
 def _outgoing_lowest() -> int:

@@ -84,7 +84,7 @@ def seen():
     ]
     return [sorted(addresses), sorted(routes)]
 daemon = subprocess.Popen(command, stdout=sys.stderr)
-for _ in range(100):
+for _ in range(300):
     now = seen()
     if now == wanted:
         break
@@ -98,7 +98,7 @@ print(json.dumps(now))
 def applied(root: Path, style: NetworkStyle, mac: str, wanted: Seen) -> tuple[Seen, str]:
     """What the style's program makes of the files below `root` where a card has that MAC, and what it said."""
     if style == "netplan":
-        subprocess.run(["netplan", "generate", "--root-dir", root], check=True, capture_output=True, timeout=30)
+        subprocess.run(["netplan", "generate", "--root-dir", root], check=True, capture_output=True, timeout=120)
         made = root / "etc/systemd/network"
         made.mkdir(parents=True)
         for file in (root / "run/systemd/network").iterdir():
@@ -121,7 +121,7 @@ def applied(root: Path, style: NetworkStyle, mac: str, wanted: Seen) -> tuple[Se
     expected = [sorted(wanted.addresses), sorted(map(list, wanted.routes))]
     watch = [sys.executable, "-c", _WATCH, json.dumps(command), json.dumps(expected)]
     argv = ["unshare", "-n", "-m", "sh", "-c", _NAMESPACE, "sh", mac, "sh", "-c", script, "sh", *watch]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=True)
     addresses, routes = json.loads(done.stdout)
     return Seen(set(addresses), {(to, by, source) for to, by, source in routes}), done.stderr
 
@@ -130,7 +130,7 @@ def parsed(root: Path, style: NetworkStyle) -> str:
     """What the style's own reader complains about; empty: nothing. For what needs a kernel with bonds, too."""
     if style == "netplan":
         argv = ["netplan", "generate", "--root-dir", str(root)]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
         return done.stderr
     if style == "ifupdown":
         script = "mount -t tmpfs tmpfs /run && mkdir /run/network && mount -t sysfs sysfs /sys"
@@ -138,14 +138,16 @@ def parsed(root: Path, style: NetworkStyle) -> str:
             script += f" && ip link add card{number} address 52:54:00:00:01:0{number} type veth peer name wire{number}"
         script += f' && ifup --no-act -a -i "{root}/etc/network/interfaces"'
         argv = ["unshare", "-n", "-m", "sh", "-c", f"mount --make-rprivate / && {script}"]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
         # The rest is what it would run.
         return "".join(line for line in done.stderr.splitlines(True) if "ifup:" in line) or "!" * done.returncode
     if style == "networkmanager":
         said = ""
         for path in sorted((root / "etc/NetworkManager/system-connections").iterdir()):
             argv = ["nmcli", "--offline", "connection", "modify", "connection.zone", ""]
-            done = subprocess.run(argv, input=path.read_text(), capture_output=True, text=True, timeout=30, check=False)
+            done = subprocess.run(
+                argv, input=path.read_text(), capture_output=True, text=True, timeout=120, check=False
+            )
             said += done.stderr + _lost(path.read_text(), done.stdout)
         return said
     return _networkd_says(root)

@@ -115,7 +115,7 @@ def test_the_phone_home_script_repeats_its_call_until_it_is_heard(tmp_path: Path
     text = phone_home.script(url, "it's 100 %").replace("/var/lib/roundhouse", str(tmp_path / "state"))
     script = tmp_path / "phone-home"
     script.write_text(text)
-    subprocess.run(["bash", script], check=True, timeout=30)
+    subprocess.run(["bash", script], check=True, timeout=120)
     server.shutdown()
     server.server_close()
     assert [call[:3] for call in heard] == [("PUT", "/phone-home?a=%20'b", "application/json")] * 2

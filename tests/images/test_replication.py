@@ -70,7 +70,7 @@ def whole(root: Path) -> dict[str, list[str]]:
 def _running(command: list[str], port: int) -> Iterator[str]:
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
-            for _ in range(200):
+            for _ in range(1200):
                 try:
                     urlopen(f"http://127.0.0.1:{port}/index.json").close()
                     break
@@ -313,7 +313,7 @@ def test_two_that_sync_at_once_do_not_disturb_each_other(theirs: Path, ours: Pat
     command = "\n".join((*lines, "sync(Path(sys.argv[1]), sys.argv[2])"))
     with serving(BrokenServer(theirs, cut=50_000, cuts=8)) as server:
         processes = [subprocess.Popen([sys.executable, "-c", command, str(ours), server.url]) for _ in range(3)]
-        assert [process.wait(60) for process in processes] == [0, 0, 0]
+        assert [process.wait(120) for process in processes] == [0, 0, 0]
     assert whole(ours) == whole(theirs)
 
 

@@ -244,7 +244,7 @@ def test_what_is_told_after_the_work_was_dropped_ends_it(service: Service) -> No
     report = Reporter(greeted(service), "w1")
     report("rescue", 0, 0)
     with pytest.raises(WorkDropped):
-        for _ in range(100):
+        for _ in range(1200):
             time.sleep(0.05)
             report("rescue", 0, 0)
     report.close()

@@ -61,7 +61,7 @@ class Doomed(Watched):
     async def before(self) -> None:
         if self.statements == self._fatal:
             await self._killer.execute("SELECT pg_terminate_backend($1)", self._conn.get_server_pid())
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while not self._conn.is_closed():
                     await asyncio.sleep(0.001)
 
@@ -320,7 +320,7 @@ async def test_whoever_waited_for_a_session_that_died_is_told_and_asks_again(cro
     async def take(pool: DoomedPool, scene: Scene, owners: list[UUID]) -> list[Tenure | BaseException]:
         committer = Committer(pool, Clock())
         wants = [Want(owner, "public", BY) for owner in owners]
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             return await asyncio.gather(
                 *(committer.take([scene.links], want) for want in wants), return_exceptions=True
             )

@@ -11,7 +11,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from uuid import UUID, uuid4
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipam.abuse import tag
@@ -137,7 +137,7 @@ def csv(*lines: str) -> Source:
     return csv_format.parse("\n".join(lines).encode())
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20)
 @given(rows=sources())
 async def test_what_goes_out_comes_in_again(db: Pool, rows: list[Row]) -> None:
     await add_owners(db)

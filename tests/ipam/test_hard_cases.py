@@ -281,7 +281,7 @@ async def test_callers_hear_of_it_when_the_reason_cannot_be_read(crowded: Pool) 
 
     committer = Committer(Doors(), Clock())
     wants = [Want(uuid4(), "public", BY) for _ in range(3)]
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         answers = await asyncio.gather(*(committer.take([prefix], want) for want in wants), return_exceptions=True)
     assert [type(answer).__name__ for answer in answers] == ["Tenure", "ConnectionError", "ConnectionError"]
     assert not any(isinstance(answer, IpamError) for answer in answers)

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipam.errors import BadPrefix, NoPrefix, PrefixExhausted, PrefixOverlaps
@@ -143,7 +143,7 @@ async def test_a_crowd_gets_each_block_once(db: Pool) -> None:
     assert Counter(Counter(blocks).values()) == {2: 128}
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25)
 @given(acts=st.lists(st.tuples(st.booleans(), st.integers(0, 5)), max_size=40))
 async def test_any_order_of_take_and_give_back_keeps_blocks_disjoint(db: Pool, acts: list[tuple[bool, int]]) -> None:
     run = uuid4().int & 0xFFFF

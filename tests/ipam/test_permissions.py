@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipam.permissions import (
@@ -155,7 +155,7 @@ async def is_allowed(conn: Connection, subject: Subject, node: int, right: Right
     return True
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 @given(parents=parents, owners=owners, deeds=deeds)
 async def test_the_database_decides_as_the_rules_say(
     db: Pool, parents: list[int], owners: list[Owner | None], deeds: list[Deed]

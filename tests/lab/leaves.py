@@ -34,7 +34,7 @@ async def planned(operator: Customer, leaf: str, action: str, **arguments: Any) 
     return dict(plan)
 
 
-async def applied(operator: Customer, plan: dict[str, Any], *, ends: str = "done", limit: float = 30) -> dict[str, Any]:
+async def applied(operator: Customer, plan: dict[str, Any], *, ends: str = "done", limit: float = 60) -> dict[str, Any]:
     """The plan, carried out, and its end."""
     status, shown = await operator.call("POST", f"/admin/v1/leaf-plans/{plan['id']}/apply")
     assert status == 200, shown

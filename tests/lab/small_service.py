@@ -148,7 +148,7 @@ class SmallService:
         )
         return cast(InstallSpec, spec | changes)
 
-    async def until(self, true: Callable[[], bool], within_s: float = 20) -> None:
+    async def until(self, true: Callable[[], bool], within_s: float = 60) -> None:
         """Wait until something heard makes `true` true."""
         async with asyncio.timeout(within_s), self.changed:
             await self.changed.wait_for(true)

@@ -75,7 +75,7 @@ async def driven(db: Pool, parts: Parts, leaf_id: UUID) -> None:
     await db.execute("UPDATE leaf SET held_until = now() WHERE id = $1", leaf_id)
     task = asyncio.create_task(LeafActor(db, parts, Hub("never listened to"), leaf_id, uuid4()).run())
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while await pending(db, leaf_id):
                 await asyncio.sleep(0.02)
     finally:

@@ -16,7 +16,7 @@ from tests.lab.world import KEY, Customer, all_ready, lab, leaves_differ, left_b
 ONE = LabSettings(machines=1, leaves=1)
 
 
-async def machine_when(customer: Customer, name: str, *states: str, limit: float = 30) -> dict[str, Any]:
+async def machine_when(customer: Customer, name: str, *states: str, limit: float = 60) -> dict[str, Any]:
     """The machine as soon as it is in one of the states and nothing is under way."""
     async with asyncio.timeout(limit):
         while True:
@@ -95,7 +95,7 @@ async def test_a_customer_is_let_into_the_rescue_system_and_leaves_it_by_a_reboo
         path = f"/devices/{device['id']}/actions"
         assert (await customer.call("POST", path, {"type": "rescue"}))[0] == 202
         await machine_when(customer, name, "in_use")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not await events(running, "instance.rescue"):
                 await asyncio.sleep(0.05)
         [said] = await events(running, "instance.rescue")
@@ -108,7 +108,7 @@ async def test_a_customer_is_let_into_the_rescue_system_and_leaves_it_by_a_reboo
         # A power cut leads back into it, with a new host key.
         await machine.power_off()
         await machine.power_on("none")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(await events(running, "instance.rescue")) < 2:
                 await asyncio.sleep(0.05)
         shown = (await work(customer, name))["result"]["host_keys"][0].split()[:2]
@@ -119,7 +119,7 @@ async def test_a_customer_is_let_into_the_rescue_system_and_leaves_it_by_a_reboo
             assert answered.stdout == "rescue: hostname\n"
 
         assert (await customer.call("POST", path, {"type": "reboot"}))[0] == 202
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while machine.stage != "system":
                 await asyncio.sleep(0.05)
         await machine_when(customer, name, "in_use")
@@ -136,7 +136,7 @@ async def test_a_device_that_is_deleted_in_rescue_leaves_nothing_behind(database
     async with lab(database_url, tmp_path, ONE) as (running, customer):
         device = await customer.until(await customer.order(), "active")
         assert (await customer.call("POST", f"/devices/{device['id']}/actions", {"type": "rescue"}))[0] == 202
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not await events(running, "instance.rescue"):
                 await asyncio.sleep(0.05)
         assert (await customer.call("DELETE", f"/devices/{device['id']}"))[0] == 204

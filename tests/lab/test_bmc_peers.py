@@ -56,7 +56,7 @@ SUSHY_EMULATOR_FAKE_SYSTEMS = [
     )
     try:
         url = f"https://127.0.0.1:{port}"
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while True:
                 try:
                     await shown_certificate(url)
@@ -160,7 +160,7 @@ set_working_mc 0x20
     )
     try:
         url = f"ipmi://127.0.0.1:{port}"
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not await _answers(url):
                 assert process.returncode is None
         yield url, state

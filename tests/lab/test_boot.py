@@ -26,7 +26,7 @@ from tests.lab.test_identity import ask, boot_addresses
 from tests.lab.world import TOKEN, all_ready, away, lab
 
 
-async def until(true: Callable[[], Awaitable[Any]], limit: float = 30) -> Any:
+async def until(true: Callable[[], Awaitable[Any]], limit: float = 60) -> Any:
     """Wait until it says something, and return that."""
     async with asyncio.timeout(limit):
         while not (found := await true()):
@@ -209,7 +209,7 @@ async def discover(machine: LightMachine, settings: LightSettings, mac: str) -> 
     try:
         asked = Message(op=BOOTREQUEST, xid=7, chaddr=bytes.fromhex(mac.replace(":", "")), options=options)
         relay.from_client(encode(asked))
-        return decode(await asyncio.wait_for(heard.get(), 10))
+        return decode(await asyncio.wait_for(heard.get(), 60))
     finally:
         relay.close()
 
@@ -329,7 +329,7 @@ async def test_a_relay_that_names_another_port_than_its_address_is_answered_by_s
                 message = encode(relayed(asked, giaddr, named, "leaf1"))
                 transport.sendto(message, (settings.boot_host, settings.dhcp_port))
             # Both were sent; the only answer is to the second.
-            assert decode(await asyncio.wait_for(heard.messages.get(), 10)).xid == 2
+            assert decode(await asyncio.wait_for(heard.messages.get(), 60)).xid == 2
             assert heard.messages.empty()
         finally:
             transport.close()

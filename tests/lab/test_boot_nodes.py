@@ -138,7 +138,7 @@ async def test_a_node_that_stops_in_order_is_no_longer_shown(database_url: str, 
         )
         async with second_node(running, settings, tmp_path) as process:
             process.terminate()
-            assert await asyncio.wait_for(process.wait(), 20) == 0
+            assert await asyncio.wait_for(process.wait(), 60) == 0
         nodes = (await as_staff(running, "/admin/v1/boot-nodes"))["boot_nodes"]
         assert [node["pid"] for node in nodes] == [os.getpid()]
         await all_ready(running.service.db)

@@ -38,7 +38,7 @@ class Terminal:
         while data := await self.process.stdout.read(65536):
             self.shown += data
 
-    async def until(self, text: str | bytes, *, count: int = 1, limit: float = 30) -> None:
+    async def until(self, text: str | bytes, *, count: int = 1, limit: float = 60) -> None:
         """Wait until it has been shown."""
         wanted = text.encode() if isinstance(text, str) else text
         async with asyncio.timeout(limit):
@@ -51,7 +51,7 @@ class Terminal:
 
     async def ended(self) -> int:
         """Its exit code, when it has ended by itself."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             code = await self.process.wait()
             if self._reading is not None:
                 await self._reading

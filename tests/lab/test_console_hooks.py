@@ -34,7 +34,7 @@ async def test_what_was_vetoed_and_what_did_not_arrive_is_seen_and_done_again(
         await add(operator, "list", "webhook", list_.url, "machine.prepared", mode="ask")
         assert (await operator.call("POST", "/admin/v1/machines/m0001/prepare"))[0] == 202
         await machine(operator, "m0001", state="quarantined")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while "Tell again" not in (text := await page("/hooks")):
                 await asyncio.sleep(0.1)
         assert "not now" in text and "&lt;b&gt;broken" in text and "Ask again" in text

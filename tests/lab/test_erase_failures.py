@@ -18,7 +18,7 @@ async def test_a_disk_that_is_not_clean_keeps_its_machine_out_of_the_pool(databa
         await customer.until(device, "active")
         machine.faults.dirty_disk = REASON
         assert (await customer.call("DELETE", f"/devices/{device}"))[0] == 204
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while await db.fetchval("SELECT state FROM machine") != "quarantined":
                 await asyncio.sleep(0.1)
         _, shown = await customer.call("GET", "/admin/v1/machines/m0001")

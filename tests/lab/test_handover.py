@@ -13,7 +13,7 @@ from service.cli.handover import COMMANDS
 from service.cli.output import Output
 from service.lab.up import Lab, LabSettings
 from service.store.handover import ways_of
-from tests.lab.world import KEY, TOKEN, Customer, lab
+from tests.lab.world import KEY, TOKEN, Customer, lab, over_budget
 
 RULES = "/admin/v1/handover-rules"
 
@@ -29,6 +29,12 @@ async def used(running: Lab, device: str) -> list[str]:
     query = """SELECT w.result FROM agent_work AS w JOIN run AS r ON r.id = w.run_id
         WHERE r.subject = $1 AND w.kind = 'install' ORDER BY w.created_at"""
     return [row["result"]["handover"] for row in await running.service.db.fetch(query, device)]
+
+
+async def in_vain(running: Lab, times: int) -> None:
+    """The installed system is waited for so many times, one after the other, for longer than it may take."""
+    for _ in range(times):
+        await over_budget(running.service.db, "await_phone_home")
 
 
 async def first_machine(running: Lab) -> Any:
@@ -52,10 +58,12 @@ async def test_the_same_machine_is_tried_in_other_ways(
     database_url: str, tmp_path: Path, dead: set[Any], ways: list[str], words: list[str]
 ) -> None:
     asked = LabSettings(machines=2, leaves=1)
-    async with lab(database_url, tmp_path, asked, first_boot_limit_s=4) as (running, customer):
+    async with lab(database_url, tmp_path, asked) as (running, customer):
         machine = await first_machine(running)
         machine.faults.dead_ways = dead
-        device = (await customer.until(await customer.order(), "active"))["id"]
+        device = await customer.order()
+        await in_vain(running, len(words))
+        await customer.until(device, "active")
         query = "SELECT name FROM machine WHERE device_id = $1"
         assert await running.service.db.fetchval(query, device) == machine.name
         assert await used(running, device) == ways
@@ -69,10 +77,12 @@ async def test_the_same_machine_is_tried_in_other_ways(
 
 async def test_a_machine_that_never_arrives_is_replaced(database_url: str, tmp_path: Path) -> None:
     asked = LabSettings(machines=2, leaves=1)
-    async with lab(database_url, tmp_path, asked, first_boot_limit_s=4) as (running, customer):
+    async with lab(database_url, tmp_path, asked) as (running, customer):
         machine = await first_machine(running)
         machine.faults.dead_ways = {"switch_root", "kexec", "disk"}
-        device = (await customer.until(await customer.order(), "active"))["id"]
+        device = await customer.order()
+        await in_vain(running, 4)
+        await customer.until(device, "active")
         query = "SELECT name FROM machine WHERE device_id = $1"
         assert await running.service.db.fetchval(query, device) != machine.name
         assert await used(running, device) == ["switch_root", "kexec", "switch_root"]
@@ -98,10 +108,12 @@ async def test_a_system_that_ignition_configures_is_told_all_and_rebooted(
 
 async def test_no_other_way_is_tried_with_a_system_that_ignition_configures(database_url: str, tmp_path: Path) -> None:
     asked = LabSettings(machines=2, leaves=1)
-    async with lab(database_url, tmp_path, asked, first_boot_limit_s=4) as (running, customer):
+    async with lab(database_url, tmp_path, asked) as (running, customer):
         machine = await first_machine(running)
         machine.faults.dead_ways = {"reboot"}
-        device = (await customer.until(await customer.order(operating_system="coreos_stable"), "active"))["id"]
+        device = await customer.order(operating_system="coreos_stable")
+        await in_vain(running, 1)
+        await customer.until(device, "active")
         query = "SELECT name FROM machine WHERE device_id = $1"
         assert await running.service.db.fetchval(query, device) != machine.name
         assert await used(running, device) == ["reboot", "reboot"]
@@ -183,10 +195,12 @@ async def test_the_commands(database_url: str, tmp_path: Path, capsys: pytest.Ca
 
 async def test_a_machine_whose_power_cannot_be_cut_is_replaced(database_url: str, tmp_path: Path) -> None:
     asked = LabSettings(machines=2, leaves=1)
-    async with lab(database_url, tmp_path, asked, first_boot_limit_s=4) as (running, customer):
+    async with lab(database_url, tmp_path, asked) as (running, customer):
         machine = await first_machine(running)
         machine.faults.dead_ways = {"switch_root"}
         running.rack.bmc.faults(machine.name).unreachable = True
-        device = (await customer.until(await customer.order(), "active"))["id"]
+        device = await customer.order()
+        await in_vain(running, 1)
+        await customer.until(device, "active")
         query = "SELECT name FROM machine WHERE device_id = $1"
         assert await running.service.db.fetchval(query, device) != machine.name

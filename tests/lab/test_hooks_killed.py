@@ -41,12 +41,12 @@ async def test_a_delivery_survives_its_process(db: Pool, database_url: str, tmp_
         for number in range(3):
             async with db.acquire() as conn, conn.transaction():
                 await add_event(conn, "user.1000", f"thing {number}", project_id=project)
-        await at.until(1, limit=60)
+        await at.until(1)
         await process.end(signal.SIGKILL)
         assert await db.fetchval("SELECT held_until > now() FROM hook")
         at.answers[:] = [200]
         await process.start()
-        heard = await at.until(4, limit=60)
+        heard = await at.until(4)
         assert heard[0].headers["webhook-id"] == heard[1].headers["webhook-id"]
         assert [one.json["data"]["event"]["body"] for one in heard] == ["thing 0", "thing 0", "thing 1", "thing 2"]
         while (await answered(api, "GET", made["href"]))["behind"]:  # type: ignore[index]

@@ -118,7 +118,7 @@ async def test_a_wrong_cable_is_named_with_both_ports(database_url: str, tmp_pat
         await machine.power_off()
         machine.nic = Nic(machine.nic.mac, running.rack.free_port(1))
         await machine.power_on("pxe")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (body := await db.fetchval("SELECT body FROM event WHERE type = 'machine.wrong_cable'")) is None:
                 await asyncio.sleep(0.05)
         assert "expected leaf1 xe-0/0/0, seen leaf1 xe-0/0/1, where m0002" in body

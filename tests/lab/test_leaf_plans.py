@@ -234,7 +234,7 @@ async def test_a_machine_goes_to_maintenance_and_back_through_preparation(databa
         assert any("erases its disks" in note for note in back["notes"])
         assert await db.fetchval("SELECT state FROM machine") == "maintenance"
         await applied(operator, back)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while await db.fetchval("SELECT state FROM machine") != "ready":
                 await asyncio.sleep(0.05)
 
@@ -283,7 +283,7 @@ async def test_a_leaf_out_of_reach_is_said_to_be(database_url: str, tmp_path: Pa
         await drift(operator, "leaf1")
         leaf.faults.reboot_seconds = 60.0
         leaf.reboot()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while (shown := (await operator.call("GET", "/admin/v1/leaves/leaf1/drift?read=true"))[1])["fresh"]:
                 await asyncio.sleep(0.1)
         assert shown["state"] == "unreachable" and shown["read_at"] is not None

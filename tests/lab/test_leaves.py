@@ -54,7 +54,7 @@ async def leaf_now(running: Lab, name: str = "leaf1") -> Any:
 
 async def read_again(running: Lab, name: str = "leaf1") -> Any:
     leaf = await leaf_now(running, name)
-    assert await ask_read(running.service.db, running.service.hub, leaf["id"], timeout_s=20)
+    assert await ask_read(running.service.db, running.service.hub, leaf["id"], timeout_s=60)
     return await leaf_now(running, name)
 
 
@@ -94,12 +94,12 @@ async def test_whoever_holds_the_candidate_is_named_until_he_lets_go(database_ur
         async with open_session(await address_of(running, leaf)) as operator:
             await operator.lock()
             device = await customer.order()
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while (await leaf_now(running))["state"] != "locked":
                     await asyncio.sleep(0.1)
             row = await leaf_now(running)
             assert f"session {operator.session_id}" in row["fault"] and row["locked_since"] is not None
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 query = "SELECT reason FROM run WHERE subject = $1 AND finished_at IS NULL"
                 while "is locked" not in (await running.service.db.fetchval(query, UUID(device)) or ""):
                     await asyncio.sleep(0.1)
@@ -128,7 +128,7 @@ async def test_what_the_leaf_refuses_goes_to_another_machine_or_fails_with_its_r
         await all_ready_but(db, 1)
         leaf.faults.refuse_ports = PortRefusal({first: "mgd: no room for another filter"}, "commit", named=True)
         second = await customer.order(1)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while True:
                 _, found = await customer.call("GET", f"/devices/{second}")
                 if found["state"] == "failed":

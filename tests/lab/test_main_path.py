@@ -14,7 +14,7 @@ from service.lab.up import LabSettings
 from service.leaves import actor
 from service.wiring import WORKFLOWS
 from service.workflow import Act, Done, Failed, Job, Outcome, Step, Workflow
-from tests.lab.world import all_over, all_ready, doubled, lab, leaves_differ, left_behind, soon
+from tests.lab.world import all_over, all_ready, doubled, lab, leaves_differ, left_behind, over_budget, soon
 
 
 async def test_twenty_orders_and_releases_leave_the_leaves_as_the_database_says(
@@ -91,7 +91,7 @@ async def test_power_reboot_and_reinstall(database_url: str, tmp_path: Path) -> 
         assert machine.disks[0].installed.host_key_public.split()[1] == device["host_keys"][0].split()[1]
         assert await act(type="reinstall", operating_system="ubuntu_24_04") == 202
         again = await customer.until(device["id"], "active")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while again["host_keys"] == device["host_keys"] or again["state"] != "active":
                 await asyncio.sleep(0.05)
                 again = await customer.until(device["id"], "active", "reinstalling")
@@ -164,8 +164,7 @@ async def test_deleting_an_order_under_way_gives_everything_back(database_url: s
 async def test_a_machine_that_fails_is_replaced_under_the_same_order(
     database_url: str, tmp_path: Path, fault: str
 ) -> None:
-    limits = {"install_limit_s": 5, "first_boot_limit_s": 4}
-    async with lab(database_url, tmp_path, LabSettings(machines=2, leaves=1), **limits) as (running, customer):
+    async with lab(database_url, tmp_path, LabSettings(machines=2, leaves=1)) as (running, customer):
         db = running.service.db
         first = await db.fetchval("SELECT name FROM machine WHERE state = 'ready' ORDER BY state_since LIMIT 1")
         faults = running.rack.machines[first].faults
@@ -173,7 +172,13 @@ async def test_a_machine_that_fails_is_replaced_under_the_same_order(
             faults.hang_at = "install"
         else:
             faults.never_phones_home = True
-        device = await customer.until(await customer.order(), "active")
+        device_id = await customer.order()
+        if fault == "hangs":
+            await over_budget(db, "install")
+        else:
+            for _ in range(4):  # two ways of handing over, and a start from the disk after each
+                await over_budget(db, "await_phone_home")
+        device = await customer.until(device_id, "active")
         assert await db.fetchval("SELECT name FROM machine WHERE device_id = $1", device["id"]) != first
         faults.hang_at, faults.never_phones_home = None, False
         async with asyncio.timeout(60):
@@ -183,10 +188,11 @@ async def test_a_machine_that_fails_is_replaced_under_the_same_order(
 
 
 async def test_the_only_machine_is_tried_again_when_it_was_prepared(database_url: str, tmp_path: Path) -> None:
-    async with lab(database_url, tmp_path, LabSettings(machines=1, leaves=1), install_limit_s=5) as (running, customer):
+    async with lab(database_url, tmp_path, LabSettings(machines=1, leaves=1)) as (running, customer):
         faults = running.rack.machines["m0001"].faults
         faults.hang_at = "install"
         device_id = await customer.order()
+        await over_budget(running.service.db, "install")
         async with asyncio.timeout(60):
             while not await running.service.db.fetchval("SELECT EXISTS (SELECT FROM run WHERE data ? 'tried')"):
                 await asyncio.sleep(0.05)
@@ -232,17 +238,17 @@ async def test_one_refused_port_fails_one_order_and_no_other(
 async def test_a_change_that_the_leaf_refuses_fails_the_order_with_the_leafs_reason(
     database_url: str, tmp_path: Path
 ) -> None:
-    limits = {"leaf_limit_s": 2, "port_limit_s": 2}
-    async with lab(database_url, tmp_path, LabSettings(machines=1, leaves=1), **limits) as (running, customer):
+    async with lab(database_url, tmp_path, LabSettings(machines=1, leaves=1)) as (running, customer):
         leaf = next(iter(running.rack.leaves.values()))
         leaf.faults.refuse_always = "mgd: license limit reached"
         device_id = await customer.order()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while (device := (await customer.call("GET", f"/devices/{device_id}"))[1])["state"] != "failed":
                 await asyncio.sleep(0.1)
         assert "license limit reached" in device["failure"]
         db = running.service.db
-        async with asyncio.timeout(30):
+        await over_budget(db, "await_closed_port")
+        async with asyncio.timeout(60):
             while await db.fetchval("SELECT state FROM machine") != "quarantined":
                 await asyncio.sleep(0.1)
         # Nobody may have the addresses while the leaf was not seen to have let go of them.

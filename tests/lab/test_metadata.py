@@ -122,7 +122,7 @@ async def test_phone_home_and_events_in_every_encoding(database_url: str, tmp_pa
         machine = next(iter(running.rack.machines.values()))
         machine.faults.never_phones_home = True
         device_id = await customer.order()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while machine.stage != "system":
                 await asyncio.sleep(0.05)
         device = (await customer.call("GET", f"/devices/{device_id}"))[1]
@@ -265,7 +265,7 @@ async def test_cloud_inits_own_modules_read_it_all_and_phone_home(database_url: 
         machine.faults.never_phones_home = True
         userdata = "#cloud-config\npackages: [curl]\n"
         device_id = await customer.order(userdata=userdata, tags=["one", "two"])
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while machine.stage != "system":
                 await asyncio.sleep(0.05)
         device = (await customer.call("GET", f"/devices/{device_id}"))[1]

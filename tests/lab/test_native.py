@@ -50,7 +50,7 @@ class Scene:
 
     async def booted(self, device_id: str) -> LightMachine:
         """The device's machine, when it runs the installer's kernel."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while (row := await self.row(device_id)) is None:
                 await asyncio.sleep(0.05)
         machine = self.lab.rack.machines[row["name"]]
@@ -63,7 +63,7 @@ class Scene:
         block = (await self.row(device_id))["block"]
         return str(block.network_address + 1)
 
-    async def reason_soon(self, device_id: str, said: str, limit: float = 30) -> str:
+    async def reason_soon(self, device_id: str, said: str, limit: float = 60) -> str:
         """What the device's course has waited for, or failed with, as soon as that says so."""
         async with asyncio.timeout(limit):
             while True:
@@ -267,7 +267,7 @@ async def test_a_silent_installer_is_started_again(
     monkeypatch.setattr(native, "_SILENT", timedelta(seconds=0.5))
     async with scene(database_url, tmp_path) as here:
         device_id = await here.customer.order(engine="native")
-        await here.reason_soon(device_id, "fell silent", limit=60)
+        await here.reason_soon(device_id, "fell silent")
 
 
 @pytest.mark.parametrize(
@@ -282,7 +282,7 @@ async def test_what_is_not_there_is_no_machines_fault(
 ) -> None:
     async with scene(database_url, tmp_path, **settings) as here:
         device_id = await here.customer.order(engine="native", operating_system=slug)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while True:
                 _, device = await here.customer.call("GET", f"/devices/{device_id}")
                 if device["state"] == "failed":

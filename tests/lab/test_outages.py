@@ -21,6 +21,7 @@ async def test_a_service_outlives_a_database_that_comes_and_goes(database_url: s
             async with away(database_url):
                 await asyncio.sleep(0.1 + 0.15 * (number % 4))
             await asyncio.sleep(0.5)
+        await db.expire_connections()  # not all of them may have seen their end yet
         await all_over(db, 100)
         assert await doubled(db) == [] and await leaves_differ(db, running.service.parts, running.rack) == []
         for device in await db.fetch("SELECT id FROM device WHERE state <> 'deleted'"):

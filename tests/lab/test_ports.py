@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,12 +20,39 @@ def test_no_outgoing_connection_is_given_it(kind: socket.SocketKind, address: st
     assert all(10_000 <= free_port(kind, address) < lowest for _ in range(50))
 
 
+_DRAWN = "service.lab.ports.secrets.randbelow"
+_OTHER_PROCESS = """
+import secrets, socket, sys
+from service.lab.ports import free_port
+drawn, draw = [int(sys.argv[1]) - 10_000], secrets.randbelow
+secrets.randbelow = lambda below: drawn.pop() if drawn else draw(below)
+print(free_port(socket.SOCK_DGRAM), drawn)
+"""
+
+
+def drawn_first(monkeypatch: pytest.MonkeyPatch, port: int) -> list[int]:
+    """Have it drawn before all others; what is left of it."""
+    left, draw = [port - 10_000], secrets.randbelow
+    monkeypatch.setattr(_DRAWN, lambda below: left.pop() if left else draw(below))
+    return left
+
+
 def test_one_that_somebody_has_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    taken, free = free_port(socket.SOCK_STREAM), free_port(socket.SOCK_STREAM)
-    drawn = iter([taken - 10_000, free - 10_000])
-    monkeypatch.setattr("service.lab.ports.secrets.randbelow", lambda _: next(drawn))
-    with socket.create_server(("127.0.0.1", taken)):
-        assert free_port(socket.SOCK_STREAM) == free
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken = server.getsockname()[1]
+        left = drawn_first(monkeypatch, taken)
+        assert free_port(socket.SOCK_STREAM) != taken
+        assert not left
+
+
+def test_one_that_was_given_is_given_to_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = free_port(socket.SOCK_STREAM)
+    left = drawn_first(monkeypatch, given)
+    assert free_port(socket.SOCK_STREAM) != given
+    assert not left
+    command = [sys.executable, "-c", _OTHER_PROCESS, str(given)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.split()
+    assert said[1:] == ["[]"] and int(said[0]) != given
 
 
 def test_an_address_of_somebody_else_is_an_error() -> None:

@@ -53,7 +53,7 @@ class Machine:
         os.write(self._line, data)
 
     async def until(self, data: bytes) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while data not in self.heard:
                 await asyncio.sleep(0.02)
 
@@ -76,7 +76,7 @@ async def machine(tmp_path: Path) -> AsyncIterator[Machine]:
     )
     url = f"ipmi://127.0.0.1:{port}"
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while True:
                 try:
                     await Ipmi(url, "admin", "secret", retries=0).serial_console()
@@ -93,7 +93,7 @@ async def machine(tmp_path: Path) -> AsyncIterator[Machine]:
 
 async def shown(upstream: SolUpstream, wanted: bytes) -> bytes:
     got = b""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while wanted not in got:
             data = await upstream.read()
             assert data
@@ -166,7 +166,7 @@ async def test_a_session_that_was_left_is_ended_and_no_process_stays(machine: Ma
             await asyncio.Event().wait()
 
     task = asyncio.create_task(hold())
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await holds.wait()
     os.kill(ours(machine)[0], signal.SIGSTOP)  # it will not end by itself
     task.cancel()
@@ -203,7 +203,7 @@ async def test_a_customer_is_at_it_by_ssh(machine: Machine, database_url: str, t
             async with asyncio.timeout(60):
                 while not ours(machine):
                     await asyncio.sleep(0.1)
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while b"\r~." not in machine.heard:
                     terminal.type(b"\r~.\r")
                     await asyncio.sleep(0.5)

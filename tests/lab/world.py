@@ -115,6 +115,27 @@ async def all_ready(db: Pool, limit: float = 60) -> None:
             await asyncio.sleep(0.05)
 
 
+async def over_budget(db: Pool, step: str, count: int = 1, limit: float = 60) -> None:
+    """Once so many runs wait in this step: as if they had waited there for a day, and their machines' agents, too.
+
+    A limit that is short enough for a test to wait for is too short for what is in order, on a busy machine.
+    """
+    waiting = """SELECT id FROM run WHERE step = $1 AND finished_at IS NULL AND leased_until IS NULL
+        AND step_since > now() - interval '1 h' FOR UPDATE"""
+    late = """UPDATE run SET step_since = now() - interval '1 d', wake_at = now() WHERE id = ANY($1)
+        RETURNING data->>'machine' AS machine"""
+    silent = "UPDATE agent_session SET seen_at = now() - interval '1 d' WHERE machine_id::text = ANY($1)"
+    async with asyncio.timeout(limit):
+        while True:
+            async with db.acquire() as conn, conn.transaction():
+                runs = await conn.fetch(waiting, step)
+                if len(runs) >= count:
+                    rows = await conn.fetch(late, [row["id"] for row in runs])
+                    await conn.execute(silent, [row["machine"] for row in rows])
+                    return
+            await asyncio.sleep(0.05)
+
+
 async def leaves_differ(db: Pool, parts: Parts, rack: Rack) -> list[str]:
     """Lines in which a leaf's running configuration is not what the database says."""
     different: list[str] = []

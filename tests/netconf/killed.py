@@ -13,6 +13,7 @@ from typing import Any
 
 import structlog
 
+from netconf import change as netconf_change
 from netconf import connection
 from netconf.desired import Leaf
 from netconf.session import LeafAddress, open_session
@@ -28,16 +29,19 @@ class Moment(StrEnum):
     ANSWERED = "when it is answered"
 
 
-def change(address: LeafAddress, wanted: Leaf, nth: int, moment: Moment, number: signal.Signals, limit_s: int) -> None:
-    """Make the leaf what is wanted, with trials of `limit_s`, and get the signal at the `nth` call."""
+def change(
+    address: LeafAddress, wanted: Leaf, nth: int, moment: Moment, number: signal.Signals, settle_s: float
+) -> None:
+    """Make the leaf what is wanted, give its ports `settle_s` to settle, and get the signal at the `nth` call."""
+    netconf_change._SETTLE_S = settle_s
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     strike(nth, moment, number)
-    asyncio.run(_changed(address, wanted, limit_s))
+    asyncio.run(_changed(address, wanted))
 
 
-async def _changed(address: LeafAddress, wanted: Leaf, limit_s: int) -> None:
+async def _changed(address: LeafAddress, wanted: Leaf) -> None:
     async with open_session(address) as session:
-        await apply_all(session, wanted, confirm_timeout_s=limit_s)
+        await apply_all(session, wanted)
 
 
 def strike(nth: int, moment: Moment, number: signal.Signals) -> None:

@@ -157,7 +157,6 @@ async def test_a_port_may_take_its_time(
 ) -> None:
     monkeypatch.setattr(change, "_SETTLE_S", 20.0)
     lost_while(leaf, "down", PORTS[3], opened(leaf, 3))
-    asyncio.get_running_loop().call_later(0.4, leaf.faults.down.clear)
     applying = asyncio.create_task(apply(session, NEW))
     while not leaf.faults.down:
         await asyncio.sleep(0.01)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from netconf import change as netconf_change
 from netconf.desired import Profile
 from netconf.owned import desired_objects, edit, owned_objects, set_lines
 from netconf.session import open_session
@@ -99,9 +100,9 @@ async def struck(
     moment: Moment,
     number: signal.Signals,
     *,
-    limit_s: int = 60,
+    settle_s: float = 10.0,
 ) -> BaseProcess:
-    controller = processes.Process(target=change, args=(address(leaf), NEW, nth, moment, number, limit_s))
+    controller = processes.Process(target=change, args=(address(leaf), NEW, nth, moment, number, settle_s))
     controller.start()
     return controller
 
@@ -114,7 +115,7 @@ async def over(controller: BaseProcess) -> None:
 async def settled(leaf: VirtualLeaf, ours: Collection[str] = ()) -> str:
     """What the leaf runs when another controller has been there, who must not say what is not so."""
     async with open_session(address(leaf)) as session:
-        applied = await apply_all(session, NEW, ours=ours, confirm_timeout_s=2)
+        applied = await apply_all(session, NEW, ours=ours)
     assert not applied.refused
     assert set_lines(owned_objects(applied.running)) == leaf.set_lines()
     clean = (leaf.trial, leaf.lock_holder, leaf.dirty) == (None, None, False)
@@ -127,7 +128,7 @@ async def outcome(processes: ForkServerContext, style: str, nth: int, moment: Mo
         controller = await struck(processes, leaf, nth, moment, signal.SIGKILL)
         await over(controller)
         assert controller.exitcode == -signal.SIGKILL
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while leaf.sessions:
                 await asyncio.sleep(0.005)
         then, on_trial = state(leaf), leaf.trial is not None
@@ -186,7 +187,7 @@ async def test_a_controller_that_is_frozen_is_put_out_and_cannot_come_back(
         leaf = await started(style)
         controller = await struck(processes, leaf, nth, Moment.ANSWERED, signal.SIGSTOP)
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while not _frozen(controller):
                     await asyncio.sleep(0.01)
             left = {str(number) for number in leaf.sessions}
@@ -200,8 +201,9 @@ async def test_a_controller_that_is_frozen_is_put_out_and_cannot_come_back(
 
 @pytest.mark.parametrize("style", ["named", "nameless"])
 async def test_a_change_that_cuts_a_host_off_outlives_no_controller(
-    processes: ForkServerContext, reference: dict[str, list[str]], style: str
+    processes: ForkServerContext, reference: dict[str, list[str]], style: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(netconf_change, "_SETTLE_S", 0.5)
     first = reference[style].index("commit confirmed") + 1
     best = instead(NEW, OLD, {PORTS[0]})
 
@@ -209,12 +211,12 @@ async def test_a_change_that_cuts_a_host_off_outlives_no_controller(
         leaf = await started(style)
         try:
             lost_while(leaf, "down", PORTS[0], opened(leaf, 0))
-            controller = await struck(processes, leaf, nth, Moment.ANSWERED, signal.SIGKILL, limit_s=2)
+            controller = await struck(processes, leaf, nth, Moment.ANSWERED, signal.SIGKILL, settle_s=0.5)
             await over(controller)
             assert controller.exitcode in (0, -signal.SIGKILL)
             assert opened(leaf, 0)() <= (leaf.trial is not None)
             async with open_session(address(leaf)) as session:
-                applied = await apply_all(session, NEW, confirm_timeout_s=2)
+                applied = await apply_all(session, NEW)
             assert (set(applied.refused), leaf.set_lines()) == ({PORTS[0]}, desired_lines(best))
             assert (leaf.trial, leaf.lock_holder, leaf.dirty) == (None, None, False)
         finally:

@@ -7,7 +7,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 import asyncssh
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netconf.owned import NETCONF, tag_of
@@ -219,7 +219,7 @@ async def _tells_all(call: Wire) -> None:
         assert "rpc-error error" not in kinds(await call(look)), look
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200)
 @given(calls=st.lists(_CALLS, min_size=1, max_size=4))
 async def test_whatever_call_is_made_it_is_answered_and_the_session_lives(call: Wire, calls: list[str]) -> None:
     for one in calls:
@@ -274,7 +274,7 @@ def _configurations(draw: st.DrawFn) -> str:
 _LOAD = '<load-configuration action="{}" format="xml"><configuration>{}</configuration></load-configuration>'
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150)
 @given(
     opening=st.sampled_from(["", "<private/>", "<ephemeral/>"]),
     configurations=st.lists(_configurations(), min_size=1, max_size=4),
@@ -293,7 +293,7 @@ async def test_whatever_is_configured_the_leaf_lives_with_it(
         await call("<close-configuration/>" if opening else "<discard-changes/>")
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100)
 @given(message=st.one_of(_TREES, st.text(max_size=40)).filter(lambda one: "]]>]]>" not in one and "hello" not in one))
 async def test_whatever_message_is_sent_it_is_answered(call: Wire, message: str) -> None:
     assert _is_whole(await call.message(message.encode(errors="replace")))

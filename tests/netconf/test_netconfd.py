@@ -197,12 +197,13 @@ async def test_a_port_that_the_server_refuses_holds_up_no_other_one(address: Lea
         assert await foreign(session) == before
 
 
-async def test_a_foreign_lock_is_named_and_waited_for(address: LeafAddress) -> None:
+async def test_a_foreign_lock_is_named_and_waited_for(address: LeafAddress, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = leaf_of(port(0, Profile.ACTIVE))
     async with open_session(address) as session, open_session(address) as operator:
         await operator.lock()
         with pytest.raises(LockedByOther, match=rf"session {operator.session_id}\b"):
             await apply(session, wanted)
+        monkeypatch.setattr("netconf.recovery._LOCK_PAUSE_S", 1.0)
         changing = asyncio.create_task(apply(session, wanted))
         await asyncio.sleep(0.3)
         await operator.unlock()
@@ -220,13 +221,13 @@ async def test_an_operators_uncommitted_work_counts_as_a_lock_and_is_not_thrown_
 
 async def test_a_trial_whose_controller_died_is_not_taken_for_done(address: LeafAddress) -> None:
     wanted = leaf_of(port(0, Profile.ACTIVE), port(5, Profile.QUARANTINE))
-    trial_s = 2
-    async with open_session(address) as dying:
-        await dying.lock()
-        await load(dying, wanted)
-        assert dying.persists
-        await dying.commit_confirmed(trial_s, "roundhouse-leaf1")
+    trial_s = 3
     async with open_session(address) as session:
+        async with open_session(address) as dying:
+            await dying.lock()
+            await load(dying, wanted)
+            assert dying.persists
+            await dying.commit_confirmed(trial_s, "roundhouse-leaf1")
         assert await read_owned(session) == desired_lines(wanted)  # as it should be, but only until the timer
         await apply(session, wanted)
         await asyncio.sleep(trial_s + 0.5)
@@ -250,10 +251,12 @@ async def test_a_trial_that_nobody_takes_up_is_taken_back_by_the_server(address:
     async with open_session(address) as session:
         before = canonical(await session.get_config("running"))
         await load(session, leaf_of(port(0, Profile.ACTIVE)))
-        await session.commit_confirmed(1, "roundhouse-leaf1")
+        trial_s = 2
+        await session.commit_confirmed(trial_s, "roundhouse-leaf1")
         assert await read_owned(session)
-        await asyncio.sleep(2)
-        assert canonical(await session.get_config("running")) == before
+        async with asyncio.timeout(120):
+            while canonical(await session.get_config("running")) != before:
+                await asyncio.sleep(trial_s + 0.5)  # it looks at its timers when nobody has asked it for a second
 
 
 async def test_a_wrong_key_or_host_key_opens_nothing(address: LeafAddress) -> None:

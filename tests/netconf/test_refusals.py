@@ -9,7 +9,7 @@ from math import ceil, log2
 from typing import Literal
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
@@ -123,7 +123,7 @@ async def test_a_port_with_somebody_elses_configuration_is_left_alone_unless_it_
     assert leaf.set_lines() == desired_lines(wanted)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25)
 @given(
     before=_PROFILES,
     after=_PROFILES,

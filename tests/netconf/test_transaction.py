@@ -6,7 +6,7 @@ import asyncio
 from ipaddress import IPv4Address, IPv4Network, ip_interface, ip_network
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
@@ -174,14 +174,15 @@ async def test_a_trial_is_not_done_while_the_leaf_refuses_to_end_it(leaf: Virtua
 
 
 async def test_a_foreign_lock_is_waited_for_and_named(leaf: VirtualLeaf, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("netconf.recovery._LOCK_PAUSE_S", 0.2)
     async with open_session(address(leaf)) as operator, open_session(address(leaf)) as session:
         await operator.lock()
         changing = asyncio.create_task(apply(session, leaf_of(port(0, Profile.ACTIVE))))
-        await asyncio.sleep(0.3)
+        while leaf.calls["lock"] < 2:
+            await asyncio.sleep(0.01)
         await operator.unlock()
         assert (await changing).changed
         await operator.lock()
+        monkeypatch.setattr("netconf.recovery._LOCK_PAUSE_S", 0.05)
         with pytest.raises(LockedByOther, match=f"session {operator.session_id}"):
             await apply(session, leaf_of(port(1, Profile.ACTIVE)))
 
@@ -207,7 +208,7 @@ def _leaf(profiles: list[Profile | None], generation: int) -> Leaf:
     return leaf_of(*(port(number, one, generation) for number, one in enumerate(profiles) if one is not None))
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15)
 @given(courses=st.lists(_PROFILES, min_size=1, max_size=4))
 async def test_any_course_of_changes_ends_as_desired_and_touches_nothing_else(
     leaf: VirtualLeaf, courses: list[list[Profile | None]]

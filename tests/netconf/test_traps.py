@@ -45,7 +45,7 @@ async def _no_thread_is_left() -> AsyncIterator[None]:
 async def test_a_call_waits_for_no_tick(monkeypatch: pytest.MonkeyPatch) -> None:
     """ncclient's thread sends once it has listened for a tick; with an hour of it nothing would ever be sent."""
     monkeypatch.setattr(ncclient.transport.session, "TICK", 3600.0)
-    async with bad_leaf() as leaf, asyncio.timeout(30):
+    async with bad_leaf() as leaf, asyncio.timeout(60):
         async with open_session(leaf.address) as session:
             for _ in range(20):
                 await session.discard_changes()
@@ -114,7 +114,7 @@ async def test_a_leaf_that_falls_silent_while_we_connect_is_unreachable(
     silent: Silent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(netconf_session, "_CONNECT_S", 0.5)
-    async with bad_leaf(silent) as leaf, asyncio.timeout(30):
+    async with bad_leaf(silent) as leaf, asyncio.timeout(60):
         with pytest.raises(Unreachable, match="did not answer"):
             async with open_session(leaf.address):
                 pass
@@ -122,7 +122,7 @@ async def test_a_leaf_that_falls_silent_while_we_connect_is_unreachable(
 
 @pytest.mark.parametrize("silent", [Silent.CONNECTED, Silent.LOGGED_IN])
 async def test_who_waits_for_a_silent_leaf_can_be_told_to_stop(silent: Silent) -> None:
-    async with bad_leaf(silent) as leaf, asyncio.timeout(30):
+    async with bad_leaf(silent) as leaf, asyncio.timeout(60):
         waiting = asyncio.create_task(AsyncExitStack().enter_async_context(open_session(leaf.address)))
         await asyncio.sleep(0.3)
         waiting.cancel()
@@ -133,7 +133,7 @@ async def test_who_waits_for_a_silent_leaf_can_be_told_to_stop(silent: Silent) -
 async def test_a_session_with_a_leaf_that_froze_can_be_closed() -> None:
     """ncclient's own close gives up on such a leaf before it has closed anything."""
     leaf = await VirtualLeaf.start("leaf1", PORTS[:2], username="rh", password="secret")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         async with open_session(address(leaf)) as session:
             await session.witness()
             leaf.faults.hang = True
@@ -211,7 +211,7 @@ async def test_no_key_is_offered_but_the_leafs_own(monkeypatch: pytest.MonkeyPat
         running = await asyncio.create_subprocess_exec("ssh-agent", "-D", "-a", agent)
         try:
             # Its socket is there before anybody listens at it.
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while await (await asyncio.create_subprocess_exec("ssh-add", "-q", key.with_name("other"))).wait():
                     await asyncio.sleep(0.05)
             async with bad_leaf() as leaf, open_session(leaf.address) as session:
@@ -253,7 +253,7 @@ async def test_a_leaf_that_offers_1_0_only_is_spoken_to_with_end_marks() -> None
 )
 async def test_a_hello_that_is_none_is_no_session(said: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(netconf_session, "_CONNECT_S", 0.5)
-    async with bad_leaf() as leaf, asyncio.timeout(30):
+    async with bad_leaf() as leaf, asyncio.timeout(60):
         leaf.hello = said
         with pytest.raises(Unreachable):
             async with open_session(leaf.address):
@@ -273,7 +273,7 @@ async def test_an_answer_to_nothing_is_not_taken_for_ours() -> None:
 async def test_a_broken_frame_ends_the_session_at_once(said: bytes) -> None:
     async with bad_leaf() as leaf, open_session(leaf.address) as session:
         leaf.before = said
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             with pytest.raises(Unreachable):
                 await session.discard_changes()
         assert not session.alive

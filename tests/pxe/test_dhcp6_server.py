@@ -65,7 +65,7 @@ def relayed(asked: Message, *relays: Relay) -> bytes:
 async def ask(sock: socket.socket, datagram: bytes, port: int) -> Packet:
     loop = asyncio.get_running_loop()
     await loop.sock_sendto(sock, datagram, (SERVER, port))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         return decode(await loop.sock_recv(sock, 4096))
 
 

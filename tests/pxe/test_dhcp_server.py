@@ -57,7 +57,7 @@ def bound(address: str, port: int) -> socket.socket:
 async def ask(sock: socket.socket, message: Message, port: int) -> Message:
     loop = asyncio.get_running_loop()
     await loop.sock_sendto(sock, encode(message), (SERVER, port))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         return decode(await loop.sock_recv(sock, 4096))
 
 
@@ -200,7 +200,7 @@ def processes(settings: DhcpSettings, *seconds: int) -> Iterator[None]:
             ready = spawning.Event()
             running.append(spawning.Process(target=serve_forever, args=(settings, length, ready), daemon=True))
             running[-1].start()
-            assert ready.wait(30)
+            assert ready.wait(60)
         yield
     finally:
         for process in running:
@@ -219,7 +219,7 @@ async def test_two_processes_share_a_port(free_ports: tuple[int, int, int]) -> N
         for xid in range(questions):
             question = request(opt.DISCOVER, xid=xid, giaddr=IPv4Address(RELAY))
             senders[xid % len(senders)].sendto(encode(question), (SERVER, port))
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 answers.append(decode(await loop.sock_recv(relay, 4096)))
         for sender in senders:
             sender.close()

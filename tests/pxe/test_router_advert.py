@@ -159,7 +159,7 @@ async def test_one_advertisement_for_each_solicitation(network: Network) -> None
                 client.sendto(b"\x80\0\0\0\0\0\0\0", ("ff02::1", 0))  # an echo request: none of its business
                 for count in (1, 2):
                     client.sendto(b"\x85\0\0\0\0\0\0\0", ("ff02::2", 0))
-                    async with asyncio.timeout(30):
+                    async with asyncio.timeout(60):
                         while len(heard) < count:
                             await asyncio.sleep(0.01)
                 await asyncio.sleep(0.2)
@@ -185,7 +185,7 @@ async def test_a_kernel_takes_the_router(network: Network) -> None:
             network.run("host", "sysctl", "-qw", "net.ipv6.conf.eth0.accept_ra=2")
             network.run("host", "ip", "link", "set", "eth0", "down")
             network.run("host", "ip", "link", "set", "eth0", "up")
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while "default" not in network.routes("host", "eth0"):
                     await asyncio.sleep(0.05)
 

@@ -32,7 +32,9 @@ async def serving(ask: Ask) -> AsyncIterator[tuple[int, TftpServer, Counters]]:
         yield port, server, counters
 
 
-async def fetch(port: int, name: str, local: str = HOST, requests: int = 1) -> bytes | int | None:
+async def fetch(
+    port: int, name: str, local: str = HOST, requests: int = 1, patience_s: float = 60
+) -> bytes | int | None:
     """A file of one block, the code of an ERROR, or None for silence."""
     loop = asyncio.get_running_loop()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -41,7 +43,7 @@ async def fetch(port: int, name: str, local: str = HOST, requests: int = 1) -> b
         for _ in range(requests):
             sock.sendto(packets.rrq(name, {}), (SERVER, port))
         try:
-            datagram, peer = await asyncio.wait_for(loop.sock_recvfrom(sock, 1024), 2)
+            datagram, peer = await asyncio.wait_for(loop.sock_recvfrom(sock, 1024), patience_s)
         except TimeoutError:
             return None
         if packets.opcode(datagram) == 5:
@@ -100,7 +102,7 @@ async def test_a_decision_that_fails_is_silence_and_the_next_one_counts(decided:
     decided.go.set()
     decided.script = OSError("the database is away")
     async with serving(GrubFiles(decided, tmp_path)) as (port, _, _counters):
-        assert await fetch(port, "boot/grub") is None
+        assert await fetch(port, "boot/grub", patience_s=1) is None
         decided.script = Script(Target.LOCAL_DISK)
         assert await fetch(port, "all") == b"for all"
 
@@ -138,7 +140,7 @@ async def test_images_that_were_not_asked_for_lately_leave_memory(decided: Decid
 
 async def test_whoever_is_asked_about_when_the_server_ends_is_forgotten(decided: Decided, tmp_path: Path) -> None:
     async with serving(GrubFiles(decided, tmp_path)) as (port, _, _counters):
-        fetching = asyncio.create_task(fetch(port, "boot/grub"))
+        fetching = asyncio.create_task(fetch(port, "boot/grub", patience_s=2))
         while not decided.asked:
             await asyncio.sleep(0.01)
     decided.go.set()

@@ -75,7 +75,7 @@ async def running(db: Pool, parts: Parts) -> AsyncIterator[None]:
 
 
 async def until(check: Callable[[], object]) -> None:
-    for _ in range(400):
+    for _ in range(2400):
         found = check()
         if asyncio.iscoroutine(found):
             found = await found

@@ -68,9 +68,9 @@ class Named:
             self._process = await asyncio.create_subprocess_exec(
                 self._program, "-g", "-n", "1", "-c", str(self._folder / "named.conf"), stdout=log, stderr=log
             )
-        for _ in range(200):
+        for _ in range(1200):
             try:
-                await self.ask("version.bind", dns.rdatatype.TXT, timeout=0.2)
+                await self.ask("version.bind", dns.rdatatype.TXT, timeout=2)
                 return
             except (OSError, EOFError, dns.exception.DNSException):
                 await asyncio.sleep(0.05)
@@ -84,7 +84,7 @@ class Named:
             os.kill(self._process.pid, signal.SIGTERM)
             await self._process.wait()
 
-    async def ask(self, name: str, kind: dns.rdatatype.RdataType, *, timeout: float = 5.0) -> list[str]:
+    async def ask(self, name: str, kind: dns.rdatatype.RdataType, *, timeout: float = 30.0) -> list[str]:
         """What the server answers, in order: the records' contents as text."""
         query = dns.message.make_query(name, kind)
         answer = await dns.asyncquery.tcp(query, "127.0.0.1", timeout=timeout, port=self.port)

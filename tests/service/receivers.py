@@ -51,7 +51,7 @@ class Receiver:
         headers = {"Location": f"{self.url}/elsewhere"} if 300 <= answer < 400 else {}
         return web.Response(status=answer, text=self.text, headers=headers)
 
-    async def until(self, count: int, limit: float = 20) -> list[Heard]:
+    async def until(self, count: int, limit: float = 60) -> list[Heard]:
         """What was heard, as soon as it is so many."""
         async with asyncio.timeout(limit), self._changed:
             await self._changed.wait_for(lambda: len(self.heard) >= count)

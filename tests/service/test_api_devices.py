@@ -336,13 +336,13 @@ async def test_actions_are_checked_against_the_state(world: World) -> None:
 async def test_waiting_ends_when_the_state_comes(world: World) -> None:
     await world.add_machines(1)
     device = (await world.order()).body["id"]
-    waiting = asyncio.create_task(world.call("GET", f"/devices/{device}/wait?state=active&timeout=20"))
+    waiting = asyncio.create_task(world.call("GET", f"/devices/{device}/wait?state=active&timeout=60"))
     await asyncio.sleep(0.2)
     assert not waiting.done()
     async with world.db.acquire() as conn, conn.transaction():
         await conn.execute("UPDATE device SET state = 'active' WHERE id = $1", UUID(device))
         await conn.execute("SELECT pg_notify('roundhouse', 'device:' || $1)", device)
-    answer = await asyncio.wait_for(waiting, 5)
+    answer = await asyncio.wait_for(waiting, 50)
     assert (answer.status, answer.body["state"]) == (200, "active")
     late = await world.call("GET", f"/devices/{device}/wait?state=failed&timeout=0.1")
     assert (late.status, late.body["state"]) == (200, "active")

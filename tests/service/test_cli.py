@@ -79,7 +79,7 @@ async def test_waiting_shows_the_stages_and_ends_with_the_order(
         await conn.execute("UPDATE run_step SET state = 'done', finished_at = now()")
         await conn.execute("UPDATE device SET state = $2 WHERE id = $1", device["id"], goal)
         await conn.execute("SELECT pg_notify('roundhouse', $1)", f"device:{device['id']}")
-    ended, out, err = await asyncio.wait_for(waiting, 20)
+    ended, out, err = await asyncio.wait_for(waiting, 60)
     assert ended == status and json.loads(out)["state"] == goal
     assert "await addresses done after" in err
 

@@ -49,7 +49,7 @@ async def test_the_receiver_verifies_what_comes(hooked: World) -> None:
     try:
         assert process.stdout is not None
         await happen(hooked, type_="user.1007")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             assert await process.stdout.readline() == b"user.1007\n"
         await hooked.call("POST", f"{made['href']}/secret", {"overlap_s": 0})
         refused = (await hooked.call("POST", f"{made['href']}/test")).body
@@ -77,7 +77,7 @@ async def told_of_invitation(world: World, database_url: str, folder: Path, **wi
         assert (await opened.call("POST", "/admin/v1/hooks", hook)).status == 201
         made = await opened.call("POST", f"/organizations/{world.organization}/invitations", wish)
         assert made.status == 201, made.body
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not (folder / "told").exists():
                 await asyncio.sleep(0.05)
     return (folder / "told").read_bytes()

@@ -65,7 +65,7 @@ async def webhook(world: World, at: Receiver, **more: Any) -> dict[str, Any]:
 
 async def until(world: World, path: str, **fields: Any) -> dict[str, Any]:
     """The object, as soon as its fields are so."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             answer = await world.call("GET", path)
             if all(answer.body[name] == value for name, value in fields.items()):

@@ -73,7 +73,7 @@ async def begin(db: Pool, workflow: Workflow, subject: UUID | None = None, **dat
         )
 
 
-async def ended(db: Pool, run_id: UUID, limit: float = 20.0) -> Any:
+async def ended(db: Pool, run_id: UUID, limit: float = 60) -> Any:
     async with asyncio.timeout(limit):
         while (row := await db.fetchrow(_RUN, run_id))["finished_at"] is None:
             await asyncio.sleep(0.02)
@@ -123,7 +123,7 @@ async def test_a_wait_ends_with_a_signal_and_tells_its_reason(db: Pool, parts: P
     flow = Workflow("flow", (diary.step("one", lambda job: Done() if open_[0] else Wait("the door is shut", 3600)),))
     async with worker(db, parts, flow):
         run_id = await begin(db, flow, subject)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while (await db.fetchrow(_RUN, run_id))["reason"] != "the door is shut":
                 await asyncio.sleep(0.02)
         open_[0] = True
@@ -198,11 +198,11 @@ async def test_a_dead_workers_run_goes_on_elsewhere_and_the_dead_can_write_nothi
     dead._keep_leases = asyncio.Event().wait  # type: ignore[method-assign,assignment]  # a process that was stopped
     dying = asyncio.create_task(dead.run())
     run_id = await begin(db, flow)
-    await asyncio.wait_for(entered.wait(), 10)
+    await asyncio.wait_for(entered.wait(), 60)
     async with worker(db, parts, flow):
         row = await ended(db, run_id)
         assert row["state"] == "done"
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not lost:
                 await asyncio.sleep(0.05)
     dead.stop()
@@ -236,7 +236,7 @@ async def test_a_worker_that_hears_no_hints_any_more_listens_anew(db: Pool, part
     flow = Workflow("flow", (diary.step("one"),))
     listener = "SELECT pid FROM pg_stat_activity WHERE query ILIKE 'LISTEN %' AND datname = current_database()"
     async with worker(db, parts, flow):
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while (deaf := await db.fetchval(listener)) is None:
                 await asyncio.sleep(0.05)
         assert await db.fetchval("SELECT pg_terminate_backend($1)", deaf)
@@ -251,7 +251,7 @@ async def test_a_superseded_run_writes_no_more_and_undoes_nothing(db: Pool, part
     flow = Workflow("flow", (diary.step("one", lambda job: Wait("for ever", 0.1)),))
     async with worker(db, parts, flow):
         first = await begin(db, flow, subject)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not diary.lines:
                 await asyncio.sleep(0.02)
         now = datetime.now(UTC)

@@ -89,5 +89,5 @@ def test_it_runs_on_the_few_programs_that_debians_installer_has(initrd: Path, tm
         ("set -eu\n" + finder(storage(raid="1")) + SHOW, ["sdb", "sde"]),
     ):
         argv = ["chroot", str(initrd), "/bin/busybox", "sh", "-c", script]
-        done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=120, check=False)
         assert done.stdout.split() == [f"/{inside.name}/dev/{name}" for name in names], done.stderr

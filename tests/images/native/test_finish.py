@@ -51,7 +51,7 @@ def carried_out(
     """Mode and owner, the link's goal, and the text of each of the paths that is there after the script."""
     script = finish.script(system, ordered, replace(SOURCES, installed_url=f"{url}/installed"))
     argv = ["unshare", "-m", "sh", "-c", _IN_A_COPY, "sh", str(tmp_path), " ".join(paths)]
-    done = subprocess.run(argv, input=script.encode(), capture_output=True, timeout=60, check=False)
+    done = subprocess.run(argv, input=script.encode(), capture_output=True, timeout=120, check=False)
     if b"mounting overlay" in done.stderr or b"unknown filesystem type 'overlay'" in done.stderr:
         pytest.skip("this kernel has no overlay over this root")
     assert done.returncode == 0, done.stderr.decode(errors="replace")
@@ -167,7 +167,7 @@ def test_cloud_inits_nocloud_source_reads_the_seed(userdata: str, tmp_path: Path
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(file.text)
     argv = ["/usr/bin/python3", "-c", _NOCLOUD, str(tmp_path)]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     found, id_, hostname, keys, data, config = json.loads(done.stdout)
     assert (found, id_, hostname, data) == (True, "5f2c9a10", "web1", userdata)
@@ -186,6 +186,6 @@ def test_cloud_inits_schema_takes_what_it_is_configured_with(tmp_path: Path) -> 
     assert "\nlocale: false\n" in text
     config.write_text("#cloud-config\n" + text.replace("locale: false\n", ""))
     argv = ["cloud-init", "schema", "--config-file", str(config)]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Valid cloud-config" in done.stdout

@@ -97,7 +97,7 @@ def test_the_last_script_writes_what_was_ordered(keys: list[str], userdata: str)
     # bash itself takes the calls apart; nothing of an order is run.
     calls = re.findall(r"^put \d+ \S+ .*$", script, re.MULTILINE)
     shown = 'put() { printf "%s\\0%s\\0" "$3" "$4"; }\n' + "\n".join(calls)
-    done = subprocess.run(["bash", "-c", shown], capture_output=True, timeout=30, check=True)
+    done = subprocess.run(["bash", "-c", shown], capture_output=True, timeout=120, check=True)
     words = done.stdout.split(b"\0")[:-1]
     written = {
         path.decode(): base64.b64decode(text).decode() for path, text in zip(words[::2], words[1::2], strict=True)

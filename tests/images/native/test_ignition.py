@@ -59,7 +59,7 @@ def installed(rendered: Rendered, ordered: Wish) -> str:
 
 def complaint(path: Path) -> str:
     """What Ignition says of a file; empty: it takes it without a warning."""
-    done = subprocess.run([JUDGE, path], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run([JUDGE, path], capture_output=True, text=True, timeout=120, check=False)
     return done.stdout + done.stderr + "!" * done.returncode
 
 

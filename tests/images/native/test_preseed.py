@@ -68,7 +68,7 @@ def test_debconf_and_the_installers_questions_take_every_order(slug: str, initrd
     (tmp_path / "debconf.conf").write_text(settings)
     argv = ["debconf-set-selections", "--checkonly", str(merged)]
     environment = {**os.environ, "DEBCONF_SYSTEMRC": str(tmp_path / "debconf.conf")}
-    done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert all("Debian's installer cannot do that; allowed:" in line or "with storage." in line for line in refused)
     assert len(made) >= 200
@@ -129,7 +129,7 @@ def test_scripts_are_read_by_the_installers_own_shell(initrd: Path) -> None:
     for name in ("early.sh", "disks.sh"):
         (initrd / name).write_text(rendered.files[name])
         argv = ["chroot", str(initrd), "/bin/busybox", "sh", "-n", f"/{name}"]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
         assert (done.returncode, done.stderr) == (0, ""), name
 
 

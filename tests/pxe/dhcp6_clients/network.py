@@ -106,7 +106,7 @@ class Network:
         return in_namespace(Path("/run/netns", self._real[place]), what)
 
     def _wait(self, there: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not there():
             assert time.monotonic() < deadline
             time.sleep(0.05)

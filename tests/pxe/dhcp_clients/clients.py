@@ -98,7 +98,7 @@ class Client:
         assert self._program is not None
         if self.kind == "dhclient":
             self.kill()
-            self._net.start(self._namespace, *self._words(), "-r", env=self._env).wait(20)
+            self._net.start(self._namespace, *self._words(), "-r", env=self._env).wait(60)
         else:
             stop(self._program, signal.SIGALRM if self.kind == "dhcpcd" else signal.SIGTERM)
 

@@ -197,7 +197,7 @@ async def server_in(
         server.close()
 
 
-async def until(condition: Callable[[], object], seconds: float = 30) -> None:
+async def until(condition: Callable[[], object], seconds: float = 60) -> None:
     """Wait for something; the test fails where it does not come."""
     deadline = time.monotonic() + seconds
     while not condition():
