@@ -57,7 +57,7 @@ def _machine(one: MachineSeen, call: Call) -> Body:
         "advice": advice(one.state, one.reason, one.leaving),
         "leaf": one.leaf,
         "port": one.port,
-        "profile": one.profile,
+        "profile": one.profile or None,  # a machine that was retired hangs on no port
         "rack": one.rack,
         "rack_unit": one.rack_unit,
         "port_applied": one.applied >= one.generation,

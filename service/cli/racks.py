@@ -32,7 +32,7 @@ MACHINES: list[Column] = [
     ("FACILITY", "facility"),
     ("LEAF", "leaf"),
     ("PORT", "port"),
-    ("PROFILE", lambda one: one["profile"] + ("" if one["port_applied"] else " (pending)")),
+    ("PROFILE", lambda one: (one["profile"] or "") + ("" if one["port_applied"] else " (pending)")),
     ("DEVICE", "device.hostname"),
     ("AGENT SEEN", "agent_seen_at"),
     ("SINCE", "state_since"),

@@ -54,3 +54,12 @@ async def test_prefixes_show_their_use(world: World) -> None:
     public = next(one for one in prefixes if one["prefix"] == "203.0.113.0/24")
     assert (public["blocks"], public["taken"], public["utilization"], public["role"]) == (128, 0, 0.0, "public")
     assert next(one for one in prefixes if one["role"] == "ipv6")["blocks"] == 65536
+
+
+async def test_a_machine_that_was_retired_hangs_on_no_port(world: World) -> None:
+    await world.add_machines(1)
+    await world.db.execute("UPDATE machine SET state = 'retired', port_id = NULL")
+    (listed,) = (await world.call("GET", "/admin/v1/machines?state=retired")).body["machines"]
+    shown = (await world.call("GET", "/admin/v1/machines/m0")).body
+    for found in (listed, shown):
+        assert (found["leaf"], found["port"], found["profile"], found["port_applied"]) == ("", "", None, True)
