@@ -47,6 +47,7 @@ class Line:
         self.upstream: Upstream | None = None
         self.own = False  # whether that leads to the BMC, and not to another process
         self.sought = asyncio.Event()  # somebody has begun to look
+        self.looked = False  # whether anybody ever has
         self._tenant: UUID | None = None
         self._tenant_from = 0
 
@@ -61,6 +62,11 @@ class Line:
         """Whose the machine is: what was printed before it was is not for them."""
         if device_id != self._tenant:
             self._tenant, self._tenant_from = device_id, self.ring.end
+
+    @property
+    def vain(self) -> bool:
+        """Whether there is nothing to keep it for: it was never had, and nobody has asked for it."""
+        return not self.looked and self.upstream is None and self.ring.end == 0
 
     def wake(self) -> None:
         """Tell everybody who looks."""
@@ -105,6 +111,7 @@ class Lines:
         """Look at a machine's console: `watch` is woken whenever it has printed something, until `leave`."""
         line = self._line(machine_id)
         line.watches.add(watch)
+        line.looked = True
         line.sought.set()
         return line
 
@@ -143,7 +150,10 @@ class Lines:
             self._line(machine_id)
         now = asyncio.get_running_loop().time()
         for machine_id, line in list(self._lines.items()):
-            if not line.watches and machine_id not in installing and now - line.unwatched_at > LINGER_S:
+            if line.watches or machine_id in installing:
+                continue
+            # A BMC that has no console is asked while its machine is installed, and not for long after.
+            if line.vain or now - line.unwatched_at > LINGER_S:
                 del self._lines[machine_id]
                 self._tasks.pop(machine_id).cancel()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from service.power.console import SshConsole, ssh_console
 from service.sos.escape import Command, Typed
+from service.sos.lines import Line
 from service.sos.ring import Ring
 
 
@@ -23,6 +25,15 @@ def test_a_ring_keeps_the_end_and_says_what_it_lost(pieces: list[bytes], size: i
     lost, data = ring.read(place, limit)
     assert lost == max(0, start - place)
     assert data == whole[place + lost : place + lost + limit]
+
+
+async def test_a_console_that_nobody_asked_for_and_that_was_never_had_is_not_kept() -> None:
+    line, looked_at = Line(uuid4()), Line(uuid4())
+    assert line.vain
+    line.ring.append(b"booting")
+    looked_at.looked = True
+    assert not line.vain
+    assert not looked_at.vain
 
 
 def _typed(pieces: list[bytes]) -> list[bytes | Command]:
