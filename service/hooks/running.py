@@ -19,7 +19,7 @@ from sql.loader import Q
 
 log = structlog.get_logger()
 
-_LOOK_S = 1.0
+_LOOK_S, _LEAST_S = 1.0, 0.01
 _AWAY_S = 1.0
 _AT_ONCE = 16  # deliveries and questions under way in one process
 _PRUNE_S = 3600.0
@@ -69,17 +69,19 @@ class _Work:
         async with asyncio.TaskGroup() as tasks, hub.watch(asking.NEWS, LOGGED) as watch:
             while True:
                 await self._free.acquire()
+                work, pause = None, _LOOK_S
                 try:
-                    work = await self._next()
+                    # One look tells whether anything is due, which mostly nothing is.
+                    pause = await self._pause()
+                    work = await self._next() if pause <= 0 else None
                 except AWAY as err:
                     log.warning("hooks_wait", reason=str(err) or type(err).__name__)
-                    work = None
                     await asyncio.sleep(_AWAY_S)
                 if work is not None:
                     tasks.create_task(self._done(work))
                     continue
                 self._free.release()
-                await watch.changed(await self._pause())
+                await watch.changed(max(pause, _LEAST_S))
 
     async def _next(self) -> Coroutine[Any, Any, None] | None:
         now = self._clock.now()
@@ -91,11 +93,8 @@ class _Work:
 
     async def _pause(self) -> float:
         """Until the next is due, a second at most: what another process leaves behind is found by looking."""
-        try:
-            due = await self._db.fetchval(Q["hook_next_at"])
-        except AWAY:
-            return _AWAY_S
-        return _LOOK_S if due is None else min(max((due - self._clock.now()).total_seconds(), 0.01), _LOOK_S)
+        due = await self._db.fetchval(Q["hook_next_at"])
+        return _LOOK_S if due is None else min((due - self._clock.now()).total_seconds(), _LOOK_S)
 
     async def _done(self, work: Coroutine[Any, Any, None]) -> None:
         try:

@@ -48,21 +48,25 @@ async def start_run(
 
 
 async def signal(conn: Connection, subject: UUID, *, now: datetime) -> None:
-    """Something happened that the subject's run may be waiting for."""
+    """Something happened that the subject's run may be waiting for.
+
+    A worker that has the run in hand sees the signal before it lets go of it, and needs no hint.
+    """
     rows = await conn.fetch(Q["signal_run"], subject, now)
     # A key of its own for each signal: the hint that is being worked off may have been too early to see this one.
-    await hint(Queries.from_asyncpg_connection(conn), {f"{row['id']}:{row['signals']}": row["id"] for row in rows})
+    hints = {f"{row['id']}:{row['signals']}": row["id"] for row in rows if not row["in_hand"]}
+    await hint(Queries.from_asyncpg_connection(conn), hints)
 
 
 async def signal_all(db: Pool, subjects: Iterable[UUID | None], *, now: datetime) -> None:
     """As `signal`, in transactions of its own, after the one that wrote the news.
 
     A worker locks its run first and other rows then; whoever holds such a row must not wait for a run. A signal that
-    is lost between the two costs the wait's next look and nothing more.
+    is lost between the two costs the wait's next look and nothing more, a hint that is lost the time to the next sweep.
     """
     for subject in subjects:
         if subject is not None:
-            async with db.acquire() as conn, conn.transaction():
+            async with db.acquire() as conn:
                 await signal(conn, subject, now=now)
 
 

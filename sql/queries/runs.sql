@@ -15,7 +15,7 @@ RETURNING id
 -- name: signal_run
 UPDATE run SET signals = signals + 1, wake_at = least(wake_at, $2)
 WHERE subject = $1 AND finished_at IS NULL
-RETURNING id, signals
+RETURNING id, signals, coalesce(leased_until >= now(), false) AS in_hand
 
 -- name: claim_run
 UPDATE run SET epoch = epoch + 1, worker = $2, leased_until = now() + $3::interval
