@@ -6,7 +6,7 @@ siblings, and only a container has children. Here the constraints' names become 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -198,10 +198,30 @@ async def prefixes_for(
     """The prefixes that serve a role at a facility: the customer's own first, and then the facility's own before those
     of all facilities. Another owner's prefix is never among them. Raises NoPrefix.
     """
-    rows = await conn.fetch(Q["prefix_with_role"], role, facility, organization_id, project_id)
-    if not rows:
+    whose = {"organization_id": organization_id, "project_id": project_id}
+    return served((await prefixes_for_each(conn, [role], facility, **whose))[role], role, facility)
+
+
+async def prefixes_for_each(
+    conn: Any,
+    roles: Sequence[str],
+    facility: str,
+    *,
+    organization_id: UUID | None = None,
+    project_id: UUID | None = None,
+) -> dict[str, list[Prefix]]:
+    """`prefixes_for` of several roles at once, by role in their order; none where nothing serves a role."""
+    found: dict[str, list[Prefix]] = {role: [] for role in roles}
+    for row in await conn.fetch(Q["prefixes_with_roles"], list(roles), facility, organization_id, project_id):
+        found[row["role"]].append(_prefix(row))
+    return found
+
+
+def served(prefixes: list[Prefix], role: str, facility: str) -> list[Prefix]:
+    """The prefixes that were found for a role at a facility. Raises NoPrefix where there is none."""
+    if not prefixes:
         raise NoPrefix(f"{facility} has no prefix with the role {role} that is active")
-    return [_prefix(row) for row in rows]
+    return prefixes
 
 
 async def set_status(conn: Any, prefix_id: int, status: str) -> Prefix:

@@ -150,7 +150,11 @@ class Agents:
 
     async def _agent(self, request: web.Request) -> UUID:
         """The machine whose agent calls. Raises 401."""
-        at, session = await self._boot_link_at(request), _session(request)
+        return await self._speaks(await self._boot_link_at(request), request)
+
+    async def _speaks(self, at: Any, request: web.Request) -> UUID:
+        """The machine whose agent calls from that boot link. Raises 401."""
+        session = _session(request)
         if at is not None and at["machine_id"] is not None and session is not None:
             now = self._parts.clock.now()
             if await self._db.fetchval(Q["session_of"], session, at["machine_id"], now):
@@ -162,7 +166,7 @@ class Agents:
         at = await self._boot_link_at(request)
         if at is not None and at["machine_id"] is None:
             return await self._nothing_to_do(at["port_id"], _session(request), wait)
-        machine_id = await self._agent(request)
+        machine_id = await self._speaks(at, request)
         loop = asyncio.get_running_loop()
         until = loop.time() + wait
         async with self._hub.watch(f"machine:{machine_id}") as watch:
@@ -265,8 +269,7 @@ class Agents:
                 # From here on the disk may be started: the boot decision must say so before the machine asks.
                 await conn.execute(Q["set_installed"], machine_id, True)
                 await passed(conn, row["run_id"], "done")
-            subject = await conn.fetchval(Q["subject_of_run"], row["run_id"])
-        await signal_all(self._db, [subject], now=now)
+        await signal_all(self._db, [row["subject"]], now=now)
         log.info("agent_work_finished", machine_id=str(machine_id), kind=row["kind"], state=state, reason=reason)
         return web.Response(status=204)
 

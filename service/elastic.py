@@ -224,19 +224,22 @@ async def routes_seen(db: Pool, leaf_id: UUID, *, now: datetime) -> None:
 
 async def rehome(conn: Connection, device_id: UUID, note: Mapping[str, Any], *, now: datetime, by: str) -> None:
     """A device's elastic blocks lead to another machine and port from now on; what is said of them stays."""
-    await _lock_reservations(conn, device_id)
+    if not await _lock_reservations(conn, device_id):
+        return
     before = {part.block: part.id for part in await held_by(conn, device_id) if part.kind != "held"}
     for part in await elastic.rehome(conn, device_id, note, now=now, by=by):
         await conn.execute(Q["copy_label"], before[part.block], [part.id])
 
 
-async def _lock_reservations(conn: Connection, device_id: UUID) -> None:
-    """Lock the reservations whose parts lead to a device, also when one is split or merged meanwhile."""
+async def _lock_reservations(conn: Connection, device_id: UUID) -> bool:
+    """Lock the reservations whose parts lead to a device, also when one is split or merged meanwhile; whether there
+    are any.
+    """
     locked: set[UUID] = set()
     while True:
         rows = await conn.fetch(Q["reservations_leading_to"], device_id)
         if {row["within"] for row in rows} <= locked:
-            return
+            return bool(locked)
         locked |= {row["within"] for row in rows}
         await conn.fetch(Q["lock_tenures"], sorted(locked))
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from ipam.ledger import has_room, no_block
-from ipam.prefixes import prefixes_for
+from ipam.ledger import no_block, with_room
+from ipam.prefixes import prefixes_for_each, served
 from service import elastic
 from service.bgp import session_ended
 from service.clock import Clock
@@ -35,11 +35,13 @@ async def order_device(conn: Connection, device_id: UUID, *, settings: Settings,
     """
     device, now = await device_by_id(conn, device_id), clock.now()
     cool_down = timedelta(seconds=settings.cool_down_s)
-    for slot in slots_of(device):
-        prefixes = await prefixes_for(
-            conn, slot, device.facility, organization_id=device.organization_id, project_id=device.project_id
-        )
-        if not await has_room(conn, prefixes, now=now, cool_down=cool_down):
+    whose = {"organization_id": device.organization_id, "project_id": device.project_id}
+    found = await prefixes_for_each(conn, slots_of(device), device.facility, **whose)
+    roomy = await with_room(
+        conn, [one for prefixes in found.values() for one in prefixes], now=now, cool_down=cool_down
+    )
+    for slot, prefixes in found.items():
+        if not any(prefix.id in roomy for prefix in served(prefixes, slot, device.facility)):
             raise await no_block(conn, prefixes, slot, now=now, cool_down=cool_down, length=None)
     await _start(conn, PROVISION, device_id, {}, now=now, limit=device.deadline - now)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 from uuid import UUID
@@ -93,6 +93,7 @@ class Call:
     content: bytes
     idempotency_key: str | None
     last_event_id: str | None = None  # where a reader of a stream was
+    _offers: list[Offers] = field(default_factory=list)
 
     @property
     def db(self) -> Pool:
@@ -112,6 +113,12 @@ class Call:
         if not await sees_project(self.db, self.caller, project_id):
             raise not_found()
         return project_id
+
+    async def offers(self, db: Connection | None = None) -> Offers:
+        """What is on offer, as the request saw it first."""
+        if not self._offers:
+            self._offers.append(await self.api.offers(db))
+        return self._offers[0]
 
     async def require(self, right: Right, project_id: UUID, db: Connection | None = None) -> None:
         """Return when the caller has the right in a project that the path does not name. Raises Refused: 403, or 404.

@@ -90,8 +90,8 @@ def _order(call: Call) -> str:
 
 async def create_device(call: Call) -> Body:
     """POST /projects/{project}/devices: order a machine; the answer is a device that is queued"""
-    project_id, device_id = await call.project(), uuid4()
-    draft = draft_of(read(CreateDevice, call.body), await call.api.offers(), call.api.catalogue)
+    project_id, device_id = call.id("project"), uuid4()
+    draft = draft_of(read(CreateDevice, call.body), await call.offers(), call.api.catalogue)
     async with call.db.acquire() as conn, conn.transaction():
         project = await conn.fetchrow(Q["lock_project"], *call.caller.scope, project_id)
         if project is None:

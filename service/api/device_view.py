@@ -65,7 +65,7 @@ async def scenery_of(call: Call, db: Connection | None = None) -> Scenery:
     """What the devices of this answer share."""
     settings = call.api.settings
     consoles = (settings.sos_name or settings.sos_host) if settings.sos_port else ""
-    return Scenery(await call.api.offers(db), call.links, call.api.catalogue, consoles)
+    return Scenery(await call.offers(db), call.links, call.api.catalogue, consoles)
 
 
 def _password(call: Call, device: Device) -> str | None:

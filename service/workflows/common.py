@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -11,6 +12,8 @@ from service.store.course import Device, device_by_id
 from service.store.hardware import Machine, agent_alive, machine_by_id, offer_work
 from service.workflow import Back, Done, Failed, Job, Outcome, Wait
 from sql.loader import Q
+
+MakeSpec = Callable[[], Awaitable[dict[str, Any]]]
 
 _NETBOOTS = 3  # power cycles in one run before the machine counts as dead
 _SILENT_S = 90.0  # an agent that has taken work and says nothing for so long has died with its machine
@@ -65,9 +68,8 @@ def netboot_again(job: Job, step: str, reason: str) -> Outcome:
     return Back(step, reason)
 
 
-async def port_step(job: Job, machine: Machine) -> Outcome:
-    """Wait until the leaf has the port's present desired state, verified by reading it back."""
-    port = await job.db.fetchrow(Q["port_by_id"], machine.port_id)
+def port_seen(port: Mapping[str, Any]) -> Done | Wait:
+    """Whether the leaf has the port's present desired state, verified by reading it back."""
     if port["applied"] >= port["generation"]:
         return Done()
     why = port["fault"] or port["leaf_fault"]
@@ -75,21 +77,24 @@ async def port_step(job: Job, machine: Machine) -> Outcome:
 
 
 async def await_port(job: Job) -> Outcome:
-    """`port_step` for the run's machine."""
-    return await port_step(job, await machine_in(job))
+    """Wait until the leaf has what the port of the run's machine is to be."""
+    machine = await machine_in(job)
+    return port_seen(await job.db.fetchrow(Q["port_by_id"], machine.port_id))
 
 
 async def work_step(
-    job: Job, machine: Machine, slot: str, kind: str, spec: dict[str, Any], *, reboot_step: str
+    job: Job, machine: Machine, slot: str, kind: str, spec: dict[str, Any] | MakeSpec, *, reboot_step: str
 ) -> Outcome:
     """Have the agent do a piece of work; Done carries its result under the slot's name.
 
+    A spec that takes some reading is made only when it is offered; what making it raises is the caller's.
     An agent that died with the work in hand is booted again and gets the same work once more.
     """
     if machine.misplaced is not None:
         return Failed(machine.misplaced)
     row = await job.db.fetchrow(Q["work_of_run"], job.run_id, slot)
     if row is None:
+        spec = spec if isinstance(spec, dict) else await spec()
         async with job.transaction() as conn:
             await offer_work(conn, machine.id, job.run_id, slot, kind, spec)
         return Wait(f"{machine.name} has been told to {kind}", 5.0)

@@ -7,7 +7,7 @@ import structlog
 from images.protocol import Handover
 from service.bmcs import bmc_of
 from service.power.errors import PowerError
-from service.store.course import device_by_id
+from service.store.course import Device, device_by_id
 from service.store.events import add_event
 from service.store.handover import ways_of
 from service.store.hardware import Machine
@@ -20,16 +20,15 @@ log = structlog.get_logger()
 NO_WAY_TRIED: dict[str, object] = {"handover": None, "from_disk": False, "ways_failed": []}
 
 
-async def ways_for(job: Job, machine: Machine) -> list[Handover]:
+async def ways_for(job: Job, device: Device, machine: Machine) -> list[Handover]:
     """The ways that the machine's model knows, in order of preference, without those that failed in this run."""
     failed = job.data.get("ways_failed", [])
-    known = await _known(job, machine)
+    known = await _known(job, device, machine)
     return [way for way in known if way not in failed] or ["reboot"]
 
 
-async def _known(job: Job, machine: Machine) -> list[Handover]:
-    """The ways that lead into the run's system on that machine."""
-    device = await device_by_id(job.db, job.subject)
+async def _known(job: Job, device: Device, machine: Machine) -> list[Handover]:
+    """The ways that lead into the device's system on that machine."""
     if job.parts.catalogue.get(device.operating_system).ignited:
         # Its first boot is one by its own boot loader, which alone knows that it is the first.
         return ["reboot"]
@@ -57,7 +56,8 @@ async def another_way(job: Job, machine: Machine) -> Outcome | None:
         return Back("await_phone_home", reason, {"from_disk": True})
     failed = [*job.data.get("ways_failed", []), used]
     # A start from the disk was a reboot.
-    left = [way for way in await _known(job, machine) if way not in (*failed, "reboot")]
+    device = await device_by_id(job.db, job.subject)
+    left = [way for way in await _known(job, device, machine) if way not in (*failed, "reboot")]
     if not left or len(failed) > 1:
         return None
     reason = f"{told}, nor from its disk: installed once more, to go on by {left[0]}"

@@ -85,6 +85,6 @@ async def install_spec(job: Job, device: Device, machine: Machine) -> dict[str, 
         "user": system.default_user,
         "network_style": system.network,
         "ignition": first_boot(system, wish),
-        "handover": await ways_for(job, machine),
+        "handover": await ways_for(job, device, machine),
     }
     return dict(spec)

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from ipam.errors import IpamError
 from ipam.ledger import Want, held_by, take_each
-from ipam.prefixes import Prefix, prefixes_for
+from ipam.prefixes import Prefix, prefixes_for_each, served
 from service.elastic import addresses_back, let_go, rehome, whereabouts
 from service.lifecycle import DeviceEvent, MachineEvent, MachineState
 from service.releases.course import give_release, release_to_avoid
@@ -42,12 +42,10 @@ async def _links_wanted(
 ) -> list[tuple[Want, Sequence[Prefix]]]:
     by, note = f"run:{job.run_id}", whereabouts(device, machine)
     whose = {"organization_id": device.organization_id, "project_id": device.project_id}
+    found = await prefixes_for_each(conn, slots_of(device), device.facility, **whose)
     return [
-        (
-            Want(device.id, slot, by, device.project_id, note),
-            await prefixes_for(conn, slot, device.facility, **whose),
-        )
-        for slot in slots_of(device)
+        (Want(device.id, slot, by, device.project_id, note), served(prefixes, slot, device.facility))
+        for slot, prefixes in found.items()
     ]
 
 
@@ -86,7 +84,6 @@ async def place(job: Job) -> Outcome:
             wanted = await _links_wanted(conn, job, device, machine)
             await rehome(conn, device.id, whereabouts(device, machine), now=now, by=f"run:{job.run_id}")
             await conn.execute(Q["give_machine"], machine.id, device.id)
-            await conn.execute(Q["device_placed"], device.id, now)
             await move_machine(conn, replace(machine, device_id=device.id), MachineEvent.PLACE, now=now)
             await set_port(conn, machine.port_id, "active", device.id, now=now)
             port = await conn.fetchrow(Q["port_by_id"], machine.port_id)

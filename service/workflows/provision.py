@@ -7,6 +7,7 @@ machine that fails or is too slow goes to preparation, and the device is placed 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from images.native.contract import CannotExpress
 from ipam.ledger import held_by
@@ -18,7 +19,7 @@ from service.store.events import add_event
 from service.store.hardware import agent_alive, machine_of_device, move_machine
 from service.store.releases import end_install
 from service.workflow import Done, Failed, Job, Outcome, Step, Wait, Workflow
-from service.workflows.common import await_port, device_in, machine_in, netboot_step, work_step
+from service.workflows.common import await_port, device_in, machine_in, netboot_step, port_seen, work_step
 from service.workflows.handover import another_way
 from service.workflows.install import engine_for, engine_of, install_spec
 from service.workflows.native import native_missing, native_step, native_too_slow, offer_installer
@@ -68,15 +69,15 @@ async def _install_once(job: Job, slot: str) -> Outcome:
     machine, device = await machine_in(job), await device_in(job)
     if engine_of(job.parts, device) != "image":
         return Done()
+    # After another hand-over had failed the same machine is installed once more, which is work of its own.
+    slot += "".join(f".{way}" for way in job.data.get("ways_failed", []))
+    spec = partial(install_spec, job, device, machine)
     try:
-        spec = await install_spec(job, device, machine)
+        outcome = await work_step(job, machine, slot, "install", spec, reboot_step="start")
     except NotBuilt as err:
         return Wait(f"the image was taken out of service meanwhile: {err}")
     except CannotExpress as err:
         return Failed(str(err))
-    # After another hand-over had failed the same machine is installed once more, which is work of its own.
-    slot += "".join(f".{way}" for way in job.data.get("ways_failed", []))
-    outcome = await work_step(job, machine, slot, "install", spec, reboot_step="start")
     if isinstance(outcome, Done):
         told = outcome.data[slot].get("host_keys", [])
         keys = [key for key in told if isinstance(key, str) and key.startswith("ssh-")]
@@ -92,10 +93,10 @@ async def _install(job: Job) -> Outcome:
 
 async def _native_once(job: Job, slot: str) -> Outcome:
     """Wait for the distribution's installer; the host keys that it tells become the device's."""
-    machine, device = await machine_in(job), await device_in(job)
+    device = await device_in(job)
     if engine_of(job.parts, device) != "native":
         return Done()
-    outcome = await native_step(job, machine, slot, reboot_step="start")
+    outcome = await native_step(job, await machine_in(job), slot, reboot_step="start")
     if isinstance(outcome, Done):
         await job.db.execute(Q["set_host_keys"], device.id, outcome.data["host_keys"], job.parts.clock.now())
     return outcome
@@ -117,8 +118,9 @@ async def _too_slow(job: Job) -> Outcome:
 
 async def _await_network(job: Job) -> Outcome:
     """What the leaf refuses, with a reason, it will not take later: another machine is tried where one is ready."""
-    machine, outcome = await machine_in(job), await await_port(job)
+    machine = await machine_in(job)
     port = await job.db.fetchrow(Q["port_by_id"], machine.port_id)
+    outcome = port_seen(port)
     if isinstance(outcome, Done) or port["fault"] is None:
         return outcome
     device, reason = await device_in(job), f"{port['leaf']} refuses {port['name']}: {port['fault']}"

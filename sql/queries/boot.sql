@@ -154,7 +154,7 @@ SELECT result FROM agent_work WHERE id = $1 AND machine_id = $2
 UPDATE agent_work SET state = $3, result = $4, reason = $5, percent = CASE WHEN $3 = 'done' THEN 100 ELSE percent END,
                       progress_at = $6, finished_at = $6
 WHERE id = $1 AND machine_id = $2 AND state IN ('offered', 'taken')
-RETURNING run_id, kind
+RETURNING run_id, kind, (SELECT subject FROM run WHERE run.id = run_id) AS subject
 
 -- name: work_state
 SELECT state FROM agent_work WHERE id = $1 AND machine_id = $2

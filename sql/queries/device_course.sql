@@ -11,6 +11,7 @@ WHERE d.id = $1
 
 -- name: move_device
 UPDATE device SET state = $3, failure = coalesce($4, failure), updated_at = $5,
+                  placed_at = CASE WHEN $3 = 'provisioning' THEN $5 ELSE placed_at END,
                   active_at = CASE WHEN $3 = 'active' THEN coalesce(active_at, $5) ELSE active_at END,
                   deleted_at = CASE WHEN $3 = 'deleted' THEN $5 ELSE deleted_at END,
                   failed_at = CASE WHEN $3 = 'failed' THEN $5 ELSE failed_at END

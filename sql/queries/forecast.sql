@@ -44,9 +44,6 @@ SELECT ahead < (SELECT count(*) FROM machine
                 WHERE state = 'ready' AND held IS NULL AND reservation_id IS NULL AND facility_id = $2 AND plan_id = $3) AS mine, ahead
 FROM pool_queue WHERE facility_id = $2 AND plan_id = $3 AND device_id = $1
 
--- name: device_placed
-UPDATE device SET placed_at = $2 WHERE id = $1
-
 -- name: steps_under_way
 SELECT subject, step, step_since FROM run
 WHERE subject = ANY($1::uuid[]) AND workflow = 'provision' AND finished_at IS NULL

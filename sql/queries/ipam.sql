@@ -53,11 +53,11 @@ WHERE span6(t.block, 0) && span6($2::cidr, 0) AND span6(t.block, 1) && span6($2:
 -- name: tags_touching
 SELECT DISTINCT block FROM abuse_tag WHERE vrf_id = $1 AND block && $2::cidr AND cleared_at IS NULL
 
--- name: prefix_with_role
+-- name: prefixes_with_roles
 SELECT id, vrf_id, parent_id, cidr, role, facility, block_length, description, status, standing, organization_id,
        project_id
 FROM prefix
-WHERE role = $1 AND (facility = $2 OR facility IS NULL) AND standing = 'active'
+WHERE role = ANY($1::text[]) AND (facility = $2 OR facility IS NULL) AND standing = 'active'
   AND (organization_id IS NULL OR organization_id = $3::uuid) AND (project_id IS NULL OR project_id = $4::uuid)
 ORDER BY num_nonnulls(organization_id, project_id) DESC, facility NULLS LAST, id
 
@@ -222,10 +222,11 @@ INSERT INTO free_block (prefix_id, block, free_since) SELECT $1, whole, max(free
 -- name: mark_joined
 UPDATE prefix SET joined_at = $2 WHERE id = $1
 
--- name: prefixes_have_room
-SELECT EXISTS (
-    SELECT FROM prefix AS p CROSS JOIN LATERAL generate_series(p.block_length, masklen(p.cidr), -1) AS l (length)
-    WHERE p.id = ANY($1::bigint[]) AND p.standing = 'active' AND EXISTS (
+-- name: prefixes_with_room
+SELECT p.id FROM prefix AS p
+WHERE p.id = ANY($1::bigint[]) AND p.standing = 'active' AND EXISTS (
+    SELECT FROM generate_series(p.block_length, masklen(p.cidr), -1) AS l (length)
+    WHERE EXISTS (
         SELECT FROM free_block AS f
         WHERE f.prefix_id = p.id AND masklen(f.block) = l.length AND NOT f.tagged AND f.free_since <= $2))
 

@@ -177,7 +177,7 @@ async def test_projects_take_turns_at_the_pool(world: World) -> None:
         device: (await world.db.fetchrow(Q["turn_in_pool"], UUID(device), *where))["mine"] for device in (*mine, single)
     }
     assert [device for device, its in turns.items() if its] == [mine[0]], "one machine is ready"
-    await world.db.execute(Q["device_placed"], UUID(mine[0]), datetime.now(UTC))
+    await world.db.execute("UPDATE device SET placed_at = now() WHERE id = $1", UUID(mine[0]))
     await world.db.execute("UPDATE run SET step = 'start' WHERE subject = $1::text::uuid", mine[0])
     assert await queue() == [single, *mine[1:]], "whoever was served longest ago comes first"
     assert await world.db.fetchrow(Q["turn_in_pool"], uuid4(), *where) is None
