@@ -27,10 +27,12 @@ from service.store.rows import Pool, open_pool
 from sql.migrate import migrate
 
 # How long an example takes, or is drawn, says something of the machine and of what else runs there. Examples that
-# share a fixture share it on purpose.
+# share a fixture share it on purpose. The gate judges a change by the same examples each time; everywhere else they are
+# new ones.
 settings.register_profile(
     "roundhouse",
     deadline=None,
+    derandomize="CI" in os.environ,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("roundhouse")

@@ -14,7 +14,6 @@ from tests.clients.cloud import PLAN, TOKEN, Cloud
 _PLAYBOOK = Path(__file__).with_name("life_ansible.yml")
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("package", "life"),
     [
@@ -29,7 +28,6 @@ def test_a_whole_life(cloud: Cloud, package: str, life: str) -> None:
     cloud.run_life(life)
 
 
-@pytest.mark.timeout(600)
 def test_a_whole_life_by_ansible(cloud: Cloud, tmp_path: Path) -> None:
     ansible = shutil.which("ansible-playbook")
     if ansible is None:

@@ -96,7 +96,6 @@ def skip_unless_it_can_be_built() -> None:
 
 
 @pytest.mark.qemu
-@pytest.mark.timeout(300)
 def test_building_it_again_gives_the_same_bytes(built: Artefact, tmp_path: Path) -> None:
     """QEMU runs Python and the program loader of arm64, so this takes the processors for some half a minute."""
     skip_unless_it_can_be_built()

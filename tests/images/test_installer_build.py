@@ -113,7 +113,6 @@ def test_what_the_agent_imports_only_when_it_is_needed_goes_along(tmp_path: Path
 
 
 @pytest.mark.qemu
-@pytest.mark.timeout(300)
 def test_building_it_again_gives_the_same_bytes(built: Artefact, tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root: the installer's files belong to root")

@@ -86,7 +86,6 @@ async def typed(terminal: Terminal, name: str) -> None:
             await asyncio.sleep(0.5)
 
 
-@pytest.mark.timeout(300)
 async def test_a_console_is_one_session_whichever_process_is_asked(database_url: str, tmp_path: Path) -> None:
     async with (
         lab(database_url, tmp_path, LabSettings(machines=1, leaves=1), sos_port=0) as (running, customer),

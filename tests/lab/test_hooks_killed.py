@@ -6,8 +6,6 @@ import signal
 import socket
 from pathlib import Path
 
-import pytest
-
 from service.lab.first_stage import write_first_stages
 from service.lab.ports import free_port
 from service.store.events import add_event
@@ -17,7 +15,6 @@ from tests.lab.world import TOKEN
 from tests.service.receivers import receiver
 
 
-@pytest.mark.timeout(180)
 async def test_a_delivery_survives_its_process(db: Pool, database_url: str, tmp_path: Path) -> None:
     ports = {name: free_port(socket.SOCK_STREAM) for name in ("api_port", "boot_port")}
     ports |= {name: free_port(socket.SOCK_DGRAM) for name in ("dhcp_port", "dhcp_relay_port", "tftp_port")}

@@ -76,7 +76,6 @@ async def answered(api: str, method: str, path: str, body: object = None, key: s
         await asyncio.sleep(0.1)
 
 
-@pytest.mark.timeout(600)
 async def test_ten_kills_during_fifty_orders(state: Path) -> None:
     ports = {
         name: free_port(kind)

@@ -252,7 +252,6 @@ def have_patience(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     monkeypatch.setattr(recovery, "_LOCK_PAUSE_S", 0.15)
 
 
-@pytest.mark.timeout(400)
 async def test_whatever_goes_wrong_the_leaf_ends_old_or_new_and_a_new_try_settles_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

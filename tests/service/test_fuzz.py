@@ -13,7 +13,6 @@ from tests.service.fuzz import fuzz, ids_of
 _PLACES = {"staff": "^/(admin|ipam)/", "customer": "^/(?!admin/|ipam/).*(?<!/wait)$"}
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("kind", list(_PLACES))
 async def test_nothing_is_found(world: World, tmp_path: Path, kind: str) -> None:
     options = ("--include-path-regex", _PLACES[kind], "--phases", "fuzzing", "--max-examples", "1", "--seed", "7")
