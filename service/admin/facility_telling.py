@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, Field
 from service.api.call import Api
 from service.api.links import stamp
 from service.api.models import Request
-from service.api.problems import Invalid, shown
+from service.api.problems import Invalid, Refused, shown
 from service.facility_events import CABLES, Kept, Kind, Settled, Told, ask_first, carry_out, plan_cable
 from service.hooks.asking import MachineMoved
 from service.store.hardware import Machine
@@ -23,6 +23,7 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
+_TRIES = 5
 SIGNED_BY = "facility:"  # begins the name of a teller who signs; its facility's code follows
 Word = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -92,12 +93,16 @@ async def settled(
 
 
 async def until_it_stays(once: Callable[[], Awaitable[T]]) -> T:
-    """Do it; a machine that has moved while hooks were asked is asked about again: what was told must not be lost."""
-    while True:
+    """Do it; a machine that has moved while hooks were asked is asked about again: what was told must not be lost.
+
+    Raises Refused (503) for one that does not stay: whoever told it tells it again.
+    """
+    for _ in range(_TRIES):
         try:
             return await once()
         except MachineMoved as err:
             log.info("facility_event_asks_again", reason=str(err))
+    raise Refused(503, "The event was not kept: its machine does not stay in one state; send it again")
 
 
 async def _given(db: Connection, source: str, id_: str, happened: Happened, content: dict[str, Any]) -> Kept | None:

@@ -7,6 +7,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from service.admin.facility_telling import until_it_stays
+from service.api.problems import Refused
+from service.hooks.asking import MachineMoved
 from service.lab.up import Lab
 from tests.lab.leaves import planned
 from tests.lab.test_hooks import add, hooked_lab, machine, program, questions
@@ -89,7 +94,7 @@ MOVED = "m0001 has moved while hooks were asked: it is "
 
 async def asked_of(operator: Customer, count: int) -> None:
     """Return when so many questions were put about the machine."""
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(100):
         while len(await questions(operator, machine="m0001")) < count:
             await asyncio.sleep(0.05)
 
@@ -147,6 +152,19 @@ async def test_what_a_facility_tells_is_asked_again_when_the_machine_has_moved(
         told = telling.result()
         assert (told["state"], told["outcome"]) == ("applied", "m0001 is retired as soon as it is erased")
         assert await asked_about(operator) == [("machine.maintain", "allowed")] * 2
+
+
+async def test_a_machine_that_never_stays_is_to_be_told_of_again() -> None:
+    tries = 0
+
+    async def once() -> None:
+        nonlocal tries
+        tries += 1
+        raise MachineMoved("m0001 has moved")
+
+    with pytest.raises(Refused, match="send it again") as refused:
+        await until_it_stays(once)
+    assert (refused.value.status, tries) == (503, 5)
 
 
 async def test_an_rma_whose_bmc_is_slow_asks_about_a_machine_that_came_back_meanwhile(
