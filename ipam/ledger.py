@@ -314,11 +314,6 @@ async def hold(conn: Any, prefix: Prefix, block: Network, want: Want, *, now: da
     return (await open_held(conn, locked, carved, [want], now))[0]
 
 
-async def has_room(conn: Any, prefixes: Sequence[Prefix], *, now: datetime, cool_down: timedelta) -> bool:
-    """Whether `take` would find a block now; a look only, it reserves nothing."""
-    return bool(await with_room(conn, prefixes, now=now, cool_down=cool_down))
-
-
 async def with_room(conn: Any, prefixes: Sequence[Prefix], *, now: datetime, cool_down: timedelta) -> set[int]:
     """The ids of those prefixes in which `take` would find a block now; a look only, it reserves nothing."""
     rows = await conn.fetch(Q["prefixes_with_room"], [prefix.id for prefix in prefixes], now - cool_down)

@@ -20,7 +20,8 @@ def _hide_secrets(_logger: object, _method: str, event: structlog.typing.EventDi
     return event
 
 
-def _for_people() -> structlog.dev.ConsoleRenderer:
+def for_people() -> structlog.dev.ConsoleRenderer:
+    """The form of a line at a terminal."""
     # With rich installed its tracebacks would show the value of every variable, keys included, and hold up the event
     # loop for seconds to do so.
     return structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
@@ -59,7 +60,7 @@ def configure_log(level: str = "info", *, lasting: bool = True) -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _hide_secrets,
             *([] if terminal else [structlog.processors.format_exc_info]),
-            _for_people() if terminal else structlog.processors.JSONRenderer(),
+            for_people() if terminal else structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, _StandardError())),

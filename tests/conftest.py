@@ -22,6 +22,7 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
+from service.log import for_people
 from service.store.embedded import embedded_postgres
 from service.store.rows import Pool, open_pool
 from sql.migrate import migrate
@@ -37,14 +38,8 @@ settings.register_profile(
 )
 settings.load_profile("roundhouse")
 
-# With the value of every variable, as structlog has it from rich, an error's traceback takes a second or ten, in which
-# the service that is tested does nothing else.
-structlog.configure(
-    processors=[
-        *structlog.get_config()["processors"][:-1],
-        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
-    ]
-)
+# The tests' log is of the service's own form.
+structlog.configure(processors=[*structlog.get_config()["processors"][:-1], for_people()])
 
 _numbers = count(1)
 _RESOLVER = Path("/etc/resolv.conf")

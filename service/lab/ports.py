@@ -9,9 +9,9 @@ from pathlib import Path
 
 _LOWEST = 10_000  # well above what has a name, in /etc/services and in practice
 _OUTGOING = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_OUTGOING_LOWEST = 32_768  # Linux' default, ip-sysctl; IANA's range for it starts at 49152 (RFC 6335 §6)
 _CLAIMS = 64  # of this process that are kept
 _claims: deque[socket.socket] = deque()
-_OUTGOING_LOWEST = 32_768  # Linux' default, ip-sysctl; IANA's range for it starts at 49152 (RFC 6335 §6)
 
 
 def free_port(kind: socket.SocketKind, address: str = "0.0.0.0") -> int:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipam.errors import BadPrefix, NoPrefix, PrefixExhausted, PrefixOverlaps
-from ipam.ledger import give_back, has_room, held_by, holder, take
+from ipam.ledger import give_back, held_by, holder, take, with_room
 from ipam.prefixes import Prefix, add_prefix, add_vrf, prefix_by_id, prefixes_for, usage
 from service.store.rows import Pool
 
@@ -51,7 +51,7 @@ async def test_exhausted_says_so_and_takes_nothing(db: Pool) -> None:
     async with db.acquire() as conn:
         for _ in range(2):
             await take(conn, [prefix], uuid4(), "public", now=START, by=BY)
-        assert not await has_room(conn, [prefix], now=START, cool_down=NO_COOL_DOWN)
+        assert not await with_room(conn, [prefix], now=START, cool_down=NO_COOL_DOWN)
         with pytest.raises(PrefixExhausted, match=r"198\.51\.100\.0/30 has no free /31"):
             await take(conn, [prefix], uuid4(), "public", now=START, by=BY)
         assert [use.taken for use in await usage(conn)] == [2]

@@ -59,7 +59,7 @@ def machine(root: Path, disks: tuple[FakeDisk, ...] = DISKS, *, uefi: bool = Fal
 
 
 def run(argv: list[str], script: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run a script's text, given on standard input's place, with a limit of 30 s."""
+    """Run a script's text, given on standard input's place, with a limit of two minutes."""
     return subprocess.run(
         [*argv, "-c", script], env=environment, capture_output=True, text=True, timeout=120, check=False
     )

@@ -81,7 +81,7 @@ class Times(Player):
         self.tell(f"what has {owner}, has {node.cidr} room?")
         async with self.db.acquire() as conn:
             found = await ledger.held_by(conn, owner)
-            room = await ledger.has_room(conn, [node.the_prefix()], now=self._now, cool_down=COOL_DOWN)
+            room = bool(await ledger.with_room(conn, [node.the_prefix()], now=self._now, cool_down=COOL_DOWN))
         rows = self.world.owned(owner)
         self.require({tenure.id for tenure in found} == {row.id for row in rows}, "has {}, answered {}", rows, found)
         active, before = self.world.standing(node) == "active", self._now - COOL_DOWN
